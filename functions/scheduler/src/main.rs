@@ -1,0 +1,3 @@
+//! Lambda: minute tick, bucket notification, due work.
+
+fn main() {}

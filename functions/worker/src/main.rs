@@ -1,0 +1,3 @@
+//! Lambda: claim, run, finish, continue in place.
+
+fn main() {}

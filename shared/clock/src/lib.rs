@@ -1,0 +1,1 @@
+//! The clock port, and its system twin.

@@ -1,0 +1,1 @@
+//! DAG text to validated DAGs, with located errors.

@@ -1,0 +1,1 @@
+//! The DAG folder in an S3 bucket.

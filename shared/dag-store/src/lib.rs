@@ -1,0 +1,1 @@
+//! The DAG folder port, and its directory twin.

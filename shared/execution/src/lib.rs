@@ -1,0 +1,1 @@
+//! Runs one attempt's process under a supervisor that outlives nothing.

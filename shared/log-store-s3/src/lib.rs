@@ -1,0 +1,1 @@
+//! Logs and large values in S3.

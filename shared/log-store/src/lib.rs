@@ -1,0 +1,1 @@
+//! The log and blob store port, and its directory twin.

@@ -1,0 +1,1 @@
+//! The metastore in one DynamoDB table.

@@ -1,0 +1,1 @@
+//! The metastore port: documents, one conditional update, one suite of promises.

@@ -1,0 +1,1 @@
+//! What follows from the image of a run: decide, and nothing else.

@@ -1,0 +1,1 @@
+//! Use cases: ingest, tick, run an attempt, sweep, trigger.

@@ -1,0 +1,1 @@
+//! The task queue port, and its in-process twin.

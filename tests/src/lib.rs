@@ -1,0 +1,1 @@
+//! What crosses crates: conformance, corpus, simulation, command line, architecture.
