@@ -1,1 +1,25 @@
-//! The words of the field: ids, states, DAGs, runs, cells.
+//! The words of the field, spelled as Airflow spells them: ids, states, DAGs, runs, task instances.
+//!
+//! What is deliberately absent: clocks, randomness, I/O, and any knowledge of how the metastore stores these things.
+//! `now`, tokens and incarnations are arguments everywhere.
+
+pub mod attempt;
+pub mod cell;
+pub mod dag;
+pub mod dag_doc;
+pub mod ids;
+pub mod operators;
+pub mod plan;
+pub mod run;
+pub mod run_id;
+pub mod states;
+
+pub use attempt::{Attempt, AttemptKey, AttemptOutcome, ValueRef};
+pub use cell::{Cell, Lease};
+pub use dag::{Dag, Task, WeightRule};
+pub use dag_doc::{ActiveRun, DagDoc};
+pub use ids::{DagId, Incarnation, OperationId, TaskId, TaskIndex, Token, VersionId};
+pub use plan::Plan;
+pub use run::{OutboxEntry, RunDoc, RunFacts, RunName};
+pub use states::{DagRunState, DagRunType, TaskInstanceState, TriggerRule};
+pub use updraft_timetables::{DataInterval, Timetable};

@@ -1,0 +1,77 @@
+//! Attempt items: what one execution by one worker left behind. Written before the finish, immutable after.
+
+use crate::ids::{Incarnation, TaskIndex, Token};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Values above this many bytes of JSON go to the blob store.
+pub const INLINE_BYTES_MAX: usize = 8 * 1024;
+
+/// Where an attempt is found. Never by try alone: after a reschedule one attempt's crash must not be settled by another's
+/// item (PROTOCOL A4).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AttemptKey {
+    /// The run.
+    pub incarnation: Incarnation,
+    /// The task.
+    pub task: TaskIndex,
+    /// The try.
+    pub try_number: u32,
+    /// The fencing token of the claim.
+    pub token: Token,
+}
+
+/// How an attempt ended, as its worker saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptOutcome {
+    /// Ended well.
+    Success,
+    /// Wished to be skipped.
+    Skipped,
+    /// Failed; may be retried.
+    Failed,
+    /// Failed, and asked not to be retried.
+    FailedForGood,
+}
+
+/// A value kept beside the attempt, or the place where it is kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ValueRef {
+    /// The value itself.
+    Inline(Value),
+    /// A URI in the log and blob store.
+    At(String),
+}
+
+/// What one attempt left behind.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// How it ended.
+    pub outcome: AttemptOutcome,
+    /// When the claim was made.
+    pub start_date: Timestamp,
+    /// When it ended; a retry's delay counts from here.
+    pub end_date: Timestamp,
+    /// XComs by key; the return value is `return_value`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub xcoms: BTreeMap<String, ValueRef>,
+    /// The log, where it is short.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
+    /// The URI of the whole log, where it is long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_uri: Option<String>,
+    /// Why it failed or was skipped, in a line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Where it ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+}
+
+/// The key under which a task's return value is kept.
+pub const RETURN_VALUE: &str = "return_value";

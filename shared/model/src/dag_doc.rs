@@ -1,0 +1,70 @@
+//! The DAG document: what the scheduler decides about a DAG as a whole.
+
+use crate::ids::{DagId, Incarnation, VersionId};
+use crate::run::RunFacts;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use updraft_timetables::DataInterval;
+
+/// A run's place among its DAG's active runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ActiveRun {
+    /// The epoch at which it took the place; only an end of that epoch gives it back (PROTOCOL C1).
+    pub epoch: u32,
+    /// What the run document is put from, should the writer die before it put it. None once the put is known to have
+    /// happened, and for runs that were put first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub facts: Option<RunFacts>,
+}
+
+/// A DAG document, as one read or one write returns it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DagDoc {
+    /// The DAG.
+    pub dag_id: DagId,
+    /// The version new runs get; none once its file is gone.
+    pub version: Option<VersionId>,
+    /// The file it comes from, relative to the DAG folder or prefix.
+    pub file: String,
+    /// Whether runs are created and started.
+    pub paused: bool,
+    /// The data interval of the last run the timetable made.
+    pub last: Option<DataInterval>,
+    /// When the next run is due by the timetable; none: never.
+    pub next_due: Option<Timestamp>,
+    /// How many runs may be active at once: the current version's `max_active_runs`.
+    pub max_active_runs: u32,
+    /// The active runs.
+    pub active: BTreeMap<Incarnation, ActiveRun>,
+    /// Queued runs that wait for a place, with the instant they became due.
+    pub held: BTreeMap<Incarnation, Timestamp>,
+    /// In the time index at this instant; none: out of it. Millisecond precision.
+    pub wake_at: Option<Timestamp>,
+    /// Grows with every write.
+    pub revision: u64,
+}
+
+impl DagDoc {
+    /// A DAG as it is first written.
+    pub fn new(dag_id: DagId, file: String, paused: bool) -> Self {
+        Self {
+            dag_id,
+            version: None,
+            file,
+            paused,
+            last: None,
+            next_due: None,
+            max_active_runs: crate::dag::MAX_ACTIVE_RUNS_DEFAULT,
+            active: BTreeMap::new(),
+            held: BTreeMap::new(),
+            wake_at: None,
+            revision: 0,
+        }
+    }
+
+    /// Whether another run may become active.
+    pub fn has_room(&self) -> bool {
+        self.active.len() < self.max_active_runs as usize
+    }
+}

@@ -1,0 +1,246 @@
+//! What follows from a DAG's shape, computed once per version: downstreams, priorities, scopes, leaves.
+
+use crate::dag::{Dag, WeightRule};
+use crate::ids::TaskIndex;
+use crate::operators::{self, Runner};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A DAG with everything that decisions need to know of its shape.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The DAG itself.
+    pub dag: Dag,
+    downstream: Vec<Vec<TaskIndex>>,
+    priority: Vec<i32>,
+    leaves: Vec<TaskIndex>,
+    indirect_setups: BTreeMap<TaskIndex, Vec<TaskIndex>>,
+    teardown_scope: BTreeMap<TaskIndex, Vec<TaskIndex>>,
+    dependents: Vec<Vec<TaskIndex>>,
+    empty: Vec<bool>,
+    by_id: BTreeMap<String, TaskIndex>,
+}
+
+impl Plan {
+    /// Derives the plan of a validated DAG (acyclic, upstream indexes in range).
+    pub fn new(dag: Dag) -> Self {
+        let count = dag.tasks.len();
+        let mut downstream = vec![Vec::new(); count];
+        for (i, task) in dag.tasks.iter().enumerate() {
+            for up in &task.upstream {
+                downstream[up.at()].push(TaskIndex(i as u32));
+            }
+        }
+        let scopes = Scopes::new(&dag, &downstream);
+        let mut dependents = downstream.clone();
+        for (target, watched) in scopes.indirect_setups.iter().chain(&scopes.teardown_scope) {
+            for task in watched {
+                if !dependents[task.at()].contains(target) {
+                    dependents[task.at()].push(*target);
+                }
+            }
+        }
+        let empty = dag
+            .tasks
+            .iter()
+            .map(|t| !t.has_effects && operators::find(&t.operator).is_some_and(|o| o.runner == Runner::Empty))
+            .collect();
+        Self {
+            priority: priorities(&dag, &downstream),
+            leaves: effective_leaves(&dag, &downstream),
+            by_id: dag.tasks.iter().enumerate().map(|(i, t)| (t.task_id.to_string(), TaskIndex(i as u32))).collect(),
+            indirect_setups: scopes.indirect_setups,
+            teardown_scope: scopes.teardown_scope,
+            downstream,
+            dependents,
+            empty,
+            dag,
+        }
+    }
+
+    /// Every task's index.
+    pub fn tasks(&self) -> impl DoubleEndedIterator<Item = TaskIndex> + use<> {
+        (0..self.dag.tasks.len() as u32).map(TaskIndex)
+    }
+
+    /// A task.
+    ///
+    /// # Panics
+    /// When the index is of another version: callers pair a run with its own version.
+    pub fn task(&self, task: TaskIndex) -> &crate::dag::Task {
+        &self.dag.tasks[task.at()]
+    }
+
+    /// A task's index by its id.
+    pub fn index_of(&self, task_id: &str) -> Option<TaskIndex> {
+        self.by_id.get(task_id).copied()
+    }
+
+    /// Direct upstreams.
+    pub fn upstream(&self, task: TaskIndex) -> &[TaskIndex] {
+        &self.dag.tasks[task.at()].upstream
+    }
+
+    /// Direct downstreams.
+    pub fn downstream(&self, task: TaskIndex) -> &[TaskIndex] {
+        &self.downstream[task.at()]
+    }
+
+    /// Everything whose decision a task's end can change: direct downstreams, tasks under an indirect setup, teardowns over a
+    /// scope.
+    pub fn dependents(&self, task: TaskIndex) -> &[TaskIndex] {
+        &self.dependents[task.at()]
+    }
+
+    /// The effective priority weight.
+    pub fn priority(&self, task: TaskIndex) -> i32 {
+        self.priority[task.at()]
+    }
+
+    /// The tasks whose ends decide the run's outcome.
+    pub fn leaves(&self) -> &[TaskIndex] {
+        &self.leaves
+    }
+
+    /// Setups above a task that are not its direct upstreams and whose teardown is below it.
+    pub fn indirect_setups(&self, task: TaskIndex) -> &[TaskIndex] {
+        self.indirect_setups.get(&task).map_or(&[], Vec::as_slice)
+    }
+
+    /// The tasks between a teardown and its setups, all of which it waits for.
+    pub fn teardown_scope(&self, task: TaskIndex) -> &[TaskIndex] {
+        self.teardown_scope.get(&task).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether the task ends by decision alone.
+    pub fn is_empty_operator(&self, task: TaskIndex) -> bool {
+        self.empty[task.at()]
+    }
+
+    /// All tasks that can be reached from `task`, itself excluded.
+    pub fn descendants(&self, task: TaskIndex) -> BTreeSet<TaskIndex> {
+        reach(&self.downstream, task)
+    }
+}
+
+fn reach(next: &[Vec<TaskIndex>], from: TaskIndex) -> BTreeSet<TaskIndex> {
+    let mut seen = BTreeSet::new();
+    let mut open = next[from.at()].clone();
+    while let Some(task) = open.pop() {
+        if seen.insert(task) {
+            open.extend_from_slice(&next[task.at()]);
+        }
+    }
+    seen
+}
+
+/// Effective weights, clamped to 32 bits.
+///
+/// Sums over *distinct* relatives, so a plain sum along edges would count the far side of a diamond twice; a bit set per task
+/// over a topological order keeps 10,000 tasks at a few million word operations.
+fn priorities(dag: &Dag, downstream: &[Vec<TaskIndex>]) -> Vec<i32> {
+    let weight = |i: usize| i64::from(dag.tasks[i].priority_weight);
+    let clamp = |sum: i64| i32::try_from(sum).unwrap_or(if sum < 0 { i32::MIN } else { i32::MAX });
+    let wants = |rule| dag.tasks.iter().any(|t| t.weight_rule == rule);
+    let upstream: Vec<Vec<TaskIndex>> = dag.tasks.iter().map(|t| t.upstream.clone()).collect();
+    let sums = |next: &[Vec<TaskIndex>], order: &mut dyn Iterator<Item = usize>| {
+        let words = dag.tasks.len().div_ceil(64);
+        let mut sets: Vec<Vec<u64>> = vec![Vec::new(); dag.tasks.len()];
+        let mut sums = vec![0i64; dag.tasks.len()];
+        for i in order {
+            let mut own = vec![0u64; words];
+            own[i / 64] |= 1 << (i % 64);
+            for relative in &next[i] {
+                for (a, b) in own.iter_mut().zip(&sets[relative.at()]) {
+                    *a |= b;
+                }
+            }
+            sums[i] = (0..dag.tasks.len()).filter(|t| own[t / 64] >> (t % 64) & 1 == 1).map(weight).sum();
+            sets[i] = own;
+        }
+        sums
+    };
+    let order = topological_order(dag);
+    let down = if wants(WeightRule::Downstream) && dag.tasks.iter().any(|t| !t.upstream.is_empty()) {
+        sums(downstream, &mut order.iter().rev().copied())
+    } else {
+        (0..dag.tasks.len()).map(weight).collect()
+    };
+    let up = if wants(WeightRule::Upstream) { sums(&upstream, &mut order.iter().copied()) } else { Vec::new() };
+    (0..dag.tasks.len())
+        .map(|i| match dag.tasks[i].weight_rule {
+            WeightRule::Downstream => clamp(down[i]),
+            WeightRule::Upstream => clamp(up[i]),
+            WeightRule::Absolute => clamp(weight(i)),
+        })
+        .collect()
+}
+
+/// Upstreams before downstreams; ties by index. Tasks on a cycle are left out (the loader refuses cycles).
+pub fn topological_order(dag: &Dag) -> Vec<usize> {
+    let mut missing: Vec<usize> = dag.tasks.iter().map(|t| t.upstream.len()).collect();
+    let mut downstream = vec![Vec::new(); dag.tasks.len()];
+    for (i, task) in dag.tasks.iter().enumerate() {
+        for up in &task.upstream {
+            downstream[up.at()].push(i);
+        }
+    }
+    let mut open: BTreeSet<usize> = (0..dag.tasks.len()).filter(|i| missing[*i] == 0).collect();
+    let mut order = Vec::with_capacity(dag.tasks.len());
+    while let Some(i) = open.pop_first() {
+        order.push(i);
+        for d in &downstream[i] {
+            missing[*d] -= 1;
+            if missing[*d] == 0 {
+                open.insert(*d);
+            }
+        }
+    }
+    order
+}
+
+/// The tasks whose ends decide the run's outcome (SEMANTICS section 3): those without a direct downstream that counts, where a
+/// teardown counts only with `on_failure_fail_dagrun`; where nothing counts, the plain leaves.
+fn effective_leaves(dag: &Dag, downstream: &[Vec<TaskIndex>]) -> Vec<TaskIndex> {
+    let counts = |i: usize| !dag.tasks[i].is_teardown || dag.tasks[i].on_failure_fail_dagrun;
+    let all = || (0..dag.tasks.len()).map(|i| TaskIndex(i as u32));
+    let effective: Vec<TaskIndex> =
+        all().filter(|t| counts(t.at()) && !downstream[t.at()].iter().any(|d| counts(d.at()))).collect();
+    if effective.is_empty() { all().filter(|t| downstream[t.at()].is_empty()).collect() } else { effective }
+}
+
+/// Setup and teardown scopes.
+struct Scopes {
+    indirect_setups: BTreeMap<TaskIndex, Vec<TaskIndex>>,
+    teardown_scope: BTreeMap<TaskIndex, Vec<TaskIndex>>,
+}
+
+impl Scopes {
+    fn new(dag: &Dag, downstream: &[Vec<TaskIndex>]) -> Self {
+        let mut scopes = Self { indirect_setups: BTreeMap::new(), teardown_scope: BTreeMap::new() };
+        let setups: Vec<TaskIndex> =
+            (0..dag.tasks.len()).filter(|i| dag.tasks[*i].is_setup).map(|i| TaskIndex(i as u32)).collect();
+        if setups.is_empty() {
+            return scopes;
+        }
+        let below: BTreeMap<TaskIndex, BTreeSet<TaskIndex>> =
+            dag.tasks.iter().enumerate().map(|(i, _)| TaskIndex(i as u32)).map(|t| (t, reach(downstream, t))).collect();
+        for setup in &setups {
+            let teardowns: Vec<TaskIndex> =
+                downstream[setup.at()].iter().copied().filter(|d| dag.tasks[d.at()].is_teardown).collect();
+            for task in &below[setup] {
+                let direct = dag.tasks[task.at()].upstream.contains(setup);
+                let inside = teardowns.iter().any(|t| below[task].contains(t));
+                if !direct && inside {
+                    scopes.indirect_setups.entry(*task).or_default().push(*setup);
+                }
+                for teardown in teardowns.iter().filter(|t| below[task].contains(t)) {
+                    let scope = scopes.teardown_scope.entry(*teardown).or_default();
+                    if !scope.contains(task) {
+                        scope.push(*task);
+                    }
+                }
+            }
+        }
+        scopes
+    }
+}

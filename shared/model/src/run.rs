@@ -1,0 +1,120 @@
+//! The run document: what is decided together lives together.
+
+use crate::cell::Cell;
+use crate::ids::{DagId, Incarnation, OperationId, TaskIndex, VersionId};
+use crate::states::{DagRunState, DagRunType, TaskInstanceState};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use updraft_timetables::DataInterval;
+
+/// The run's own facts, fixed when it is created.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunFacts {
+    /// Its drawn identity.
+    pub incarnation: Incarnation,
+    /// Its DAG.
+    pub dag_id: DagId,
+    /// Its name, unique in the DAG.
+    pub run_id: String,
+    /// How it came to be.
+    pub run_type: DagRunType,
+    /// The instant it stands for; null for some manual runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logical_date: Option<Timestamp>,
+    /// The data it covers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_interval: Option<DataInterval>,
+    /// Not started before this.
+    pub run_after: Timestamp,
+    /// When it was created.
+    pub queued_at: Timestamp,
+    /// The DAG version it runs.
+    pub version: VersionId,
+    /// What the person who triggered it gave.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub conf: Value,
+}
+
+/// A run document, as one read or one write returns it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunDoc {
+    /// Fixed at creation.
+    pub facts: RunFacts,
+    /// Where the run stands.
+    pub state: DagRunState,
+    /// Counts the interventions in the run.
+    pub epoch: u32,
+    /// The last intervention, beside the epoch it made (PROTOCOL F1).
+    pub operation: Option<OperationId>,
+    /// When it began to run.
+    pub start_date: Option<Timestamp>,
+    /// When it ended.
+    pub end_date: Option<Timestamp>,
+    /// Cells by task; absent is "no state yet".
+    pub cells: BTreeMap<TaskIndex, Cell>,
+    /// Where a clear changed it: the tries a task may use, less one.
+    pub max_tries: BTreeMap<TaskIndex, u32>,
+    /// Effects noted by the writes that caused them, not yet delivered.
+    pub outbox: BTreeMap<String, OutboxEntry>,
+    /// In the time index at this instant; none: out of it. Millisecond precision.
+    pub wake_at: Option<Timestamp>,
+    /// Looks of the sweep in a row that found nothing to do.
+    pub looks: u32,
+    /// Grows with every write. Only a write that puts `wake_at` later is conditioned on it.
+    pub revision: u64,
+}
+
+impl RunDoc {
+    /// A run as it is first written.
+    pub fn new(facts: RunFacts, state: DagRunState, wake_at: Timestamp) -> Self {
+        Self {
+            facts,
+            state,
+            epoch: 0,
+            operation: None,
+            start_date: None,
+            end_date: None,
+            cells: BTreeMap::new(),
+            max_tries: BTreeMap::new(),
+            outbox: BTreeMap::new(),
+            wake_at: Some(wake_at),
+            looks: 0,
+            revision: 0,
+        }
+    }
+
+    /// The cell of a task; absent is [`Cell::None`].
+    pub fn cell(&self, task: TaskIndex) -> &Cell {
+        static NONE: Cell = Cell::None;
+        self.cells.get(&task).unwrap_or(&NONE)
+    }
+
+    /// The state of a task instance.
+    pub fn task_state(&self, task: TaskIndex) -> TaskInstanceState {
+        self.cell(task).state()
+    }
+}
+
+/// An effect to deliver after the write that noted it, idempotently.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutboxEntry {
+    /// The run ended at this epoch: leave the DAG's active runs (PROTOCOL C1).
+    Leave {
+        /// The epoch that ended.
+        epoch: u32,
+    },
+}
+
+/// A run index item: from a run's name to its document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunName {
+    /// The name, unique in the DAG.
+    pub run_id: String,
+    /// The document's identity.
+    pub incarnation: Incarnation,
+    /// For ordering.
+    pub run_after: Timestamp,
+}
