@@ -1,1 +1,45 @@
-//! Runs one attempt's process under a supervisor that outlives nothing.
+//! Runs one attempt of a task as operating system processes and reports how it ended.
+//!
+//! [`run`] takes an [`AttemptSpec`] (plain data, templates already rendered), starts the operator's process under a supervisor process,
+//! streams its output into a [`LogSink`], answers its XCom pulls from an [`XComSource`], enforces the execution timeout, and returns a
+//! [`Report`]. It decides nothing about retries, states or dependents: that is the scheduler's part.
+//!
+//! # What is promised
+//! - Nothing that an attempt started outlives the attempt or this process, even when this process is killed by `kill -9`: the supervisor
+//!   (this product's own executable, called again with the hidden subcommand [`SUPERVISE`]) holds a socket to this process, and when that
+//!   closes it ends every descendant, also those that made a session of their own. Daemonised ones are found on Linux only.
+//! - Memory is bounded, whatever the process prints: the log is streamed, and only its last 8 KiB and its last line are kept.
+//! - A variable of the environment whose name starts with `UPDRAFT_` never reaches a task.
+//!
+//! An executable that uses this crate must call [`supervisor_main`] before anything else when its first argument is [`SUPERVISE`].
+//!
+//! # Values that Python returns
+//! What a callable returns or pushes becomes JSON. What JSON lacks is written as `{"__type": .., "__var": ..}` and read back by `xcom_pull`
+//! inside Python: `datetime`, `date`, `time` (ISO 8601), `timedelta` (seconds), `decimal` (text), `uuid`, `bytes` (base64), `set`, `frozenset`,
+//! `int` (text, beyond 64 bits) and `dict` (one that has a key `__type` of its own). A tuple becomes a list. Anything else fails the attempt
+//! with a message that names the type and the path.
+
+mod attempt;
+mod bash;
+mod cancel;
+mod channel;
+mod environment;
+mod launcher;
+mod output;
+mod ports;
+mod python;
+mod report;
+mod spec;
+mod supervised;
+mod supervisor;
+
+pub use attempt::run;
+pub use cancel::{Cancel, CancelHandle, cancellation};
+pub use launcher::Launcher;
+pub use ports::{LogSink, NoXComs, XComError, XComSource};
+pub use report::{LogSummary, Outcome, Report};
+pub use spec::{AttemptSpec, BashCall, Callable, OperatorCall, PythonCall, RunContext};
+pub use supervisor::{SUPERVISE, supervisor_main};
+
+/// The key under which the value that a task returns is stored, as in Airflow.
+pub const RETURN_VALUE: &str = "return_value";

@@ -1,0 +1,66 @@
+//! An ordinary executable that runs attempts, for the tests of this crate: it can be killed where a test process cannot kill itself.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use updraft_execution::{
+    AttemptSpec, BashCall, Cancel, Launcher, LogSink, NoXComs, OperatorCall, SUPERVISE, run, supervisor_main,
+};
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().collect();
+    let args: Vec<&str> = args.iter().skip(1).map(String::as_str).collect();
+    match args.as_slice() {
+        [first, ..] if *first == SUPERVISE => supervisor_main(),
+        ["bash", command] => with_runtime(bash(command)),
+        ["bench", times] => with_runtime(bench(times)),
+        _ => ExitCode::from(2),
+    }
+}
+
+fn with_runtime(future: impl Future<Output = ExitCode>) -> ExitCode {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(future),
+        Err(_) => ExitCode::from(2),
+    }
+}
+
+/// Forgets what it is given.
+struct Nowhere;
+
+impl LogSink for Nowhere {
+    async fn write(&mut self, _chunk: &[u8]) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn attempt(command: &str) -> AttemptSpec {
+    AttemptSpec::new("dag", "task", "run", OperatorCall::Bash(BashCall::new(command)))
+}
+
+/// Runs one command; its exit code says whether the attempt succeeded.
+async fn bash(command: &str) -> ExitCode {
+    let Ok(launcher) = Launcher::current_exe() else { return ExitCode::from(2) };
+    let report = run(&attempt(command), &launcher, &mut Nowhere, &NoXComs, Cancel::never()).await;
+    ExitCode::from(u8::from(report.outcome != updraft_execution::Outcome::Success))
+}
+
+/// Runs `true` many times, one after the other, and prints the milliseconds that each took.
+async fn bench(times: &str) -> ExitCode {
+    let (Ok(launcher), Ok(times)) = (Launcher::current_exe(), times.parse::<usize>()) else {
+        return ExitCode::from(2);
+    };
+    let mut taken = Vec::new();
+    for _ in 0..times {
+        let start = Instant::now();
+        run(&attempt("true"), &launcher, &mut Nowhere, &NoXComs, Cancel::never()).await;
+        taken.push(start.elapsed().as_secs_f64() * 1000.0);
+    }
+    taken.sort_by(f64::total_cmp);
+    let at = |share: f64| taken.get((taken.len() as f64 * share) as usize).copied().unwrap_or(f64::NAN);
+    let line = format!("ms per attempt: min {:.2} p50 {:.2} p90 {:.2}\n", at(0.0), at(0.5), at(0.9));
+    if std::io::Write::write_all(&mut std::io::stdout(), line.as_bytes()).is_err() {
+        return ExitCode::from(2);
+    }
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,232 @@
+//! One attempt from its start to its report.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio::sync::watch;
+
+use crate::cancel::Cancel;
+use crate::channel::{self, Said};
+use crate::environment::environment;
+use crate::launcher::Launcher;
+use crate::output::Output;
+use crate::ports::{LogSink, XComSource};
+use crate::report::{Outcome, Report};
+use crate::spec::{AttemptSpec, OperatorCall};
+use crate::supervised::{Exit, ProcessSpec, Running, Supervised};
+use crate::{RETURN_VALUE, bash, python};
+
+/// What an operator asks for before its process can start.
+pub(crate) struct Plan {
+    pub(crate) process: ProcessSpec,
+    /// The first line on the channel, if there is one.
+    pub(crate) greeting: Option<String>,
+    /// The temporary working directory, removed with the plan.
+    pub(crate) scratch: Option<tempfile::TempDir>,
+}
+
+/// Why the wait for the main process ended.
+enum Verdict {
+    Exited(Option<Exit>),
+    TimedOut(Duration),
+    Killed(String),
+}
+
+/// Runs one attempt and returns when all its processes are gone (or, for ten seconds longer than the grace, would not go).
+///
+/// It never fails itself: what goes wrong on the way to the task's process is a retryable [`Outcome::Failed`], with its message in the log. If the
+/// returned future is dropped, the attempt is ended as if this process had died.
+pub async fn run(
+    spec: &AttemptSpec,
+    launcher: &Launcher,
+    sink: &mut impl LogSink,
+    xcoms: &impl XComSource,
+    cancel: Cancel,
+) -> Report {
+    let mut output = Output::default();
+    let started = Instant::now();
+    let ended = Box::pin(execute(spec, launcher, &mut output, sink, xcoms, cancel)).await;
+    let ran_for = started.elapsed();
+    if ended.note
+        && let Some(line) = note(&ended.outcome)
+    {
+        output.note(&line, sink).await;
+    }
+    Report {
+        outcome: ended.outcome,
+        xcoms: ended.xcoms,
+        log: output.into_summary(),
+        ran_for,
+        all_ended: ended.all_ended,
+    }
+}
+
+/// How an attempt ended, before its log is closed.
+pub(crate) struct Ended {
+    pub(crate) outcome: Outcome,
+    pub(crate) xcoms: Vec<(String, Value)>,
+    /// Whether the log does not say yet why it ended so.
+    pub(crate) note: bool,
+    pub(crate) all_ended: bool,
+}
+
+impl Ended {
+    pub(crate) fn new(outcome: Outcome) -> Self {
+        Self { outcome, xcoms: Vec::new(), note: true, all_ended: true }
+    }
+}
+
+fn note(outcome: &Outcome) -> Option<String> {
+    match outcome {
+        Outcome::Success => None,
+        Outcome::Skipped { .. } | Outcome::Failed { .. } | Outcome::TimedOut { .. } | Outcome::Killed { .. } => {
+            Some(outcome.message())
+        }
+    }
+}
+
+async fn execute(
+    spec: &AttemptSpec,
+    launcher: &Launcher,
+    output: &mut Output,
+    sink: &mut impl LogSink,
+    xcoms: &impl XComSource,
+    mut cancel: Cancel,
+) -> Ended {
+    let env = environment(spec, std::env::vars_os());
+    let starting = async {
+        let plan = match &spec.operator {
+            OperatorCall::Empty => return Ok(None),
+            OperatorCall::Bash(call) => bash::plan(call, spec, launcher, env)?,
+            OperatorCall::Python(call) => python::plan(call, spec, launcher, env).await?,
+        };
+        let running = Running::start(launcher, &plan.process).await.map_err(|error| error.to_string())?;
+        Ok::<_, String>(Some((plan, running)))
+    };
+    let started = tokio::select! {
+        biased;
+        why = cancel.cancelled() => return Ended::new(Outcome::Killed { why }),
+        started = starting => started,
+    };
+    let (plan, running) = match started {
+        Ok(Some(started)) => started,
+        Ok(None) => return Ended::new(Outcome::Success),
+        Err(message) => return Ended::new(Outcome::failed(message)),
+    };
+    let Running { mut supervised, log, channel } = running;
+    let (tell_ended, has_ended) = watch::channel(false);
+    let overseen = async {
+        let verdict = verdict(&mut supervised, spec.execution_timeout, &mut cancel).await;
+        let all_ended = supervised.end().await;
+        tell_ended.send_replace(true);
+        (verdict, all_ended)
+    };
+    let (said, (), (verdict, all_ended)) = tokio::join!(
+        channel::converse(channel, plan.greeting, xcoms, has_ended.clone()),
+        output.pump(log, sink, has_ended),
+        overseen,
+    );
+    if let Some(scratch) = plan.scratch {
+        // The directory may hold anything, gigabytes of it too.
+        let _ = tokio::task::spawn_blocking(move || drop(scratch)).await;
+    }
+    let mut ended = settle(spec, verdict, said, output, sink).await;
+    ended.all_ended = all_ended;
+    ended
+}
+
+async fn verdict(supervised: &mut Supervised, timeout: Option<Duration>, cancel: &mut Cancel) -> Verdict {
+    let timer = async {
+        match timeout {
+            Some(timeout) => {
+                tokio::time::sleep(timeout).await;
+                timeout
+            }
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        exit = supervised.exited() => Verdict::Exited(exit),
+        why = cancel.cancelled() => Verdict::Killed(why),
+        timeout = timer => Verdict::TimedOut(timeout),
+    }
+}
+
+async fn settle(
+    spec: &AttemptSpec,
+    verdict: Verdict,
+    said: Said,
+    output: &mut Output,
+    sink: &mut impl LogSink,
+) -> Ended {
+    let exit = match verdict {
+        Verdict::Killed(why) => {
+            return Ended { xcoms: said.pushed, ..Ended::new(Outcome::Killed { why }) };
+        }
+        // A result that was complete in time counts, also if the process did not manage to exit.
+        Verdict::TimedOut(after) if said.done.is_none() => {
+            return Ended { xcoms: said.pushed, ..Ended::new(Outcome::TimedOut { after }) };
+        }
+        Verdict::TimedOut(_) => None,
+        Verdict::Exited(exit) => exit,
+    };
+    match &spec.operator {
+        OperatorCall::Bash(call) => {
+            let Some(exit) = exit else { return Ended::new(Outcome::failed(LOST)) };
+            let ended = Ended::new(bash::outcome(call, exit));
+            if ended.outcome != Outcome::Success || !spec.do_xcom_push {
+                return ended;
+            }
+            match output.last_line() {
+                Ok(line) => with_return_value(spec, ended, Value::String(line)),
+                Err(limit) => {
+                    let line = format!(
+                        "the last line is longer than {limit} bytes: it was not pushed as XCom `{RETURN_VALUE}`"
+                    );
+                    output.note(&line, sink).await;
+                    ended
+                }
+            }
+        }
+        OperatorCall::Python(_) => {
+            let (mut ended, value) = python::outcome(said, exit);
+            // `None` is no XCom, as in Airflow.
+            if ended.outcome != Outcome::Success || !spec.do_xcom_push || value.is_null() {
+                return ended;
+            }
+            ended.note = true;
+            with_return_value(spec, ended, value)
+        }
+        OperatorCall::Empty => Ended::new(Outcome::Success),
+    }
+}
+
+/// What is said of an attempt whose supervisor disappeared.
+pub(crate) const LOST: &str =
+    "the attempt's supervisor disappeared (was it killed for want of memory?), so how the task ended is not known";
+
+/// Adds the return value, and before it the entries of a returned map where each is to be an XCom.
+fn with_return_value(spec: &AttemptSpec, mut ended: Ended, value: Value) -> Ended {
+    if spec.multiple_outputs {
+        let Value::Object(entries) = &value else {
+            let message = format!("`multiple_outputs` needs a dictionary, but the task returned {}", kind(&value));
+            ended.outcome = Outcome::failed(message);
+            return ended;
+        };
+        ended.xcoms.extend(entries.iter().map(|(key, value)| (key.clone(), value.clone())));
+    }
+    ended.xcoms.push((RETURN_VALUE.to_owned(), value));
+    ended
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nothing",
+        Value::Bool(_) => "a truth value",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a dictionary",
+    }
+}

@@ -1,0 +1,158 @@
+//! Airflow's PythonOperator, in a process of its own.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::attempt::{Ended, LOST, Plan};
+use crate::bash::working_directory;
+use crate::channel::{Said, Status, VALUE_BYTES};
+use crate::environment::iso_text;
+use crate::launcher::Launcher;
+use crate::report::Outcome;
+use crate::spec::{AttemptSpec, Callable, PythonCall};
+use crate::supervised::{Exit, ProcessSpec};
+
+/// What runs in the Python process.
+const BOOTSTRAP: &str = include_str!("bootstrap.py");
+/// The bootstrap's name as a module: imported, not run as a script, so that Python keeps its compiled form.
+const MODULE: &str = "updraft_bootstrap";
+/// Says which executable a name stands for, behind shims and links, and how old it is.
+const WHICH: &str = "import sys; print('%d.%d' % sys.version_info[:2]); print(sys.executable)";
+
+/// What is needed to call the callable, or why it cannot be called.
+pub(crate) async fn plan(
+    call: &PythonCall,
+    spec: &AttemptSpec,
+    launcher: &Launcher,
+    env: Vec<(OsString, OsString)>,
+) -> Result<Plan, String> {
+    let program = launcher.interpreter().get_or_try_init(|| resolve(launcher.python())).await?.clone();
+    let bootstrap = bootstrap(launcher).map_err(|error| format!("could not write the Python bootstrap: {error}"))?;
+    let greeting = greeting(call, spec).map_err(|error| format!("could not find the working directory: {error}"))?;
+    let (cwd, scratch) = working_directory(call.cwd.as_deref(), launcher)?;
+    // The entry for the current directory makes room for the bootstrap, which leaves again once it is imported.
+    let start = format!("import sys; sys.path[0] = sys.argv[1]; import {MODULE}; {MODULE}.main()");
+    let process = ProcessSpec {
+        program,
+        args: vec!["-c".into(), start.into(), bootstrap.path().into()],
+        env,
+        cwd,
+        channel: true,
+        kill_grace: spec.kill_grace,
+    };
+    Ok(Plan { process, greeting: Some(greeting.to_string()), scratch })
+}
+
+/// The interpreter itself behind a name. Shims of version managers take 100 ms to find it each time, so it is asked once.
+async fn resolve(python: &str) -> Result<PathBuf, String> {
+    let advice = "install Python 3.8 or later where workers run, or configure another interpreter";
+    let asked = Command::new(python).args(["-c", WHICH]).kill_on_drop(true).output().await;
+    let answer = asked.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            format!("`{python}` was not found, and this task is a Python callable; {advice}")
+        }
+        _ => format!("could not start `{python}`: {error}; {advice}"),
+    })?;
+    let text = String::from_utf8_lossy(&answer.stdout);
+    let mut lines = text.lines();
+    let version = lines.next().and_then(|version| {
+        let (major, minor) = version.split_once('.')?;
+        Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?))
+    });
+    match (version, lines.next()) {
+        (Some(version), Some(executable)) if version >= (3, 8) && !executable.is_empty() => Ok(executable.into()),
+        (Some((major, minor)), _) => Err(format!("`{python}` is Python {major}.{minor}; {advice}")),
+        (None, _) => {
+            let said = String::from_utf8_lossy(&answer.stderr);
+            Err(format!("`{python}` does not work ({}): {}; {advice}", answer.status, said.trim()))
+        }
+    }
+}
+
+/// The directory that holds the bootstrap, written once per process, and again if somebody cleaned it away.
+fn bootstrap(launcher: &Launcher) -> io::Result<Arc<tempfile::TempDir>> {
+    let mut kept = launcher.bootstrap().lock().unwrap_or_else(PoisonError::into_inner);
+    let file = |directory: &Path| directory.join(MODULE).with_extension("py");
+    match &*kept {
+        Some(directory) if file(directory.path()).exists() => Ok(Arc::clone(directory)),
+        _ => {
+            let directory = Arc::new(launcher.scratch_dir()?);
+            fs::write(file(directory.path()), BOOTSTRAP)?;
+            *kept = Some(Arc::clone(&directory));
+            Ok(directory)
+        }
+    }
+}
+
+/// What the bootstrap is told. Paths are absolute, because the process has another working directory.
+fn greeting(call: &PythonCall, spec: &AttemptSpec) -> io::Result<Value> {
+    let absolute = |path: &PathBuf| std::path::absolute(path).map(|path| path.to_string_lossy().into_owned());
+    let callable = match &call.callable {
+        Callable::Import(name) => json!({ "import": name }),
+        Callable::File { path, name } => json!({ "file": absolute(path)?, "name": name }),
+    };
+    let search_path = call.search_path.iter().map(absolute).collect::<io::Result<Vec<_>>>()?;
+    let context = &spec.context;
+    let date = |instant: Option<Timestamp>| instant.map(iso_text);
+    Ok(json!({
+        "callable": callable,
+        "op_args": call.op_args,
+        "op_kwargs": call.op_kwargs,
+        "templates_dict": call.templates_dict,
+        "search_path": search_path,
+        "value_bytes": VALUE_BYTES,
+        "keep_value": spec.do_xcom_push,
+        "dag_id": spec.dag_id,
+        "task_id": spec.task_id,
+        "run_id": spec.run_id,
+        "try_number": spec.try_number,
+        "max_tries": spec.max_tries,
+        "map_index": spec.map_index.map_or(-1, i64::from),
+        "owner": context.owner,
+        "logical_date": date(context.logical_date),
+        "data_interval_start": date(context.data_interval_start),
+        "data_interval_end": date(context.data_interval_end),
+        "run_after": date(context.run_after),
+        "run_start_date": date(context.run_start_date),
+        "start_date": date(context.start_date),
+        "run_type": context.run_type,
+        "conf": context.conf,
+        "params": context.params,
+        "extra": context.extra,
+    }))
+}
+
+/// What the conversation and the exit mean, and the value that was returned.
+pub(crate) fn outcome(said: Said, exit: Option<Exit>) -> (Ended, Value) {
+    let mut ended = Ended { xcoms: said.pushed, ..Ended::new(Outcome::Success) };
+    let Some(done) = said.done else {
+        ended.outcome = Outcome::failed(match (said.fault, exit) {
+            (Some(fault), _) => fault,
+            (None, Some(Exit::Code(code))) => {
+                format!("the Python process ended with exit code {code} before the callable returned")
+            }
+            (None, Some(Exit::Signal(signal))) => {
+                let hint = if signal == 9 { " (was it killed for want of memory?)" } else { "" };
+                format!("the Python process was ended by signal {signal} before the callable returned{hint}")
+            }
+            (None, None) => LOST.to_owned(),
+        });
+        return (ended, Value::Null);
+    };
+    // The bootstrap has written its own account of an exception.
+    ended.note = false;
+    ended.outcome = match done.status {
+        Status::Success => Outcome::Success,
+        Status::Skipped => Outcome::Skipped { reason: done.message },
+        Status::Failed => Outcome::failed(done.message),
+        Status::FailedForGood => Outcome::Failed { message: done.message, retryable: false },
+    };
+    (ended, done.value)
+}

@@ -1,0 +1,80 @@
+//! How an attempt ended.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// The task did what it should.
+    Success,
+    /// The task asked to be skipped.
+    Skipped {
+        /// In the task's own words where it has any.
+        reason: String,
+    },
+    /// The task failed.
+    Failed {
+        /// What happened, in one line or a few.
+        message: String,
+        /// Whether another try makes sense; not so after `AirflowFailException`.
+        retryable: bool,
+    },
+    /// The execution timeout passed, and the processes were killed.
+    TimedOut {
+        /// The timeout.
+        after: Duration,
+    },
+    /// The caller cancelled the attempt, and the processes were killed.
+    Killed {
+        /// The reason the caller gave.
+        why: String,
+    },
+}
+
+impl Outcome {
+    /// A failure that another try may mend.
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Self::Failed { message: message.into(), retryable: true }
+    }
+
+    /// One line for people: `success`, or what went wrong.
+    pub fn message(&self) -> String {
+        match self {
+            Self::Success => "success".to_owned(),
+            Self::Skipped { reason } => reason.clone(),
+            Self::Failed { message, .. } => message.clone(),
+            Self::TimedOut { after } => format!("execution timeout of {} s passed", after.as_secs_f64()),
+            Self::Killed { why } => format!("killed: {why}"),
+        }
+    }
+}
+
+/// What is known about an attempt once all its processes are gone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What the task pushed, in order, the return value last. A failed attempt has the values it pushed before it failed.
+    pub xcoms: Vec<(String, Value)>,
+    /// What is known about its output.
+    pub log: LogSummary,
+    /// From the start of the process to its end.
+    pub ran_for: Duration,
+    /// False if processes of the attempt could not be killed in time (uninterruptible, or another user's): they may still run.
+    pub all_ended: bool,
+}
+
+/// The output of an attempt, which went to the sink, in short.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogSummary {
+    /// How many bytes of UTF-8 the sink was given.
+    pub bytes: u64,
+    /// The last 8 KiB at most, from the start of a character.
+    pub tail: String,
+    /// The first error of the sink; later output was still given to it.
+    pub sink_error: Option<String>,
+}

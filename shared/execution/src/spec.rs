@@ -1,0 +1,192 @@
+//! What to run: plain data, rendered and validated by the caller.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// One attempt of one task instance.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AttemptSpec {
+    /// The DAG's id.
+    pub dag_id: String,
+    /// The task's id, with the ids of its groups before it.
+    pub task_id: String,
+    /// The DagRun's id.
+    pub run_id: String,
+    /// The number of this try, from 1.
+    pub try_number: u32,
+    /// The number of retries that the task instance may have had at most, as `ti.max_tries` shows it.
+    #[serde(default)]
+    pub max_tries: u32,
+    /// Which of a mapped task's instances this is; nothing for a task that is not mapped (Airflow's -1).
+    #[serde(default)]
+    pub map_index: Option<u32>,
+    /// What the process may learn about its run.
+    #[serde(default)]
+    pub context: RunContext,
+    /// What to run.
+    pub operator: OperatorCall,
+    /// How long the process may run; nothing for ever.
+    #[serde(default)]
+    pub execution_timeout: Option<Duration>,
+    /// Whether the operator's result is reported as the XCom `return_value`.
+    #[serde(default = "yes")]
+    pub do_xcom_push: bool,
+    /// Whether each entry of a returned map is an XCom of its own besides.
+    #[serde(default)]
+    pub multiple_outputs: bool,
+    /// How long processes that are asked to end (SIGTERM) may take before they are killed (SIGKILL).
+    #[serde(default = "default_kill_grace")]
+    pub kill_grace: Duration,
+}
+
+/// The run that an attempt belongs to, as its process sees it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RunContext {
+    /// Airflow's logical date; a run triggered without one has none, and then `ds` and its like are absent.
+    pub logical_date: Option<Timestamp>,
+    /// The start of the data interval.
+    pub data_interval_start: Option<Timestamp>,
+    /// The end of the data interval.
+    pub data_interval_end: Option<Timestamp>,
+    /// The earliest instant at which the run may start.
+    pub run_after: Option<Timestamp>,
+    /// When the run started.
+    pub run_start_date: Option<Timestamp>,
+    /// When this attempt started.
+    pub start_date: Option<Timestamp>,
+    /// `scheduled`, `manual`, `backfill` or `asset_triggered`.
+    pub run_type: String,
+    /// What the run was triggered with.
+    pub conf: Map<String, Value>,
+    /// The task's params, the run's conf already merged in.
+    pub params: Map<String, Value>,
+    /// The task's owner.
+    pub owner: String,
+    /// Further names for a Python callable's context, `var` for instance; these win over the ones computed here.
+    pub extra: Map<String, Value>,
+}
+
+/// What an operator runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "operator", rename_all = "snake_case")]
+pub enum OperatorCall {
+    /// Nothing: succeeds without a process.
+    Empty,
+    /// A command line, as Airflow's BashOperator runs it.
+    Bash(BashCall),
+    /// A Python callable, as Airflow's PythonOperator runs it, in a process of its own.
+    Python(PythonCall),
+}
+
+/// The arguments of Airflow's BashOperator.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BashCall {
+    /// The text given to `bash -c`.
+    pub bash_command: String,
+    /// The command's environment; without one it is the server's, less what starts with `UPDRAFT_`.
+    #[serde(default)]
+    pub env: Option<BTreeMap<String, String>>,
+    /// Whether `env` is added to the server's environment instead of replacing it.
+    #[serde(default)]
+    pub append_env: bool,
+    /// The working directory, which must exist; without one a temporary directory that is removed afterwards.
+    #[serde(default)]
+    pub cwd: Option<PathBuf>,
+    /// Exit codes that mean `skipped`.
+    #[serde(default = "default_skip_codes")]
+    pub skip_on_exit_code: Vec<i32>,
+}
+
+impl BashCall {
+    /// A call of `bash_command` with Airflow's defaults for everything else.
+    pub fn new(bash_command: impl Into<String>) -> Self {
+        Self {
+            bash_command: bash_command.into(),
+            env: None,
+            append_env: false,
+            cwd: None,
+            skip_on_exit_code: default_skip_codes(),
+        }
+    }
+}
+
+/// The arguments of Airflow's PythonOperator.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PythonCall {
+    /// What to call.
+    pub callable: Callable,
+    /// Positional arguments.
+    #[serde(default)]
+    pub op_args: Vec<Value>,
+    /// Keyword arguments; these win over the context's names.
+    #[serde(default)]
+    pub op_kwargs: Map<String, Value>,
+    /// Handed to the callable as `templates_dict`, if given.
+    #[serde(default)]
+    pub templates_dict: Option<Map<String, Value>>,
+    /// Directories that come first in `sys.path`: the DAG folder, for instance.
+    #[serde(default)]
+    pub search_path: Vec<PathBuf>,
+    /// The working directory, which must exist; without one a temporary directory that is removed afterwards.
+    #[serde(default)]
+    pub cwd: Option<PathBuf>,
+}
+
+/// Where a Python callable is found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Callable {
+    /// `package.module.function`, found through `sys.path`.
+    Import(String),
+    /// A function by its name in a file of its own; the file's directory is put into `sys.path`.
+    File {
+        /// The file; relative paths are resolved against the server's working directory.
+        path: PathBuf,
+        /// The function's name in it.
+        name: String,
+    },
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Airflow's default, 60 s, would hold a worker that is being drained for too long.
+pub(crate) fn default_kill_grace() -> Duration {
+    Duration::from_secs(5)
+}
+
+fn default_skip_codes() -> Vec<i32> {
+    vec![99]
+}
+
+impl AttemptSpec {
+    /// An attempt with the defaults: first try, no timeout, nothing known about the run.
+    pub fn new(
+        dag_id: impl Into<String>,
+        task_id: impl Into<String>,
+        run_id: impl Into<String>,
+        operator: OperatorCall,
+    ) -> Self {
+        Self {
+            dag_id: dag_id.into(),
+            task_id: task_id.into(),
+            run_id: run_id.into(),
+            try_number: 1,
+            max_tries: 0,
+            map_index: None,
+            context: RunContext::default(),
+            operator,
+            execution_timeout: None,
+            do_xcom_push: true,
+            multiple_outputs: false,
+            kill_grace: default_kill_grace(),
+        }
+    }
+}
