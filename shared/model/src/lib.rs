@@ -5,6 +5,7 @@
 
 pub mod attempt;
 pub mod cell;
+pub mod change;
 pub mod dag;
 pub mod dag_doc;
 pub mod ids;
@@ -16,6 +17,7 @@ pub mod states;
 
 pub use attempt::{Attempt, AttemptKey, AttemptOutcome, ValueRef};
 pub use cell::{Cell, Lease};
+pub use change::{DagChange, Held, RunChange};
 pub use dag::{Dag, Task, WeightRule};
 pub use dag_doc::{ActiveRun, DagDoc};
 pub use ids::{DagId, Incarnation, OperationId, TaskId, TaskIndex, Token, VersionId};

@@ -1,0 +1,337 @@
+//! Documents to items and back, changes to updates. Attribute names are short because every write pays for them; they are
+//! persisted and never change their meaning.
+//!
+//! | run document | | DAG document | |
+//! |---|---|---|---|
+//! | `f` | facts, JSON | `ve` | current version |
+//! | `st` | state | `fi` | file |
+//! | `ep` | epoch | `pa` | 1 while paused |
+//! | `op` | last operation | `la` | last interval, `start.end` in microseconds |
+//! | `sd`, `ed` | start, end in microseconds | `nd` | next due, microseconds |
+//! | `c` | cells by task index | `mx` | most active runs |
+//! | `mt` | max tries by task index | `ac` | active runs: `<epoch>:<facts, JSON>` |
+//! | `ob` | outbox, JSON by id | `he` | held runs: due, microseconds |
+//! | `lk` | idle looks | | |
+//! | `rv` | revision | `rv` | revision |
+//! | `shard`, `wake_at` | time index | `shard`, `wake_at` | time index |
+
+use crate::item::{Change, Condition, Item, Key, Path, SHARD, Update, Value, WAKE_AT};
+use crate::{Error, keys};
+use jiff::Timestamp;
+use serde::{Serialize, de::DeserializeOwned};
+use std::collections::BTreeMap;
+use updraft_model::{
+    ActiveRun, Cell, DagChange, DagDoc, DagId, DagRunState, DataInterval, Incarnation, OperationId, RunChange, RunDoc,
+    TaskIndex, VersionId,
+};
+
+/// The attribute that holds items which are one JSON text.
+pub const JSON: &str = "v";
+
+fn corrupt(what: impl std::fmt::Display) -> Error {
+    Error::Corrupt(what.to_string())
+}
+
+/// JSON of our own plain data.
+pub fn to_json<T: Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("plain data with text keys always serializes")
+}
+
+/// Reads what [`to_json`] wrote.
+pub fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
+    serde_json::from_str(text)
+        .map_err(|e| corrupt(format_args!("{e} in `{}`", text.chars().take(200).collect::<String>())))
+}
+
+/// An item that is one JSON text.
+pub fn json_item<T: Serialize>(value: &T) -> Item {
+    Item::from([(JSON.to_owned(), Value::S(to_json(value)))])
+}
+
+/// Reads what [`json_item`] wrote.
+pub fn from_json_item<T: DeserializeOwned>(item: &Item) -> Result<T, Error> {
+    from_json(text(item, JSON)?)
+}
+
+fn text<'a>(item: &'a Item, name: &str) -> Result<&'a str, Error> {
+    match item.get(name) {
+        Some(Value::S(text)) => Ok(text),
+        _ => Err(corrupt(format_args!("an item without the text `{name}`"))),
+    }
+}
+
+fn number(item: &Item, name: &str) -> Option<i64> {
+    match item.get(name) {
+        Some(Value::N(n)) => Some(*n),
+        _ => None,
+    }
+}
+
+fn map<'a>(item: &'a Item, name: &str) -> Result<&'a BTreeMap<String, Value>, Error> {
+    match item.get(name) {
+        Some(Value::M(map)) => Ok(map),
+        _ => Err(corrupt(format_args!("an item without the map `{name}`"))),
+    }
+}
+
+fn micros(at: Timestamp) -> Value {
+    Value::N(at.as_microsecond())
+}
+
+fn from_micros(n: i64) -> Result<Timestamp, Error> {
+    Timestamp::from_microsecond(n).map_err(corrupt)
+}
+
+fn instant(item: &Item, name: &str) -> Result<Option<Timestamp>, Error> {
+    number(item, name).map(from_micros).transpose()
+}
+
+fn wake(item: &Item) -> Result<Option<Timestamp>, Error> {
+    crate::item::wake_of(item).map(|ms| Timestamp::from_millisecond(ms).map_err(corrupt)).transpose()
+}
+
+fn set(item: &mut Item, name: &str, value: Option<Value>) {
+    if let Some(value) = value {
+        item.insert(name.to_owned(), value);
+    }
+}
+
+fn entries<T>(item: &Item, name: &str, read: impl Fn(&str, &Value) -> Result<T, Error>) -> Result<Vec<T>, Error> {
+    map(item, name)?.iter().map(|(k, v)| read(k, v)).collect()
+}
+
+fn task_index(key: &str) -> Result<TaskIndex, Error> {
+    key.parse().map(TaskIndex).map_err(|_| corrupt(format_args!("task index `{key}`")))
+}
+
+/// A run document as an item.
+pub fn run_item(run: &RunDoc) -> Item {
+    let cells = run.cells.iter().map(|(t, c)| (t.to_string(), Value::S(c.encode()))).collect();
+    let tries = run.max_tries.iter().map(|(t, n)| (t.to_string(), Value::N(i64::from(*n)))).collect();
+    let outbox = run.outbox.iter().map(|(id, e)| (id.clone(), Value::S(to_json(e)))).collect();
+    let mut item = Item::from([
+        ("f".to_owned(), Value::S(to_json(&run.facts))),
+        ("st".to_owned(), Value::text(run.state.as_str())),
+        ("ep".to_owned(), Value::N(i64::from(run.epoch))),
+        ("c".to_owned(), Value::M(cells)),
+        ("mt".to_owned(), Value::M(tries)),
+        ("ob".to_owned(), Value::M(outbox)),
+        ("lk".to_owned(), Value::N(i64::from(run.looks))),
+        ("rv".to_owned(), Value::N(run.revision as i64)),
+    ]);
+    set(&mut item, "op", run.operation.as_ref().map(|o| Value::text(o.as_str())));
+    set(&mut item, "sd", run.start_date.map(micros));
+    set(&mut item, "ed", run.end_date.map(micros));
+    if let Some(at) = run.wake_at {
+        item.insert(SHARD.to_owned(), Value::S(keys::shard(&keys::run(&run.facts.incarnation))));
+        item.insert(WAKE_AT.to_owned(), Value::N(at.as_millisecond()));
+    }
+    item
+}
+
+/// An item as a run document.
+pub fn run_doc(item: &Item) -> Result<RunDoc, Error> {
+    let small = |n: Option<i64>| n.and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
+    let state: DagRunState = text(item, "st")?.parse().map_err(corrupt)?;
+    let cell = |k: &str, v: &Value| match v {
+        Value::S(text) => Ok((task_index(k)?, Cell::decode(text).map_err(corrupt)?)),
+        _ => Err(corrupt(format_args!("cell {k}"))),
+    };
+    let tries = |k: &str, v: &Value| match v {
+        Value::N(n) => Ok((task_index(k)?, small(Some(*n)))),
+        _ => Err(corrupt(format_args!("max tries {k}"))),
+    };
+    let effect = |k: &str, v: &Value| match v {
+        Value::S(text) => Ok((k.to_owned(), from_json(text)?)),
+        _ => Err(corrupt(format_args!("outbox entry {k}"))),
+    };
+    Ok(RunDoc {
+        facts: from_json(text(item, "f")?)?,
+        state,
+        epoch: small(number(item, "ep")),
+        operation: text(item, "op").ok().map(OperationId::trusted),
+        start_date: instant(item, "sd")?,
+        end_date: instant(item, "ed")?,
+        cells: entries(item, "c", cell)?.into_iter().collect(),
+        max_tries: entries(item, "mt", tries)?.into_iter().collect(),
+        outbox: entries(item, "ob", effect)?.into_iter().collect(),
+        wake_at: wake(item)?,
+        looks: small(number(item, "lk")),
+        revision: number(item, "rv").unwrap_or(0) as u64,
+    })
+}
+
+/// The changes that place an item in the time index, or take it out.
+fn wake_changes(key: &Key, wake_at: Option<Option<Timestamp>>, changes: &mut Vec<Change>) {
+    match wake_at {
+        None => {}
+        Some(Some(at)) => {
+            changes.push(Change::Set(Path::Top(SHARD), Value::S(keys::shard(key))));
+            changes.push(Change::Set(Path::Top(WAKE_AT), Value::N(at.as_millisecond())));
+        }
+        Some(None) => {
+            changes.push(Change::Remove(Path::Top(SHARD)));
+            changes.push(Change::Remove(Path::Top(WAKE_AT)));
+        }
+    }
+}
+
+/// A change of a run document as an update of its item.
+pub fn run_update(incarnation: &Incarnation, change: &RunChange) -> Update {
+    let key = keys::run(incarnation);
+    let cell_path = |t: &TaskIndex| Path::Entry("c", t.to_string());
+    let mut conditions = Vec::new();
+    conditions.extend(change.if_epoch.map(|e| Condition::Equals(Path::Top("ep"), Value::N(i64::from(e)))));
+    conditions.extend(change.if_state.map(|s| Condition::Equals(Path::Top("st"), Value::text(s.as_str()))));
+    conditions.extend(change.if_cells.iter().map(|(task, cell)| match cell {
+        Cell::None => Condition::Absent(cell_path(task)),
+        _ => Condition::Equals(cell_path(task), Value::S(cell.encode())),
+    }));
+    let running = change.if_running.as_ref().map(|h| (h.task, Cell::running_prefix(h.try_number, &h.token)));
+    let restarting = change.if_restarting.as_ref().map(|h| (h.task, Cell::restarting_prefix(h.try_number, &h.token)));
+    conditions
+        .extend(running.into_iter().chain(restarting).map(|(t, prefix)| Condition::BeginsWith(cell_path(&t), prefix)));
+    conditions.extend(change.if_revision.map(|r| Condition::Equals(Path::Top("rv"), Value::N(r as i64))));
+    conditions.extend(change.if_wake_at_most.map(|at| Condition::AtMost(Path::Top(WAKE_AT), at.as_millisecond())));
+    conditions.extend(change.if_outbox_len.map(|n| Condition::Exactly("ob", n)));
+
+    let mut changes = vec![Change::Add("rv", 1)];
+    changes.extend(change.cells.iter().map(|(task, cell)| match cell {
+        Cell::None => Change::Remove(cell_path(task)),
+        _ => Change::Set(cell_path(task), Value::S(cell.encode())),
+    }));
+    changes.extend(
+        change.max_tries.iter().map(|(t, n)| Change::Set(Path::Entry("mt", t.to_string()), Value::N(i64::from(*n)))),
+    );
+    changes.extend(change.state.map(|s| Change::Set(Path::Top("st"), Value::text(s.as_str()))));
+    if let Some((epoch, operation)) = &change.epoch {
+        changes.push(Change::Set(Path::Top("ep"), Value::N(i64::from(*epoch))));
+        changes.push(Change::Set(Path::Top("op"), Value::text(operation.as_str())));
+    }
+    changes.extend(change.start_date.map(|at| Change::Set(Path::Top("sd"), micros(at))));
+    changes.extend(change.end_date.map(|at| match at {
+        Some(at) => Change::Set(Path::Top("ed"), micros(at)),
+        None => Change::Remove(Path::Top("ed")),
+    }));
+    changes.extend(change.looks.map(|n| Change::Set(Path::Top("lk"), Value::N(i64::from(n)))));
+    changes.extend(
+        change.outbox_put.iter().map(|(id, e)| Change::Set(Path::Entry("ob", id.clone()), Value::S(to_json(e)))),
+    );
+    changes.extend(change.outbox_remove.iter().map(|id| Change::Remove(Path::Entry("ob", id.clone()))));
+    wake_changes(&key, change.wake_at, &mut changes);
+    Update { key, conditions, changes }
+}
+
+fn interval_text(interval: &DataInterval) -> String {
+    format!("{}.{}", interval.start.as_microsecond(), interval.end.as_microsecond())
+}
+
+fn interval(text: &str) -> Result<DataInterval, Error> {
+    let parse = |part: &str| part.parse().map_err(corrupt).and_then(from_micros);
+    let (start, end) = text.split_once('.').ok_or_else(|| corrupt(format_args!("interval `{text}`")))?;
+    Ok(DataInterval { start: parse(start)?, end: parse(end)? })
+}
+
+fn active_text(active: &ActiveRun) -> String {
+    format!("{}:{}", active.epoch, active.facts.as_ref().map(to_json).unwrap_or_default())
+}
+
+fn active(text: &str) -> Result<ActiveRun, Error> {
+    let (epoch, facts) = text.split_once(':').ok_or_else(|| corrupt(format_args!("active run `{text}`")))?;
+    Ok(ActiveRun {
+        epoch: epoch.parse().map_err(corrupt)?,
+        facts: if facts.is_empty() { None } else { Some(from_json(facts)?) },
+    })
+}
+
+/// A DAG document as an item.
+pub fn dag_item(dag: &DagDoc) -> Item {
+    let runs = dag.active.iter().map(|(r, a)| (r.to_string(), Value::S(active_text(a)))).collect();
+    let held = dag.held.iter().map(|(r, at)| (r.to_string(), micros(*at))).collect();
+    let mut item = Item::from([
+        ("fi".to_owned(), Value::text(&dag.file)),
+        ("pa".to_owned(), Value::N(i64::from(dag.paused))),
+        ("mx".to_owned(), Value::N(i64::from(dag.max_active_runs))),
+        ("ac".to_owned(), Value::M(runs)),
+        ("he".to_owned(), Value::M(held)),
+        ("rv".to_owned(), Value::N(dag.revision as i64)),
+    ]);
+    set(&mut item, "ve", dag.version.as_ref().map(|v| Value::text(v.as_str())));
+    set(&mut item, "la", dag.last.as_ref().map(|l| Value::S(interval_text(l))));
+    set(&mut item, "nd", dag.next_due.map(micros));
+    if let Some(at) = dag.wake_at {
+        item.insert(SHARD.to_owned(), Value::S(keys::shard(&keys::dag(&dag.dag_id))));
+        item.insert(WAKE_AT.to_owned(), Value::N(at.as_millisecond()));
+    }
+    item
+}
+
+/// An item as a DAG document.
+pub fn dag_doc(dag_id: &DagId, item: &Item) -> Result<DagDoc, Error> {
+    let run = |k: &str, v: &Value| match v {
+        Value::S(text) => Ok((Incarnation::trusted(k), active(text)?)),
+        _ => Err(corrupt(format_args!("active run {k}"))),
+    };
+    let held = |k: &str, v: &Value| match v {
+        Value::N(n) => Ok((Incarnation::trusted(k), from_micros(*n)?)),
+        _ => Err(corrupt(format_args!("held run {k}"))),
+    };
+    Ok(DagDoc {
+        dag_id: dag_id.clone(),
+        version: text(item, "ve").ok().map(VersionId::trusted),
+        file: text(item, "fi")?.to_owned(),
+        paused: number(item, "pa") == Some(1),
+        last: text(item, "la").ok().map(interval).transpose()?,
+        next_due: instant(item, "nd")?,
+        max_active_runs: number(item, "mx").and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
+        active: entries(item, "ac", run)?.into_iter().collect(),
+        held: entries(item, "he", held)?.into_iter().collect(),
+        wake_at: wake(item)?,
+        revision: number(item, "rv").unwrap_or(0) as u64,
+    })
+}
+
+/// A change of a DAG document as an update of its item.
+pub fn dag_update(dag_id: &DagId, change: &DagChange) -> Update {
+    let key = keys::dag(dag_id);
+    let active_path = |run: &Incarnation| Path::Entry("ac", run.to_string());
+    let mut conditions = Vec::new();
+    conditions.extend(change.if_version.as_ref().map(|v| match v {
+        Some(v) => Condition::Equals(Path::Top("ve"), Value::text(v.as_str())),
+        None => Condition::Absent(Path::Top("ve")),
+    }));
+    conditions.extend(change.if_paused.map(|p| Condition::Equals(Path::Top("pa"), Value::N(i64::from(p)))));
+    conditions.extend(change.if_last.as_ref().map(|l| match l {
+        Some(l) => Condition::Equals(Path::Top("la"), Value::S(interval_text(l))),
+        None => Condition::Absent(Path::Top("la")),
+    }));
+    conditions.extend(change.if_active_fewer_than.map(|n| Condition::FewerThan("ac", n as usize)));
+    conditions.extend(
+        change.if_active.as_ref().map(|(run, epoch)| Condition::BeginsWith(active_path(run), format!("{epoch}:"))),
+    );
+    conditions.extend(change.if_not_active.as_ref().map(|run| Condition::Absent(active_path(run))));
+    conditions.extend(change.if_revision.map(|r| Condition::Equals(Path::Top("rv"), Value::N(r as i64))));
+
+    let mut changes = vec![Change::Add("rv", 1)];
+    changes.extend(change.version.as_ref().map(|v| match v {
+        Some(v) => Change::Set(Path::Top("ve"), Value::text(v.as_str())),
+        None => Change::Remove(Path::Top("ve")),
+    }));
+    changes.extend(change.file.as_ref().map(|f| Change::Set(Path::Top("fi"), Value::text(f))));
+    changes.extend(change.paused.map(|p| Change::Set(Path::Top("pa"), Value::N(i64::from(p)))));
+    changes.extend(change.last.as_ref().map(|l| Change::Set(Path::Top("la"), Value::S(interval_text(l)))));
+    changes.extend(change.next_due.map(|at| match at {
+        Some(at) => Change::Set(Path::Top("nd"), micros(at)),
+        None => Change::Remove(Path::Top("nd")),
+    }));
+    changes.extend(change.max_active_runs.map(|n| Change::Set(Path::Top("mx"), Value::N(i64::from(n)))));
+    changes.extend(change.active_put.iter().map(|(r, a)| Change::Set(active_path(r), Value::S(active_text(a)))));
+    changes.extend(change.active_remove.iter().map(|r| Change::Remove(active_path(r))));
+    changes.extend(change.held_put.iter().map(|(r, at)| Change::Set(Path::Entry("he", r.to_string()), micros(*at))));
+    changes.extend(change.held_remove.iter().map(|r| Change::Remove(Path::Entry("he", r.to_string()))));
+    wake_changes(&key, change.wake_at, &mut changes);
+    Update { key, conditions, changes }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,190 @@
+//! A change means the same on a document and on its item: whatever the document, whatever the change.
+
+use super::*;
+use proptest::prelude::*;
+use updraft_model::cell::{End, Lease, Wait};
+use updraft_model::{DagRunType, Held, OutboxEntry, RunFacts, Token};
+
+fn at() -> impl Strategy<Value = Timestamp> {
+    (0i64..4_000_000_000).prop_map(|s| Timestamp::from_second(s).unwrap())
+}
+
+fn lease() -> impl Strategy<Value = Lease> {
+    ("[ab]{1}", at(), at()).prop_map(|(token, until, since)| Lease { token: Token::trusted(token), until, since })
+}
+
+fn cell() -> impl Strategy<Value = Cell> {
+    let n = 0u32..3;
+    prop_oneof![
+        Just(Cell::None),
+        n.clone().prop_map(|try_number| Cell::Queued { try_number }),
+        (n.clone(), lease()).prop_map(|(try_number, lease)| Cell::Running { try_number, lease }),
+        (n.clone(), lease()).prop_map(|(try_number, lease)| Cell::Restarting { try_number, lease }),
+        (n.clone(), at()).prop_map(|(try_number, due)| Cell::Waiting { wait: Wait::Retry, try_number, due }),
+        (n, lease()).prop_map(|(try_number, l)| Cell::Final {
+            end: End::Success,
+            try_number,
+            winner: Some(l.token.clone()),
+            leaving: Some(l)
+        }),
+    ]
+}
+
+fn task() -> impl Strategy<Value = TaskIndex> {
+    (0u32..4).prop_map(TaskIndex)
+}
+
+fn state() -> impl Strategy<Value = DagRunState> {
+    prop_oneof![Just(DagRunState::Queued), Just(DagRunState::Running), Just(DagRunState::Failed)]
+}
+
+fn run() -> impl Strategy<Value = RunDoc> {
+    let cells = proptest::collection::btree_map(task(), cell().prop_filter("absent", |c| *c != Cell::None), 0..4);
+    (state(), 0u32..3, cells, proptest::option::of(at()), 0u64..3, any::<bool>()).prop_map(
+        |(state, epoch, cells, wake_at, revision, leave)| {
+            let facts = RunFacts {
+                incarnation: Incarnation::trusted("abc"),
+                dag_id: DagId::trusted("d"),
+                run_id: "manual__1".to_owned(),
+                run_type: DagRunType::Manual,
+                logical_date: None,
+                data_interval: None,
+                run_after: Timestamp::UNIX_EPOCH,
+                queued_at: Timestamp::UNIX_EPOCH,
+                version: VersionId::trusted("v"),
+                conf: serde_json::json!({"a": 1}),
+            };
+            let mut run = RunDoc::new(facts, state, Timestamp::UNIX_EPOCH);
+            (run.epoch, run.cells, run.wake_at, run.revision) = (epoch, cells, wake_at, revision);
+            run.operation = leave.then(|| OperationId::trusted("op"));
+            if leave {
+                run.outbox.insert("leave".to_owned(), OutboxEntry::Leave { epoch });
+            }
+            run
+        },
+    )
+}
+
+fn held() -> impl Strategy<Value = Held> {
+    (task(), 0u32..3, "[ab]{1}").prop_map(|(task, n, token)| Held { task, try_number: n, token: Token::trusted(token) })
+}
+
+fn change() -> impl Strategy<Value = RunChange> {
+    let conditions = (
+        proptest::option::weighted(0.3, 0u32..3),
+        proptest::option::weighted(0.3, state()),
+        proptest::collection::btree_map(task(), cell(), 0..2),
+        proptest::option::weighted(0.2, held()),
+        proptest::option::weighted(0.2, held()),
+        proptest::option::weighted(0.2, 0u64..3),
+        proptest::option::weighted(0.2, at()),
+        proptest::option::weighted(0.2, 0usize..2),
+    );
+    let changes = (
+        proptest::collection::btree_map(task(), cell(), 0..3),
+        proptest::collection::btree_map(task(), 0u32..5, 0..2),
+        proptest::option::of(state()),
+        proptest::option::of(0u32..9),
+        proptest::option::of(proptest::option::of(at())),
+        proptest::option::of(proptest::option::of(at())),
+        any::<bool>(),
+        any::<bool>(),
+    );
+    (conditions, changes).prop_map(|(c, w)| RunChange {
+        if_epoch: c.0,
+        if_state: c.1,
+        if_cells: c.2.into_iter().collect(),
+        if_running: c.3,
+        if_restarting: c.4,
+        if_revision: c.5,
+        if_wake_at_most: c.6,
+        if_outbox_len: c.7,
+        cells: w.0.into_iter().collect(),
+        max_tries: w.1.into_iter().collect(),
+        state: w.2,
+        epoch: w.3.map(|e| (e, OperationId::trusted("new"))),
+        start_date: w.4.flatten(),
+        end_date: w.4,
+        wake_at: w.5,
+        looks: w.6.then_some(4),
+        outbox_put: if w.6 { vec![("x".to_owned(), OutboxEntry::Leave { epoch: 1 })] } else { vec![] },
+        outbox_remove: if w.7 { vec!["leave".to_owned()] } else { vec![] },
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_run_is_read_back(run in run()) {
+        prop_assert_eq!(run_doc(&run_item(&run)), Ok(run));
+    }
+
+    #[test]
+    fn a_run_change_means_the_same_on_the_item(run in run(), change in change()) {
+        let update = run_update(&run.facts.incarnation, &change);
+        let outcome = update.run(Some(&run_item(&run))).try_map(|i| run_doc(&i)).unwrap();
+        let expected = if change.holds(&run) {
+            crate::Outcome::Updated(change.apply(&run))
+        } else {
+            crate::Outcome::Refused(Some(run))
+        };
+        prop_assert_eq!(outcome, expected);
+    }
+
+    #[test]
+    fn a_dag_change_means_the_same_on_the_item(
+        dag in dag(),
+        version in proptest::option::of(proptest::option::of("[vw]")),
+        paused in proptest::option::of(any::<bool>()),
+        last in proptest::option::weighted(0.3, proptest::option::of(span())),
+        fewer in proptest::option::of(0u32..4),
+        run in "[ab]", epoch in 0u32..3, which in 0u8..4, wake in proptest::option::of(proptest::option::of(at())),
+    ) {
+        let run = Incarnation::trusted(run);
+        let change = DagChange {
+            if_version: version.clone().map(|v| v.map(VersionId::trusted)),
+            if_paused: paused,
+            if_last: last.clone(),
+            if_active_fewer_than: fewer,
+            if_active: (which == 1).then(|| (run.clone(), epoch)),
+            if_not_active: (which == 2).then(|| run.clone()),
+            version: version.map(|v| v.map(VersionId::trusted)),
+            paused,
+            last: last.flatten(),
+            next_due: wake,
+            active_put: if which == 3 { vec![(run.clone(), ActiveRun { epoch, facts: None })] } else { vec![] },
+            active_remove: if which == 1 { vec![run.clone()] } else { vec![] },
+            held_put: if which == 2 { vec![(run.clone(), Timestamp::UNIX_EPOCH)] } else { vec![] },
+            held_remove: if which == 3 { vec![run] } else { vec![] },
+            wake_at: wake,
+            ..DagChange::default()
+        };
+        let update = dag_update(&dag.dag_id, &change);
+        let outcome = update.run(Some(&dag_item(&dag))).try_map(|i| dag_doc(&dag.dag_id, &i)).unwrap();
+        let expected = if change.holds(&dag) {
+            crate::Outcome::Updated(change.apply(&dag))
+        } else {
+            crate::Outcome::Refused(Some(dag))
+        };
+        prop_assert_eq!(outcome, expected);
+    }
+}
+
+fn span() -> impl Strategy<Value = DataInterval> {
+    (at(), at()).prop_map(|(start, end)| DataInterval { start, end })
+}
+
+fn dag() -> impl Strategy<Value = DagDoc> {
+    let active = proptest::collection::btree_map("[abc]", 0u32..3, 0..3);
+    (any::<bool>(), proptest::option::of("[vw]"), proptest::option::of(span()), active, proptest::option::of(at()))
+        .prop_map(|(paused, version, last, active, wake)| {
+            let mut dag = DagDoc::new(DagId::trusted("d"), "d.yaml".to_owned(), paused);
+            dag.version = version.map(VersionId::trusted);
+            dag.last = last;
+            dag.active = active
+                .into_iter()
+                .map(|(run, epoch)| (Incarnation::trusted(run), ActiveRun { epoch, facts: None }))
+                .collect();
+            dag.wake_at = wake;
+            dag
+        })
+}

@@ -1,0 +1,154 @@
+//! Every key of the table, built here and nowhere else.
+//!
+//! | item | pk | sk | written |
+//! |---|---|---|---|
+//! | run document | `R#<incarnation>` | `R` | updatable |
+//! | attempt | `R#<incarnation>` | `A#<task, 5 digits>#<try, 4 digits>#<token>` | once |
+//! | run index, by name | `D#<dag id>` | `N#<run id>` | once |
+//! | run index, by time | `D#<dag id>` | `O#<run_after, micros, 20 digits>#<run id>` | once |
+//! | DAG document | `D#<dag id>` | `D` | updatable |
+//! | DAG directory | `DAGS` | `<dag id>` | over, at each new version |
+//! | DAG version | `V#<version>` | `V` | once |
+//! | file record | `FILES` | `<path>` | over, at each change of the file |
+//! | import error | `ERRORS` | `<path>` | over; present only while the file is bad |
+//!
+//! The time index holds run and DAG documents, by `shard` (of [`SHARDS`]) and `wake_at`.
+
+use crate::item::Key;
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+use updraft_model::{AttemptKey, DagId, Incarnation, TaskIndex, Token, VersionId};
+
+/// How many partitions the time index is spread over. Persisted: changing it needs both old and new to be read.
+pub const SHARDS: u8 = 4;
+
+fn key(pk: impl Into<String>, sk: impl Into<String>) -> Key {
+    Key { pk: pk.into(), sk: sk.into() }
+}
+
+/// A run document.
+pub fn run(incarnation: &Incarnation) -> Key {
+    key(format!("R#{incarnation}"), "R")
+}
+
+/// An attempt item.
+pub fn attempt(k: &AttemptKey) -> Key {
+    key(format!("R#{}", k.incarnation), format!("{}{:04}#{}", attempts_of_task(k.task), k.try_number, k.token))
+}
+
+/// What the sort keys of all attempts of a task begin with.
+pub fn attempts_of_task(task: TaskIndex) -> String {
+    format!("A#{:05}#", task.0)
+}
+
+/// What the sort keys of all attempts of a run begin with.
+pub const ATTEMPTS: &str = "A#";
+
+/// The task, try and token of an attempt's sort key.
+pub fn read_attempt(sk: &str) -> Option<(TaskIndex, u32, Token)> {
+    let mut parts = sk.strip_prefix(ATTEMPTS)?.splitn(3, '#');
+    Some((TaskIndex(parts.next()?.parse().ok()?), parts.next()?.parse().ok()?, Token::trusted(parts.next()?)))
+}
+
+/// A run index item, by name.
+pub fn run_name(dag_id: &DagId, run_id: &str) -> Key {
+    key(format!("D#{dag_id}"), format!("N#{run_id}"))
+}
+
+/// A run index item, by time.
+pub fn run_order(dag_id: &DagId, run_after: Timestamp, run_id: &str) -> Key {
+    // Shifted so that instants before 1970 order too.
+    let micros = run_after.as_microsecond().saturating_add(1 << 60);
+    key(format!("D#{dag_id}"), format!("{RUNS_BY_TIME}{micros:020}#{run_id}"))
+}
+
+/// What the sort keys of run index items by time begin with.
+pub const RUNS_BY_TIME: &str = "O#";
+
+/// A DAG document.
+pub fn dag(dag_id: &DagId) -> Key {
+    key(format!("D#{dag_id}"), "D")
+}
+
+/// An entry of the DAG directory.
+pub fn dag_entry(dag_id: &DagId) -> Key {
+    key(DAGS, dag_id.as_str())
+}
+
+/// The partition of the DAG directory.
+pub const DAGS: &str = "DAGS";
+
+/// A DAG version.
+pub fn version(version: &VersionId) -> Key {
+    key(format!("V#{version}"), "V")
+}
+
+/// A file record.
+pub fn file(path: &str) -> Key {
+    key(FILES, path)
+}
+
+/// The partition of file records.
+pub const FILES: &str = "FILES";
+
+/// An import error.
+pub fn import_error(path: &str) -> Key {
+    key(ERRORS, path)
+}
+
+/// The partition of import errors.
+pub const ERRORS: &str = "ERRORS";
+
+/// What a key in the time index stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Document {
+    /// A run document.
+    Run(Incarnation),
+    /// A DAG document.
+    Dag(DagId),
+}
+
+/// Reads a key of the time index.
+pub fn document(key: &Key) -> Option<Document> {
+    match (key.pk.split_once('#')?, key.sk.as_str()) {
+        (("R", id), "R") => Some(Document::Run(Incarnation::trusted(id))),
+        (("D", id), "D") => Some(Document::Dag(DagId::trusted(id))),
+        _ => None,
+    }
+}
+
+/// The shard of an item in the time index.
+pub fn shard(key: &Key) -> String {
+    let digest = Sha256::digest(key.pk.as_bytes());
+    shard_name(digest[0] % SHARDS)
+}
+
+/// The name of a shard.
+pub fn shard_name(shard: u8) -> String {
+    format!("w{shard}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn keys_are_read_back(id in "[a-zA-Z0-9_.-]{1,40}", task in 0u32..99_999, n in 0u32..9_999, token in "[a-z0-9]{8}") {
+            prop_assert_eq!(document(&run(&Incarnation::trusted(&id))), Some(Document::Run(Incarnation::trusted(&id))));
+            prop_assert_eq!(document(&dag(&DagId::trusted(&id))), Some(Document::Dag(DagId::trusted(&id))));
+            let attempt = attempt(&AttemptKey {
+                incarnation: Incarnation::trusted(&id), task: TaskIndex(task), try_number: n, token: Token::trusted(&token),
+            });
+            prop_assert_eq!(read_attempt(&attempt.sk), Some((TaskIndex(task), n, Token::trusted(&token))));
+            prop_assert_eq!(document(&attempt), None);
+        }
+
+        #[test]
+        fn runs_order_by_time(a in -10_000_000_000_000i64..10_000_000_000_000, b in -10_000_000_000_000i64..10_000_000_000_000) {
+            let at = |micros| run_order(&DagId::trusted("d"), Timestamp::from_microsecond(micros).unwrap(), "r").sk;
+            prop_assert_eq!(at(a).cmp(&at(b)), a.cmp(&b));
+        }
+    }
+}

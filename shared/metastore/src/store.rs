@@ -1,0 +1,377 @@
+//! The metastore in domain terms, written once over [`Items`].
+
+use crate::codec::{self, from_json_item, json_item};
+use crate::item::{Item, Value};
+use crate::keys::Document;
+use crate::{Error, Items, Outcome, Range, keys};
+use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use updraft_model::{
+    Attempt, AttemptKey, Dag, DagChange, DagDoc, DagId, Incarnation, RunChange, RunDoc, RunName, TaskIndex, VersionId,
+};
+
+/// The largest compiled version an item may hold, compressed; DynamoDB's limit is 400 KB with names and key.
+pub const VERSION_BYTES_MAX: usize = 390 * 1024;
+
+/// Where a page of a listing goes on; opaque to callers.
+pub type PageToken = String;
+
+/// One page of a listing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page<T> {
+    /// The entries.
+    pub items: Vec<T>,
+    /// Where the next page begins; none at the end.
+    pub next: Option<PageToken>,
+}
+
+/// What a time index entry stands for.
+pub type DueWhat = Document;
+
+/// A document that wants attention.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DueEntry {
+    /// Which.
+    pub what: DueWhat,
+    /// When.
+    pub wake_at: Timestamp,
+}
+
+/// A compiled DAG version: the DAG and the files it refers to. Content-addressed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Version {
+    /// The DAG.
+    pub dag: Dag,
+    /// Files its tasks need, by path relative to the DAG folder.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, String>,
+}
+
+impl Version {
+    /// The content address: SHA-256 of the JSON, the first 16 bytes in hex.
+    pub fn id(&self) -> VersionId {
+        let digest = Sha256::digest(codec::to_json(self).as_bytes());
+        VersionId::trusted(digest[..16].iter().map(|b| format!("{b:02x}")).collect::<String>())
+    }
+}
+
+/// An entry of the DAG directory: what lists show without reading versions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DagSummary {
+    /// The DAG.
+    pub dag_id: DagId,
+    /// Its file.
+    pub file: String,
+    /// Its owners.
+    pub owners: Vec<String>,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// Its schedule, as Airflow's timetable summary shows it.
+    pub timetable: String,
+    /// One line for people.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// Whether its file is gone.
+    #[serde(default)]
+    pub is_stale: bool,
+    /// When this version was read.
+    pub last_parsed: Timestamp,
+}
+
+/// What is known of a file of the DAG folder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FileRecord {
+    /// Its path relative to the DAG folder or prefix.
+    pub path: String,
+    /// What it held when it was read: the store's ETag, or a hash.
+    pub etag: String,
+    /// The DAGs it declares, of the last version of each that loaded.
+    pub dag_ids: Vec<DagId>,
+    /// Files its DAGs refer to.
+    #[serde(default)]
+    pub references: BTreeMap<String, String>,
+}
+
+/// What is wrong with a file of the DAG folder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ImportError {
+    /// Its path relative to the DAG folder or prefix.
+    pub path: String,
+    /// When it was read.
+    pub timestamp: Timestamp,
+    /// All errors, each with its place, one per line or more.
+    pub stack_trace: String,
+}
+
+/// Runs, attempts, DAGs, versions, files and the time index.
+#[derive(Debug, Clone)]
+pub struct Metastore<I> {
+    items: I,
+}
+
+impl<I: Items> Metastore<I> {
+    /// On top of these items.
+    pub fn new(items: I) -> Self {
+        Self { items }
+    }
+
+    /// The items below.
+    pub fn items(&self) -> &I {
+        &self.items
+    }
+
+    /// Puts a run document unless its incarnation exists. A refusal by our own earlier write is the caller's to recognise: the
+    /// incarnation is drawn, so the existing document is that run.
+    pub async fn put_run(&self, run: &RunDoc) -> Result<Outcome<RunDoc>, Error> {
+        let outcome = self.items.put_new(&keys::run(&run.facts.incarnation), &codec::run_item(run)).await?;
+        outcome.try_map(|item| codec::run_doc(&item))
+    }
+
+    /// Reads a run document.
+    pub async fn run(&self, incarnation: &Incarnation) -> Result<Option<RunDoc>, Error> {
+        self.items.get(&keys::run(incarnation)).await?.map(|item| codec::run_doc(&item)).transpose()
+    }
+
+    /// Reads many run documents; absent ones are left out; in no order.
+    pub async fn runs(&self, incarnations: &[Incarnation]) -> Result<Vec<RunDoc>, Error> {
+        let keys: Vec<_> = incarnations.iter().map(keys::run).collect();
+        self.items.get_many(&keys).await?.iter().map(|(_, item)| codec::run_doc(item)).collect()
+    }
+
+    /// Changes a run document.
+    pub async fn update_run(&self, incarnation: &Incarnation, change: &RunChange) -> Result<Outcome<RunDoc>, Error> {
+        let outcome = self.items.update(&codec::run_update(incarnation, change)).await?;
+        outcome.try_map(|item| codec::run_doc(&item))
+    }
+
+    /// Removes a run document that never got its name, still queued and of epoch 0.
+    pub async fn discard_run(&self, run: &RunDoc) -> Result<(), Error> {
+        let change = RunChange { if_epoch: Some(0), if_state: Some(run.state), ..RunChange::default() };
+        let update = codec::run_update(&run.facts.incarnation, &change);
+        self.items.delete(&update.key, &update.conditions).await?;
+        Ok(())
+    }
+
+    /// Puts an attempt's item; refused where it exists already: the first stands, items are immutable.
+    pub async fn put_attempt(&self, key: &AttemptKey, attempt: &Attempt) -> Result<Outcome<Attempt>, Error> {
+        let outcome = self.items.put_new(&keys::attempt(key), &json_item(attempt)).await?;
+        outcome.try_map(|item| from_json_item(&item))
+    }
+
+    /// Reads an attempt's item.
+    pub async fn attempt(&self, key: &AttemptKey) -> Result<Option<Attempt>, Error> {
+        self.items.get(&keys::attempt(key)).await?.map(|item| from_json_item(&item)).transpose()
+    }
+
+    /// Reads many attempts' items; absent ones are left out; in no order.
+    pub async fn attempts(&self, wanted: &[AttemptKey]) -> Result<Vec<(AttemptKey, Attempt)>, Error> {
+        let by_key: BTreeMap<_, _> = wanted.iter().map(|k| (keys::attempt(k), k)).collect();
+        let keys: Vec<_> = by_key.keys().cloned().collect();
+        let found = self.items.get_many(&keys).await?;
+        found.iter().map(|(key, item)| Ok((by_key[key].clone(), from_json_item(item)?))).collect()
+    }
+
+    /// All attempts of a run, or of one of its tasks, by task, then try, then token.
+    pub async fn attempts_of(
+        &self,
+        incarnation: &Incarnation,
+        task: Option<TaskIndex>,
+    ) -> Result<Vec<(AttemptKey, Attempt)>, Error> {
+        let prefix = task.map_or_else(|| keys::ATTEMPTS.to_owned(), keys::attempts_of_task);
+        let mut range = Range { pk: keys::run(incarnation).pk, prefix, after: None, descending: false, limit: 500 };
+        let mut found = Vec::new();
+        loop {
+            let page = self.items.query(&range).await?;
+            let full = page.len() == range.limit;
+            range.after = page.last().map(|(sk, _)| sk.clone());
+            for (sk, item) in page {
+                let (task, try_number, token) =
+                    keys::read_attempt(&sk).ok_or_else(|| Error::Corrupt(format!("attempt key `{sk}`")))?;
+                let key = AttemptKey { incarnation: incarnation.clone(), task, try_number, token };
+                found.push((key, from_json_item(&item)?));
+            }
+            if !full {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Claims a run's name in its DAG. Refused gives whoever has it.
+    pub async fn put_run_name(&self, dag_id: &DagId, name: &RunName) -> Result<Outcome<RunName>, Error> {
+        let outcome = self.items.put_new(&keys::run_name(dag_id, &name.run_id), &json_item(name)).await?;
+        outcome.try_map(|item| from_json_item(&item))
+    }
+
+    /// Places a named run in its DAG's order of runs. Idempotent.
+    pub async fn put_run_order(&self, dag_id: &DagId, name: &RunName) -> Result<(), Error> {
+        self.items.put(&keys::run_order(dag_id, name.run_after, &name.run_id), &json_item(name)).await
+    }
+
+    /// Looks a run up by its name.
+    pub async fn run_name(&self, dag_id: &DagId, run_id: &str) -> Result<Option<RunName>, Error> {
+        self.items.get(&keys::run_name(dag_id, run_id)).await?.map(|item| from_json_item(&item)).transpose()
+    }
+
+    /// A DAG's runs, latest `run_after` first.
+    pub async fn list_runs(
+        &self,
+        dag_id: &DagId,
+        limit: usize,
+        page: Option<PageToken>,
+    ) -> Result<Page<RunDoc>, Error> {
+        let range = Range {
+            pk: keys::dag(dag_id).pk,
+            prefix: keys::RUNS_BY_TIME.to_owned(),
+            after: page,
+            descending: true,
+            limit,
+        };
+        let found = self.items.query(&range).await?;
+        let next = (found.len() == limit).then(|| found.last().map(|(sk, _)| sk.clone())).flatten();
+        let names: Vec<RunName> = found.iter().map(|(_, item)| from_json_item(item)).collect::<Result<_, _>>()?;
+        let ids: Vec<_> = names.iter().map(|n| n.incarnation.clone()).collect();
+        let mut runs: BTreeMap<_, _> =
+            self.runs(&ids).await?.into_iter().map(|run| (run.facts.incarnation.clone(), run)).collect();
+        Ok(Page { items: ids.iter().filter_map(|id| runs.remove(id)).collect(), next })
+    }
+
+    /// Puts a DAG document unless it exists.
+    pub async fn put_dag(&self, dag: &DagDoc) -> Result<Outcome<DagDoc>, Error> {
+        let outcome = self.items.put_new(&keys::dag(&dag.dag_id), &codec::dag_item(dag)).await?;
+        outcome.try_map(|item| codec::dag_doc(&dag.dag_id, &item))
+    }
+
+    /// Reads a DAG document.
+    pub async fn dag(&self, dag_id: &DagId) -> Result<Option<DagDoc>, Error> {
+        self.items.get(&keys::dag(dag_id)).await?.map(|item| codec::dag_doc(dag_id, &item)).transpose()
+    }
+
+    /// Reads many DAG documents; absent ones are left out; in no order.
+    pub async fn dags(&self, dag_ids: &[DagId]) -> Result<Vec<DagDoc>, Error> {
+        let by_key: BTreeMap<_, _> = dag_ids.iter().map(|id| (keys::dag(id), id)).collect();
+        let keys: Vec<_> = by_key.keys().cloned().collect();
+        self.items.get_many(&keys).await?.iter().map(|(key, item)| codec::dag_doc(by_key[key], item)).collect()
+    }
+
+    /// Changes a DAG document.
+    pub async fn update_dag(&self, dag_id: &DagId, change: &DagChange) -> Result<Outcome<DagDoc>, Error> {
+        let outcome = self.items.update(&codec::dag_update(dag_id, change)).await?;
+        outcome.try_map(|item| codec::dag_doc(dag_id, &item))
+    }
+
+    /// Writes an entry of the DAG directory.
+    pub async fn put_dag_summary(&self, summary: &DagSummary) -> Result<(), Error> {
+        self.items.put(&keys::dag_entry(&summary.dag_id), &json_item(summary)).await
+    }
+
+    /// Reads an entry of the DAG directory.
+    pub async fn dag_summary(&self, dag_id: &DagId) -> Result<Option<DagSummary>, Error> {
+        self.items.get(&keys::dag_entry(dag_id)).await?.map(|item| from_json_item(&item)).transpose()
+    }
+
+    /// The DAG directory, by dag id.
+    pub async fn list_dags(&self, limit: usize, page: Option<PageToken>) -> Result<Page<DagSummary>, Error> {
+        self.list(keys::DAGS, limit, page).await
+    }
+
+    /// Puts a version; putting it again changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] when it is too large for one item.
+    pub async fn put_version(&self, version: &Version) -> Result<VersionId, Error> {
+        let id = version.id();
+        let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+        let written = encoder.write_all(codec::to_json(version).as_bytes()).and_then(|()| encoder.finish());
+        let bytes = written.map_err(|e| Error::Unusable(format!("could not compress a version: {e}")))?;
+        if bytes.len() > VERSION_BYTES_MAX {
+            return Err(Error::Unusable(format!(
+                "the compiled DAG `{}` with the files it refers to takes {} bytes compressed; at most {VERSION_BYTES_MAX} \
+                 fit: split the DAG, or move data out of it",
+                version.dag.dag_id,
+                bytes.len()
+            )));
+        }
+        let item = Item::from([(codec::JSON.to_owned(), Value::B(bytes))]);
+        self.items.put_new(&keys::version(&id), &item).await?;
+        Ok(id)
+    }
+
+    /// Reads a version.
+    pub async fn version(&self, id: &VersionId) -> Result<Option<Version>, Error> {
+        let Some(item) = self.items.get(&keys::version(id)).await? else { return Ok(None) };
+        let Some(Value::B(bytes)) = item.get(codec::JSON) else {
+            return Err(Error::Corrupt(format!("version `{id}` without content")));
+        };
+        let mut text = String::new();
+        ZlibDecoder::new(bytes.as_slice())
+            .read_to_string(&mut text)
+            .map_err(|e| Error::Corrupt(format!("version `{id}`: {e}")))?;
+        codec::from_json(&text).map(Some)
+    }
+
+    /// Writes what is known of a file.
+    pub async fn put_file(&self, file: &FileRecord) -> Result<(), Error> {
+        self.items.put(&keys::file(&file.path), &json_item(file)).await
+    }
+
+    /// Reads what is known of a file.
+    pub async fn file(&self, path: &str) -> Result<Option<FileRecord>, Error> {
+        self.items.get(&keys::file(path)).await?.map(|item| from_json_item(&item)).transpose()
+    }
+
+    /// Forgets a file.
+    pub async fn delete_file(&self, path: &str) -> Result<(), Error> {
+        self.items.delete(&keys::file(path), &[]).await.map(|_| ())
+    }
+
+    /// All known files, by path.
+    pub async fn list_files(&self, limit: usize, page: Option<PageToken>) -> Result<Page<FileRecord>, Error> {
+        self.list(keys::FILES, limit, page).await
+    }
+
+    /// Writes a file's import error.
+    pub async fn put_import_error(&self, error: &ImportError) -> Result<(), Error> {
+        self.items.put(&keys::import_error(&error.path), &json_item(error)).await
+    }
+
+    /// Forgets a file's import error.
+    pub async fn delete_import_error(&self, path: &str) -> Result<(), Error> {
+        self.items.delete(&keys::import_error(path), &[]).await.map(|_| ())
+    }
+
+    /// All import errors, by path.
+    pub async fn list_import_errors(&self, limit: usize, page: Option<PageToken>) -> Result<Page<ImportError>, Error> {
+        self.list(keys::ERRORS, limit, page).await
+    }
+
+    async fn list<T: serde::de::DeserializeOwned>(
+        &self,
+        pk: &str,
+        limit: usize,
+        page: Option<PageToken>,
+    ) -> Result<Page<T>, Error> {
+        let range = Range { pk: pk.to_owned(), prefix: String::new(), after: page, descending: false, limit };
+        let found = self.items.query(&range).await?;
+        let next = (found.len() == limit).then(|| found.last().map(|(sk, _)| sk.clone())).flatten();
+        let items = found.iter().map(|(_, item)| from_json_item(item)).collect::<Result<_, _>>()?;
+        Ok(Page { items, next })
+    }
+
+    /// What wants attention until then, earliest first, at most `limit`. May lag behind writes by seconds.
+    pub async fn due(&self, until: Timestamp, limit: usize) -> Result<Vec<DueEntry>, Error> {
+        let found = self.items.due(until.as_millisecond(), limit).await?;
+        found
+            .into_iter()
+            .map(|due| {
+                let what = keys::document(&due.key)
+                    .ok_or_else(|| Error::Corrupt(format!("`{}` in the time index", due.key.pk)))?;
+                let wake_at = Timestamp::from_millisecond(due.wake_at).map_err(|e| Error::Corrupt(e.to_string()))?;
+                Ok(DueEntry { what, wake_at })
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,181 @@
+//! Changes to run and DAG documents: one conditional update each.
+//!
+//! A change names the fields its decision used (conditions) and the fields it writes. It never conditions on a whole document,
+//! so fifty workers claiming at once are all accepted. [`RunChange::apply`] and [`DagChange::apply`] say in plain Rust what the
+//! metastore does, so that a caller can look at the image its own write would make before it writes.
+
+use crate::cell::Cell;
+use crate::dag_doc::{ActiveRun, DagDoc};
+use crate::ids::{Incarnation, OperationId, TaskIndex, Token, VersionId};
+use crate::run::{OutboxEntry, RunDoc};
+use crate::states::DagRunState;
+use jiff::Timestamp;
+use updraft_timetables::DataInterval;
+
+/// The attempt a condition asks for: running (or restarting) with this token, whatever its lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// The task.
+    pub task: TaskIndex,
+    /// The try.
+    pub try_number: u32,
+    /// The fencing token.
+    pub token: Token,
+}
+
+/// One conditional update of a run document.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct RunChange {
+    /// Condition: the epoch the decision was made in.
+    pub if_epoch: Option<u32>,
+    /// Condition: the run's state.
+    pub if_state: Option<DagRunState>,
+    /// Condition: these exact cells ([`Cell::None`]: absent).
+    pub if_cells: Vec<(TaskIndex, Cell)>,
+    /// Condition: this attempt holds its cell, running.
+    pub if_running: Option<Held>,
+    /// Condition: this attempt holds its cell, restarting.
+    pub if_restarting: Option<Held>,
+    /// Condition: nothing was written since. Only for changes that put the wake-up later.
+    pub if_revision: Option<u64>,
+    /// Condition: in the time index no later than this.
+    pub if_wake_at_most: Option<Timestamp>,
+    /// Condition: the outbox is exactly this long; only an empty one lets a run leave the time index.
+    pub if_outbox_len: Option<usize>,
+    /// Cells to write; [`Cell::None`] removes.
+    pub cells: Vec<(TaskIndex, Cell)>,
+    /// Tries a task may use, less one; written by clears.
+    pub max_tries: Vec<(TaskIndex, u32)>,
+    /// The run's new state.
+    pub state: Option<DagRunState>,
+    /// A new epoch with the intervention that made it.
+    pub epoch: Option<(u32, OperationId)>,
+    /// When the run began to run.
+    pub start_date: Option<Timestamp>,
+    /// When the run ended; `Some(None)` takes it back.
+    pub end_date: Option<Option<Timestamp>>,
+    /// The new place in the time index; `Some(None)` leaves it.
+    pub wake_at: Option<Option<Timestamp>>,
+    /// Idle looks in a row.
+    pub looks: Option<u32>,
+    /// Effects to note.
+    pub outbox_put: Vec<(String, OutboxEntry)>,
+    /// Effects whose delivery is acknowledged.
+    pub outbox_remove: Vec<String>,
+}
+
+impl RunChange {
+    /// Whether the conditions hold for this image.
+    pub fn holds(&self, run: &RunDoc) -> bool {
+        let held = |h: &Held, prefix: String| run.cell(h.task).encode().starts_with(&prefix);
+        self.if_epoch.is_none_or(|e| e == run.epoch)
+            && self.if_state.is_none_or(|s| s == run.state)
+            && self.if_cells.iter().all(|(t, c)| run.cell(*t) == c)
+            && self.if_running.as_ref().is_none_or(|h| held(h, Cell::running_prefix(h.try_number, &h.token)))
+            && self.if_restarting.as_ref().is_none_or(|h| held(h, Cell::restarting_prefix(h.try_number, &h.token)))
+            && self.if_revision.is_none_or(|r| r == run.revision)
+            && self.if_wake_at_most.is_none_or(|most| run.wake_at.is_some_and(|w| w <= most))
+            && self.if_outbox_len.is_none_or(|n| run.outbox.len() == n)
+    }
+
+    /// The image after this change, conditions unchecked.
+    pub fn apply(&self, run: &RunDoc) -> RunDoc {
+        let mut run = run.clone();
+        for (task, cell) in &self.cells {
+            match cell {
+                Cell::None => run.cells.remove(task),
+                _ => run.cells.insert(*task, cell.clone()),
+            };
+        }
+        run.max_tries.extend(self.max_tries.iter().copied());
+        run.state = self.state.unwrap_or(run.state);
+        if let Some((epoch, operation)) = &self.epoch {
+            run.epoch = *epoch;
+            run.operation = Some(operation.clone());
+        }
+        run.start_date = self.start_date.or(run.start_date);
+        run.end_date = self.end_date.unwrap_or(run.end_date);
+        run.wake_at = self.wake_at.unwrap_or(run.wake_at);
+        run.looks = self.looks.unwrap_or(run.looks);
+        run.outbox.extend(self.outbox_put.iter().cloned());
+        run.outbox.retain(|id, _| !self.outbox_remove.contains(id));
+        run.revision += 1;
+        run
+    }
+}
+
+/// One conditional update of a DAG document.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct DagChange {
+    /// Condition: the current version.
+    pub if_version: Option<Option<VersionId>>,
+    /// Condition: paused or not.
+    pub if_paused: Option<bool>,
+    /// Condition: the last interval the timetable was asked with.
+    pub if_last: Option<Option<DataInterval>>,
+    /// Condition: fewer active runs than this.
+    pub if_active_fewer_than: Option<u32>,
+    /// Condition: the run is active, at this epoch.
+    pub if_active: Option<(Incarnation, u32)>,
+    /// Condition: the run is not active.
+    pub if_not_active: Option<Incarnation>,
+    /// Condition: nothing was written since. Only for changes that put the wake-up later.
+    pub if_revision: Option<u64>,
+    /// The version new runs get.
+    pub version: Option<Option<VersionId>>,
+    /// The file.
+    pub file: Option<String>,
+    /// Paused or not.
+    pub paused: Option<bool>,
+    /// The last interval the timetable made a run for.
+    pub last: Option<DataInterval>,
+    /// When the next run is due.
+    pub next_due: Option<Option<Timestamp>>,
+    /// How many runs may be active at once.
+    pub max_active_runs: Option<u32>,
+    /// Runs that become active.
+    pub active_put: Vec<(Incarnation, ActiveRun)>,
+    /// Runs that leave.
+    pub active_remove: Vec<Incarnation>,
+    /// Runs that wait for a place.
+    pub held_put: Vec<(Incarnation, Timestamp)>,
+    /// Runs that wait no more.
+    pub held_remove: Vec<Incarnation>,
+    /// The new place in the time index; `Some(None)` leaves it.
+    pub wake_at: Option<Option<Timestamp>>,
+}
+
+impl DagChange {
+    /// Whether the conditions hold for this image.
+    pub fn holds(&self, dag: &DagDoc) -> bool {
+        self.if_version.as_ref().is_none_or(|v| *v == dag.version)
+            && self.if_paused.is_none_or(|p| p == dag.paused)
+            && self.if_last.as_ref().is_none_or(|l| *l == dag.last)
+            && self.if_active_fewer_than.is_none_or(|n| dag.active.len() < n as usize)
+            && self.if_active.as_ref().is_none_or(|(run, epoch)| dag.active.get(run).is_some_and(|a| a.epoch == *epoch))
+            && self.if_not_active.as_ref().is_none_or(|run| !dag.active.contains_key(run))
+            && self.if_revision.is_none_or(|r| r == dag.revision)
+    }
+
+    /// The image after this change, conditions unchecked.
+    pub fn apply(&self, dag: &DagDoc) -> DagDoc {
+        let mut dag = dag.clone();
+        if let Some(version) = &self.version {
+            dag.version.clone_from(version);
+        }
+        if let Some(file) = &self.file {
+            dag.file.clone_from(file);
+        }
+        dag.paused = self.paused.unwrap_or(dag.paused);
+        dag.last = self.last.clone().or(dag.last);
+        dag.next_due = self.next_due.unwrap_or(dag.next_due);
+        dag.max_active_runs = self.max_active_runs.unwrap_or(dag.max_active_runs);
+        dag.active.extend(self.active_put.iter().cloned());
+        dag.active.retain(|run, _| !self.active_remove.contains(run));
+        dag.held.extend(self.held_put.iter().cloned());
+        dag.held.retain(|run, _| !self.held_remove.contains(run));
+        dag.wake_at = self.wake_at.unwrap_or(dag.wake_at);
+        dag.revision += 1;
+        dag
+    }
+}
