@@ -112,13 +112,11 @@ fn parse_offset(text: &str) -> Option<Offset> {
     let mut seconds = 0;
     let mut parts = text[1..].split(':');
     for (unit, max) in [(3600, 25), (60, 59), (1, 59)] {
-        let Some(part) = parts.next() else {
+        let part = match (parts.next(), unit) {
+            (Some(part), _) => part,
+            (None, 1) => break,
             // Hours and minutes must both be there, so that `+5` is not taken for five minutes or five hours.
-            if unit == 1 {
-                break;
-            } else {
-                return None;
-            };
+            (None, _) => return None,
         };
         if part.len() != 2 || !part.bytes().all(|byte| byte.is_ascii_digit()) {
             return None;

@@ -60,7 +60,6 @@ pub enum RunImmediately {
 }
 
 impl RunImmediately {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
     fn is_default(&self) -> bool {
         *self == Self::default()
     }

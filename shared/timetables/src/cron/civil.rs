@@ -188,5 +188,5 @@ fn lowest_from(bits: u64, from: i8) -> Option<i8> {
 /// The highest set bit at or below `until`, which is below 63 and may be -1.
 fn highest_until(bits: u64, until: i8) -> Option<i8> {
     let rest = bits & ((1 << (until + 1)) - 1);
-    (rest != 0).then(|| (63 - rest.leading_zeros()) as i8)
+    (rest != 0).then(|| rest.ilog2() as i8)
 }
