@@ -1,1 +1,51 @@
 //! Jinja templates with Airflow's context.
+//!
+//! A [`Renderer`] renders the template fields of a task for one try: strings inside lists and objects, with the names that
+//! Airflow 3.3.2 gives (`ds`, `dag_run.conf`, `ti.xcom_pull(...)`, `macros.ds_add(...)`), printing as Python prints. The crate
+//! is pure: the clock is [`Context::now`], XComs are fetched beforehand ([`Renderer::xcom_needs`]), and nothing is random.
+//!
+//! A template is somebody else's program, so it runs under limits: steps and memory (fuel), nesting, the size of the text
+//! and the width of formats. No error shows a value of the context.
+//!
+//! ```
+//! use updraft_templates::{Context, Options, Renderer, XComs};
+//!
+//! let renderer = Renderer::new();
+//! let mut xcoms = XComs::new();
+//! xcoms.insert("extract", "return_value", -1, serde_json::json!({"rows": 7}));
+//! let context = Context {
+//!     logical_date: Some("2025-01-02T00:00:00Z".parse()?),
+//!     ..Context::default()
+//! };
+//! let fields = serde_json::json!({"bash_command": "load {{ ds }} {{ ti.xcom_pull(task_ids='extract').rows }}"});
+//! let rendered = renderer.render(&fields, &context, &xcoms, &Options::default())?;
+//! assert_eq!(rendered["bash_command"], "load 2025-01-02 7");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Not here yet: variables and connections, native objects (`render_template_as_native_obj`), user-defined macros and
+//! filters, templates in files, lists that a template changes (`append`).
+
+mod context;
+mod error;
+mod filters;
+mod formats;
+mod globals;
+mod macros;
+mod operators;
+mod python;
+mod renderer;
+mod rewrite;
+mod survey;
+mod xcoms;
+
+pub use context::{Context, DagFacts, PreviousRun, TaskFacts};
+pub use error::{ErrorKind, TemplateError};
+pub use renderer::{OUTPUT_BYTES_MAX, Options, Renderer, TEMPLATE_BYTES_MAX, Undefined};
+pub use xcoms::{RETURN_VALUE, XComNeeds, XComs};
+
+/// Names that only our own code looks up; a space keeps them out of every template's reach.
+mod names {
+    /// The context's present moment.
+    pub(crate) const NOW: &str = "context now";
+}

@@ -1,0 +1,248 @@
+//! Filters: Airflow's five for dates, and jinja2's where the engine has none or another result.
+
+use minijinja::value::{Kwargs, Rest, ValueKind, from_args};
+use minijinja::{Environment, Error, State, Value};
+
+use crate::error::{ErrorKind, raise, type_error};
+use crate::formats::{self, WIDTH_MAX};
+use crate::operators::defined;
+use crate::python::json::{self, Style};
+use crate::python::moment::{Date, DateTime, Time, date_text, time_text};
+use crate::python::objects::type_name;
+use crate::python::strftime::strftime;
+use crate::python::text;
+
+/// Adds the filters to an environment.
+pub(crate) fn install(env: &mut Environment<'static>) {
+    env.add_filter("ds", |value: Value| formatted(&value, "%Y-%m-%d"));
+    env.add_filter("ds_nodash", |value: Value| formatted(&value, "%Y%m%d"));
+    env.add_filter("ts", |value: Value| isoformat(&value));
+    env.add_filter("ts_nodash", |value: Value| formatted(&value, "%Y%m%dT%H%M%S"));
+    env.add_filter("ts_nodash_with_tz", |value: Value| {
+        let iso = isoformat(&value)?;
+        Ok::<_, Error>(iso.as_str().map(|iso| Value::from(iso.replace(['-', ':'], ""))).unwrap_or(iso))
+    });
+    env.add_filter("tojson", |value: Value, indent: Option<usize>, kwargs: Kwargs| tojson(&value, indent, &kwargs));
+    env.add_filter("string", |value: Value| defined(&value).map(|()| text::to_str(&value)));
+    env.add_filter("pprint", |value: Value| defined(&value).map(|()| text::to_repr(&value)));
+    env.add_filter("join", join);
+    env.add_filter("format", |template: Value, args: Rest<Value>| {
+        defined(&template)?;
+        formats::printf(&text::to_str(&template), &args)
+    });
+    env.add_filter("center", |value: Value, width: Option<u64>| center(&value, width.unwrap_or(80)));
+    env.add_filter("wordcount", |value: Value| {
+        defined(&value).map(|()| {
+            text::to_str(&value).split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|w| !w.is_empty()).count()
+        })
+    });
+    env.add_filter("truncate", truncate);
+    env.add_filter("filesizeformat", |size: f64, binary: Option<bool>| filesize(size, binary.unwrap_or(false)));
+    env.add_filter("striptags", |value: Value| defined(&value).map(|()| striptags(&text::to_str(&value))));
+}
+
+/// `strftime` of a datetime, date or time. None stays None; a text has no `strftime` (group `filters`).
+fn formatted(value: &Value, format: &str) -> Result<Value, Error> {
+    defined(value)?;
+    let moment = if value.is_none() {
+        return Ok(Value::from(()));
+    } else if let Some(moment) = value.downcast_object_ref::<DateTime>() {
+        moment.clone()
+    } else if let Some(date) = value.downcast_object_ref::<Date>() {
+        DateTime::naive(date.0.to_datetime(jiff::civil::Time::midnight()))
+    } else if let Some(time) = value.downcast_object_ref::<Time>() {
+        time.on_day_zero()
+    } else {
+        return Err(no_date(value));
+    };
+    strftime(&moment, format).map(Value::from)
+}
+
+fn isoformat(value: &Value) -> Result<Value, Error> {
+    defined(value)?;
+    if value.is_none() {
+        Ok(Value::from(()))
+    } else if let Some(moment) = value.downcast_object_ref::<DateTime>() {
+        Ok(Value::from(moment.isoformat('T')))
+    } else if let Some(date) = value.downcast_object_ref::<Date>() {
+        Ok(Value::from(date_text(date.0)))
+    } else if let Some(time) = value.downcast_object_ref::<Time>() {
+        Ok(Value::from(time_text(time.0)))
+    } else {
+        Err(no_date(value))
+    }
+}
+
+fn no_date(value: &Value) -> Error {
+    type_error(format!("this filter is for dates, not for {}", type_name(value)))
+}
+
+/// jinja2's `tojson`: keys sorted, ASCII, safe inside HTML.
+fn tojson(value: &Value, indent: Option<usize>, kwargs: &Kwargs) -> Result<Value, Error> {
+    defined(value)?;
+    let indent = match indent {
+        Some(indent) => Some(indent),
+        None => kwargs.get::<Option<usize>>("indent")?,
+    };
+    kwargs.assert_all_used()?;
+    check_width(indent.unwrap_or(0) as u64)?;
+    json::dumps(value, Style { sort_keys: true, indent, html_safe: true }).map(Value::from_safe_string)
+}
+
+fn join(state: &State, value: Value, separator: Option<Value>, attribute: Option<&str>) -> Result<String, Error> {
+    if value.is_undefined() && state.undefined_behavior() != minijinja::UndefinedBehavior::Strict {
+        return Ok(String::new());
+    }
+    defined(&value)?;
+    let separator = separator.map(|separator| text::to_str(&separator)).unwrap_or_default();
+    let mut joined = String::new();
+    for (index, item) in value.try_iter()?.enumerate() {
+        if index > 0 {
+            joined.push_str(&separator);
+        }
+        let item = match attribute {
+            Some(name) => item.get_attr(name)?,
+            None => item,
+        };
+        let before = joined.len();
+        joined.push_str(&text::to_str(&item));
+        // What is made before the engine sees it must be paid for as it grows.
+        state.consume_fuel((joined.len() - before + separator.len()) as u64 / 64 + 1)?;
+    }
+    Ok(joined)
+}
+
+fn check_width(width: u64) -> Result<(), Error> {
+    if width > WIDTH_MAX {
+        return Err(raise(ErrorKind::Limit, format!("a width may be at most {WIDTH_MAX}")));
+    }
+    Ok(())
+}
+
+/// Python's `str.center`: of an odd rest, the left gets more only if the width is odd.
+pub(crate) fn center(value: &Value, width: u64) -> Result<String, Error> {
+    defined(value)?;
+    check_width(width)?;
+    let text = text::to_str(value);
+    let (width, length) = (width as usize, text.chars().count());
+    let rest = width.saturating_sub(length);
+    let left = rest / 2 + (rest & width & 1);
+    Ok(format!("{}{text}{}", " ".repeat(left), " ".repeat(rest - left)))
+}
+
+/// `str.ljust`, `rjust` and `zfill`.
+pub(crate) fn justify(text: &str, width: u64, fill: char, left: bool) -> Result<String, Error> {
+    check_width(width)?;
+    let rest = (width as usize).saturating_sub(text.chars().count());
+    let padding: String = std::iter::repeat_n(fill, rest).collect();
+    Ok(if left { format!("{text}{padding}") } else { format!("{padding}{text}") })
+}
+
+fn truncate(value: Value, args: Rest<Value>) -> Result<String, Error> {
+    defined(&value)?;
+    type Args<'a> = (Option<usize>, Option<bool>, Option<&'a str>, Option<usize>, Kwargs);
+    let (length, kill_words, end, leeway, kwargs): Args<'_> = from_args(&args)?;
+    let length = length.or(kwargs.get("length")?).unwrap_or(255);
+    let kill_words = kill_words.or(kwargs.get("killwords")?).unwrap_or(false);
+    let end = end.or(kwargs.get("end")?).unwrap_or("...").to_owned();
+    let leeway = leeway.or(kwargs.get("leeway")?).unwrap_or(5);
+    kwargs.assert_all_used()?;
+    let text = text::to_str(&value);
+    if text.chars().count() <= length.saturating_add(leeway) {
+        return Ok(text);
+    }
+    let kept = length
+        .checked_sub(end.chars().count())
+        .ok_or_else(|| type_error("`truncate`: the length is smaller than the end's"))?;
+    let cut: String = text.chars().take(kept).collect();
+    let cut = if kill_words { cut.as_str() } else { cut.rsplit_once(' ').map_or(cut.as_str(), |(head, _)| head) };
+    Ok(format!("{cut}{end}"))
+}
+
+fn filesize(size: f64, binary: bool) -> String {
+    let (base, units) = if binary {
+        (1024.0, ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"])
+    } else {
+        (1000.0, ["kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"])
+    };
+    if size.abs() < base {
+        return if size == 1.0 { "1 Byte".to_owned() } else { format!("{} Bytes", size as i64) };
+    }
+    let mut scaled = size;
+    let mut unit = "";
+    for name in units {
+        scaled /= base;
+        unit = name;
+        if scaled.abs() < base {
+            break;
+        }
+    }
+    format!("{scaled:.1} {unit}")
+}
+
+/// Drops comments and tags, and runs of white space become one space.
+fn striptags(text: &str) -> String {
+    let mut kept = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find('<') {
+        kept.push_str(&rest[..start]);
+        let (closing, skip) = if rest[start..].starts_with("<!--") { ("-->", 3) } else { (">", 1) };
+        match rest[start..].find(closing) {
+            Some(end) => rest = &rest[start + end + skip..],
+            None => {
+                kept.push_str(&rest[start..]);
+                rest = "";
+            }
+        }
+    }
+    kept.push_str(rest);
+    kept.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Methods the engine's Python layer lacks; `None` if it is not ours either.
+pub(crate) fn text_method(value: &Value, method: &str, args: &[Value]) -> Option<Result<Value, Error>> {
+    if value.kind() != ValueKind::String {
+        return None;
+    }
+    let text = value.as_str()?;
+    Some(match method {
+        "format" => formats::str_format(text, args).map(Value::from),
+        "center" => from_args::<(u64,)>(args).and_then(|(width,)| center(value, width)).map(Value::from),
+        "zfill" => from_args::<(u64,)>(args)
+            .and_then(|(width,)| match text.strip_prefix(['-', '+']) {
+                Some(digits) => {
+                    justify(digits, width.saturating_sub(1), '0', false).map(|filled| format!("{}{filled}", &text[..1]))
+                }
+                None => justify(text, width, '0', false),
+            })
+            .map(Value::from),
+        "ljust" | "rjust" => from_args::<(u64, Option<char>)>(args)
+            .and_then(|(width, fill)| justify(text, width, fill.unwrap_or(' '), method == "ljust"))
+            .map(Value::from),
+        "removeprefix" => {
+            from_args::<(&str,)>(args).map(|(prefix,)| Value::from(text.strip_prefix(prefix).unwrap_or(text)))
+        }
+        "removesuffix" => {
+            from_args::<(&str,)>(args).map(|(suffix,)| Value::from(text.strip_suffix(suffix).unwrap_or(text)))
+        }
+        "partition" | "rpartition" => from_args::<(&str,)>(args).map(|(separator,)| {
+            let parts = if method == "partition" { text.split_once(separator) } else { text.rsplit_once(separator) };
+            let (head, middle, tail) = match parts {
+                Some((head, tail)) => (head, separator, tail),
+                None if method == "partition" => (text, "", ""),
+                None => ("", "", text),
+            };
+            Value::from(minijinja::value::Tuple::from([head, middle, tail].map(Value::from)))
+        }),
+        "swapcase" => from_args(args).map(|()| {
+            Value::from(
+                text.chars()
+                    .flat_map(|c| {
+                        if c.is_uppercase() { c.to_lowercase().collect::<Vec<_>>() } else { c.to_uppercase().collect() }
+                    })
+                    .collect::<String>(),
+            )
+        }),
+        _ => return None,
+    })
+}

@@ -1,0 +1,179 @@
+//! Small objects of the context: records with attributes, enumerations, sets, and the accessors that are not there yet.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use minijinja::value::{DynObject, Enumerator, Object, ObjectRepr, ValueKind};
+use minijinja::{Error, State, Value};
+
+use crate::error::{ErrorKind, raise};
+
+/// Attributes under a printed name: `dag`, `dag_run`, `task`.
+pub(crate) struct Record {
+    /// What `str()` and `repr()` give.
+    pub shown: String,
+    /// The attributes.
+    pub attributes: BTreeMap<&'static str, Value>,
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+impl Object for Record {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.get_value_by_str(key.as_str()?)
+    }
+
+    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
+        self.attributes.get(key).cloned()
+    }
+}
+
+/// A member of one of Airflow's `str` enumerations: prints as `DagRunType.MANUAL`, equals `'manual'`.
+pub(crate) struct Enumeration {
+    class: &'static str,
+    /// The plain string.
+    pub value: String,
+}
+
+impl Enumeration {
+    pub(crate) fn value(class: &'static str, value: &str) -> Value {
+        Value::from_object(Self { class, value: value.to_owned() })
+    }
+
+    fn name(&self) -> String {
+        self.value.to_uppercase()
+    }
+}
+
+impl fmt::Debug for Enumeration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<{}.{}: '{}'>", self.class, self.name(), self.value)
+    }
+}
+
+impl Object for Enumeration {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
+        match key {
+            "value" => Some(Value::from(self.value.as_str())),
+            "name" => Some(Value::from(self.name())),
+            _ => None,
+        }
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.get_value_by_str(key.as_str()?)
+    }
+
+    /// It is a string, so it has a string's methods.
+    fn call_method(self: &Arc<Self>, state: &mut State<'_, '_>, method: &str, args: &[Value]) -> Result<Value, Error> {
+        Value::from(self.value.as_str()).call_method(state, method, args)
+    }
+
+    fn custom_cmp(self: &Arc<Self>, other: &DynObject) -> Option<std::cmp::Ordering> {
+        other.downcast_ref::<Self>().map(|other| self.value.cmp(&other.value))
+    }
+
+    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.class, self.name())
+    }
+}
+
+/// A set of strings, printed in braces.
+#[derive(Debug)]
+pub(crate) struct Set(pub Vec<String>);
+
+impl Object for Set {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Seq
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.0.get(key.as_usize()?).map(|item| Value::from(item.as_str()))
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Seq(self.0.len())
+    }
+}
+
+/// Something Airflow has in its context and we do not have yet: every access says so, instead of giving nothing.
+#[derive(Debug)]
+pub(crate) struct NotYet {
+    /// What `str()` gives.
+    pub shown: &'static str,
+    /// The whole message.
+    pub message: &'static str,
+}
+
+impl NotYet {
+    fn error(&self) -> Error {
+        raise(ErrorKind::Unsupported, self.message)
+    }
+}
+
+impl Object for NotYet {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    /// A value that is an error: the engine raises it as soon as it is looked at.
+    fn get_value(self: &Arc<Self>, _key: &Value) -> Option<Value> {
+        Some(Value::from(self.error()))
+    }
+
+    fn call(self: &Arc<Self>, _state: &mut State<'_, '_>, _args: &[Value]) -> Result<Value, Error> {
+        Err(self.error())
+    }
+
+    fn call_method(
+        self: &Arc<Self>,
+        _state: &mut State<'_, '_>,
+        _method: &str,
+        _args: &[Value],
+    ) -> Result<Value, Error> {
+        Err(self.error())
+    }
+
+    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.shown)
+    }
+}
+
+/// The name of a value's type, for messages. Never its content.
+pub(crate) fn type_name(value: &Value) -> &'static str {
+    match value.kind() {
+        ValueKind::Undefined => "Undefined",
+        ValueKind::None => "NoneType",
+        ValueKind::Bool => "bool",
+        ValueKind::Number if value.is_integer() => "int",
+        ValueKind::Number => "float",
+        ValueKind::String => "str",
+        ValueKind::Bytes => "bytes",
+        ValueKind::Seq if value.is_tuple() => "tuple",
+        ValueKind::Seq => "list",
+        ValueKind::Map => "dict",
+        ValueKind::Iterable => "iterator",
+        _ if value.downcast_object_ref::<super::moment::DateTime>().is_some() => "datetime",
+        _ if value.downcast_object_ref::<super::moment::Date>().is_some() => "date",
+        _ if value.downcast_object_ref::<super::delta::TimeDelta>().is_some() => "timedelta",
+        _ => "object",
+    }
+}
+
+/// The text of a string or of a `str` enumeration.
+pub(crate) fn as_text(value: &Value) -> Option<&str> {
+    value.as_str().or_else(|| value.downcast_object_ref::<Enumeration>().map(|member| member.value.as_str()))
+}
