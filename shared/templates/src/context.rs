@@ -84,6 +84,8 @@ pub struct TaskFacts {
     pub pool: String,
     /// The queue.
     pub queue: String,
+    /// How many retries the task was given, whatever a clear has added since.
+    pub retries: u32,
     /// The trigger rule, such as `all_success`.
     pub trigger_rule: String,
 }
@@ -151,6 +153,7 @@ impl Default for TaskFacts {
             owner: "airflow".to_owned(),
             pool: "default_pool".to_owned(),
             queue: "default".to_owned(),
+            retries: 0,
             trigger_rule: "all_success".to_owned(),
         }
     }

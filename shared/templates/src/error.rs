@@ -91,9 +91,11 @@ pub(crate) fn translate(error: &minijinja::Error, field: &str, known: &[&str]) -
             Engine::SyntaxError | Engine::BadEscape => (ErrorKind::Syntax, format!("syntax error: {detail}")),
             Engine::UnknownFilter | Engine::UnknownTest => (ErrorKind::Syntax, detail.to_owned()),
             Engine::UndefinedError => (ErrorKind::Undefined, undefined_message(detail)),
-            Engine::UnknownMethod | Engine::UnknownFunction | Engine::UnknownBlock => {
-                (ErrorKind::Undefined, format!("undefined: {detail}"))
+            Engine::UnknownFunction => {
+                let name = detail.split(' ').next().unwrap_or_default();
+                (ErrorKind::Undefined, format!("`{name}` is undefined"))
             }
+            Engine::UnknownMethod | Engine::UnknownBlock => (ErrorKind::Undefined, detail.to_owned()),
             Engine::TemplateNotFound | Engine::BadInclude => {
                 (ErrorKind::NotFound, "a template may not include, import or extend another one".to_owned())
             }
@@ -115,7 +117,7 @@ pub(crate) fn translate(error: &minijinja::Error, field: &str, known: &[&str]) -
             other => (ErrorKind::Evaluation, format!("the expression failed on its values: {other}")),
         }
     };
-    let hint = if kind == ErrorKind::Undefined { undefined_hint(detail, known) } else { None };
+    let hint = if kind == ErrorKind::Undefined { undefined_hint(&message, known) } else { None };
     TemplateError {
         kind,
         field: field.to_owned(),

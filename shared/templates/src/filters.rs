@@ -37,6 +37,8 @@ pub(crate) fn install(env: &mut Environment<'static>) {
         })
     });
     env.add_filter("truncate", truncate);
+    env.add_filter("int", int);
+    env.add_filter("float", float);
     env.add_filter("filesizeformat", |size: f64, binary: Option<bool>| filesize(size, binary.unwrap_or(false)));
     env.add_filter("striptags", |value: Value| defined(&value).map(|()| striptags(&text::to_str(&value))));
 }
@@ -178,6 +180,46 @@ fn filesize(size: f64, binary: bool) -> String {
         }
     }
     format!("{scaled:.1} {unit}")
+}
+
+/// jinja2's `int`: what is no number becomes the default, which is 0.
+fn int(value: Value, default: Option<Value>, base: Option<u32>, kwargs: Kwargs) -> Result<Value, Error> {
+    defined(&value)?;
+    let default = default.or(kwargs.get("default")?).unwrap_or_else(|| Value::from(0));
+    let base = base.or(kwargs.get("base")?).unwrap_or(10);
+    kwargs.assert_all_used()?;
+    if !(2..=36).contains(&base) {
+        return Err(type_error("`int`: the base is from 2 to 36"));
+    }
+    Ok(match value.kind() {
+        ValueKind::Bool => Value::from(i64::from(value.is_true())),
+        ValueKind::Number if value.is_integer() => value,
+        ValueKind::Number => match f64::try_from(value) {
+            Ok(number) if number.is_finite() => Value::from(number.trunc() as i128),
+            _ => default,
+        },
+        ValueKind::String => {
+            let text = value.as_str().unwrap_or_default().trim().replace('_', "");
+            match (i128::from_str_radix(&text, base), text.parse::<f64>()) {
+                (Ok(number), _) => i64::try_from(number).map_or_else(|_| Value::from(number), Value::from),
+                (Err(_), Ok(number)) if number.is_finite() && base == 10 => Value::from(number.trunc() as i64),
+                _ => default,
+            }
+        }
+        _ => default,
+    })
+}
+
+/// jinja2's `float`: what is no number becomes the default, which is 0.0.
+fn float(value: Value, default: Option<f64>) -> Result<f64, Error> {
+    defined(&value)?;
+    let default = default.unwrap_or(0.0);
+    Ok(match value.kind() {
+        ValueKind::Bool => f64::from(u8::from(value.is_true())),
+        ValueKind::Number => f64::try_from(value).unwrap_or(default),
+        ValueKind::String => value.as_str().unwrap_or_default().trim().parse().unwrap_or(default),
+        _ => default,
+    })
 }
 
 /// Drops comments and tags, and runs of white space become one space.

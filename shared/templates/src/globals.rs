@@ -35,6 +35,7 @@ pub(crate) fn globals(context: &Context, xcoms: &XComs) -> BTreeMap<&'static str
         ("macros", Value::from_object(Macros { now: context.now })),
         ("var", Value::from_object(VARIABLES)),
         ("conn", Value::from_object(CONNECTIONS)),
+        ("triggering_asset_events", Value::from_object(ASSET_EVENTS)),
         ("inlets", Value::from(Vec::<Value>::new())),
         ("outlets", Value::from(Vec::<Value>::new())),
         ("map_index_template", Value::from(())),
@@ -55,6 +56,11 @@ pub(crate) fn globals(context: &Context, xcoms: &XComs) -> BTreeMap<&'static str
 const VARIABLES: NotYet = NotYet {
     shown: "{'json': <VariableAccessor (dynamic access)>, 'value': <VariableAccessor (dynamic access)>}",
     message: "variables are not available in templates yet; pass the value in `params` or the run's `conf`",
+};
+
+const ASSET_EVENTS: NotYet = NotYet {
+    shown: "TriggeringAssetEventAccessor(_events=defaultdict(<class 'list'>, {}))",
+    message: "asset events are not available in templates yet",
 };
 
 const CONNECTIONS: NotYet = NotYet {
@@ -131,12 +137,13 @@ fn task(context: &Context) -> Value {
     record(
         format!("<Task(Op): {}>", context.task_id),
         [
+            ("dag_id", Value::from(context.dag_id.as_str())),
             ("task_id", Value::from(context.task_id.as_str())),
             ("label", Value::from(label)),
             ("owner", Value::from(facts.owner.as_str())),
             ("pool", Value::from(facts.pool.as_str())),
             ("queue", Value::from(facts.queue.as_str())),
-            ("retries", Value::from(context.max_tries)),
+            ("retries", Value::from(facts.retries)),
             ("trigger_rule", Enumeration::value("TriggerRule", &facts.trigger_rule)),
         ],
     )

@@ -15,7 +15,7 @@ use crate::python::delta::{RelativeDelta, TimeDelta, in_words};
 use crate::python::json::{self, Style};
 use crate::python::moment::{DateTime, zone};
 use crate::python::moment_methods::{moment_of, time_tuple};
-use crate::python::objects::{NotYet, Record};
+use crate::python::objects::{Callable, NotYet, Record};
 use crate::python::strftime::{strftime, strptime};
 
 /// `macros`, for one render.
@@ -36,7 +36,7 @@ impl Object for Macros {
     fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
         Some(match key {
             "datetime" => Value::from_object(DateTimeClass { now: self.now }),
-            "timedelta" => Value::from_function(timedelta),
+            "timedelta" => Callable::value("timedelta", |args| TimeDelta::from_call(args).map(TimeDelta::value)),
             "json" => module(
                 "json",
                 &[("dumps", Value::from_function(json_dumps)), ("loads", Value::from_function(json_loads))],
@@ -71,13 +71,14 @@ impl Object for Macros {
             }
             "datetime_diff_for_humans" => {
                 let (moment, since): (Value, Option<Value>) = from_args(args)?;
-                let moment = moment_of(&moment)?;
-                let now = DateTime::utc(self.now);
+                let mut moment = moment_of(&moment)?;
+                // Airflow makes the first one aware and leaves the second as it is, so a naive `since` fails.
+                if moment.offset().is_none() {
+                    moment = moment.in_zone(jiff::tz::TimeZone::UTC)?;
+                }
                 match since {
                     Some(since) => in_words(&moment, &moment_of(&since)?, false),
-                    // Airflow reads a naive one as UTC here.
-                    None if moment.offset().is_none() => in_words(&moment, &now.without_zone(), true),
-                    None => in_words(&moment, &now, true),
+                    None => in_words(&moment, &DateTime::utc(self.now), true),
                 }
                 .map(Value::from)
             }
@@ -104,10 +105,6 @@ fn module(name: &str, members: &[(&'static str, Value)]) -> Value {
 
 fn constant(value: Value) -> Value {
     Value::from_function(move || value.clone())
-}
-
-fn timedelta(args: minijinja::value::Rest<Value>) -> Result<Value, Error> {
-    TimeDelta::from_call(&args).map(TimeDelta::value)
 }
 
 /// `ds` plus days. None stays None; a fraction of a day counts only as far as the day it ends in.
@@ -146,9 +143,7 @@ fn gmtime(seconds: i64) -> Result<Value, Error> {
 }
 
 fn dateutil() -> Value {
-    let relativedelta = Value::from_function(|args: minijinja::value::Rest<Value>| {
-        RelativeDelta::from_call(&args).map(Value::from_object)
-    });
+    let relativedelta = Callable::value("relativedelta", |args| RelativeDelta::from_call(args).map(Value::from_object));
     let parse = Value::from_function(|text: &str| fromisoformat(text).map(DateTime::value));
     module(
         "dateutil",

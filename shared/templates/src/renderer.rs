@@ -2,6 +2,7 @@
 
 use minijinja::machinery::{CodeGenerator, ast, eval, make_string_output, parse};
 use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Rest;
 use minijinja::{AutoEscape, Environment, ErrorKind as Engine, UndefinedBehavior, Value};
 use serde_json::Value as Json;
 
@@ -155,6 +156,8 @@ fn environment(undefined: UndefinedBehavior) -> Environment<'static> {
         Some(result) => result,
         None => minijinja_contrib::pycompat::unknown_method_callback(state, value, method, args),
     });
+    env.add_function("cycler", |items: Rest<Value>| minijinja_contrib::globals::cycler(items.to_vec()));
+    env.add_function("joiner", minijinja_contrib::globals::joiner);
     operators::install(&mut env);
     filters::install(&mut env);
     env

@@ -7,4 +7,6 @@
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod templates;
+#[cfg(test)]
 mod timetables;

@@ -152,6 +152,46 @@ impl Object for NotYet {
     }
 }
 
+/// A function that takes its arguments as they come, keywords included.
+pub(crate) struct Callable {
+    name: &'static str,
+    function: fn(&[Value]) -> Result<Value, Error>,
+}
+
+impl Callable {
+    pub(crate) fn value(name: &'static str, function: fn(&[Value]) -> Result<Value, Error>) -> Value {
+        Value::from_object(Self { name, function })
+    }
+}
+
+impl fmt::Debug for Callable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<class '{}'>", self.name)
+    }
+}
+
+impl Object for Callable {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    fn call(self: &Arc<Self>, _state: &mut State<'_, '_>, args: &[Value]) -> Result<Value, Error> {
+        (self.function)(args)
+    }
+}
+
+/// `repr()` of one of our objects, where it is not `str()`; the engine prints both alike.
+pub(crate) fn object_repr(value: &Value) -> Option<String> {
+    fn debug<T: fmt::Debug + 'static>(value: &Value) -> Option<String> {
+        value.downcast_object_ref::<T>().map(|object| format!("{object:?}"))
+    }
+    debug::<super::moment::DateTime>(value)
+        .or_else(|| debug::<super::moment::Date>(value))
+        .or_else(|| debug::<super::moment::Time>(value))
+        .or_else(|| debug::<super::delta::TimeDelta>(value))
+        .or_else(|| debug::<Enumeration>(value))
+}
+
 /// The name of a value's type, for messages. Never its content.
 pub(crate) fn type_name(value: &Value) -> &'static str {
     match value.kind() {

@@ -48,7 +48,10 @@ fn write_repr(out: &mut dyn Write, value: &Value, depth: usize) -> fmt::Result {
         ValueKind::String => quote(out, value.as_str().unwrap_or_default()),
         ValueKind::Map => write_dict(out, value, depth),
         ValueKind::Seq | ValueKind::Iterable => write_sequence(out, value, depth),
-        _ => write!(out, "{value:?}"),
+        _ => match super::objects::object_repr(value) {
+            Some(repr) => out.write_str(&repr),
+            None => write!(out, "{value}"),
+        },
     }
 }
 
