@@ -59,3 +59,34 @@ pub(crate) fn iso_text(instant: Timestamp) -> String {
         utc.strftime("%Y-%m-%dT%H:%M:%S.%6f+00:00").to_string()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::BashCall;
+
+    #[test]
+    fn our_own_variables_stay_here_unless_the_task_names_them() {
+        let own = || [("UPDRAFT_TOKEN", "secret"), ("AWS_PROFILE", "dev"), ("UPDRAFTED", "1")];
+        let own = || own().into_iter().map(|(name, value)| (name.into(), value.into()));
+        let names = |call: BashCall| {
+            let spec = AttemptSpec::new("d", "t", "r", OperatorCall::Bash(call));
+            let names = environment(&spec, own()).into_iter().map(|(name, _)| name.into_string());
+            names.filter_map(Result::ok).filter(|name| !name.starts_with("AIRFLOW_")).collect::<Vec<_>>()
+        };
+        assert_eq!(names(BashCall::new("true")), ["AWS_PROFILE", "UPDRAFTED"]);
+        let given = Some([("UPDRAFT_MINE".to_owned(), "1".to_owned())].into());
+        let call = BashCall { env: given.clone(), ..BashCall::new("true") };
+        assert_eq!(names(call), ["UPDRAFT_MINE"]);
+        let call = BashCall { env: given, append_env: true, ..BashCall::new("true") };
+        assert_eq!(names(call), ["AWS_PROFILE", "UPDRAFTED", "UPDRAFT_MINE"]);
+    }
+
+    #[test]
+    fn instants_are_written_as_python_writes_them() {
+        let text = |instant: &str| iso_text(instant.parse().expect("an instant"));
+        assert_eq!(text("2025-01-02T00:00:00Z"), "2025-01-02T00:00:00+00:00");
+        assert_eq!(text("2025-01-02T00:00:00.000000001Z"), "2025-01-02T00:00:00+00:00");
+        assert_eq!(text("2025-01-02T01:02:03.000450Z"), "2025-01-02T01:02:03.000450+00:00");
+    }
+}

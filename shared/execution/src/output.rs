@@ -184,3 +184,7 @@ impl LastLine {
         self.ended = *last == b'\n';
     }
 }
+
+#[cfg(test)]
+#[path = "output_tests.rs"]
+mod tests;

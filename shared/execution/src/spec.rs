@@ -130,7 +130,7 @@ pub struct PythonCall {
     /// Handed to the callable as `templates_dict`, if given.
     #[serde(default)]
     pub templates_dict: Option<Map<String, Value>>,
-    /// Directories that come first in `sys.path`: the DAG folder, for instance.
+    /// Directories added to the end of `sys.path`, where Airflow adds its DAG folder: a file there hides no module of Python's own.
     #[serde(default)]
     pub search_path: Vec<PathBuf>,
     /// The working directory, which must exist; without one a temporary directory that is removed afterwards.
