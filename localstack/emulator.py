@@ -113,12 +113,12 @@ def start(port, runner="auto"):
         return port
     in_docker = runner == "docker" or (runner == "auto" and docker_answers())
     # Between drawing a free port and listening on it, somebody else may take it.
-    for attempt in range(1 if port else 5):
+    for _ in range(1 if port else 5):
         chosen = port or free_port()
         try:
             start_in_docker(chosen) if in_docker else start_process(chosen)
         except PortTaken:
-            say(f"port {chosen} was taken meanwhile, drawing another (attempt {attempt + 1})")
+            shutil.rmtree(VENV / "run" / str(chosen), ignore_errors=True)
             continue
         say(f"the emulator answers on {endpoint(chosen)}")
         return chosen
