@@ -7,6 +7,7 @@
 //! | `st` | state | `fi` | file |
 //! | `ep` | epoch | `pa` | 1 while paused |
 //! | `op` | last operation | `la` | last interval, `start.end` in microseconds |
+//! | `ae` | epoch of its active place | | |
 //! | `sd`, `ed` | start, end in microseconds | `nd` | next due, microseconds |
 //! | `c` | cells by task index | `mx` | most active runs |
 //! | `mt` | max tries by task index | `ac` | active runs: `<epoch>:<facts, JSON>` |
@@ -113,6 +114,7 @@ pub fn run_item(run: &RunDoc) -> Item {
         ("f".to_owned(), Value::S(to_json(&run.facts))),
         ("st".to_owned(), Value::text(run.state.as_str())),
         ("ep".to_owned(), Value::N(i64::from(run.epoch))),
+        ("ae".to_owned(), Value::N(i64::from(run.active_epoch))),
         ("c".to_owned(), Value::M(cells)),
         ("mt".to_owned(), Value::M(tries)),
         ("ob".to_owned(), Value::M(outbox)),
@@ -150,6 +152,7 @@ pub fn run_doc(item: &Item) -> Result<RunDoc, Error> {
         state,
         epoch: small(number(item, "ep")),
         operation: text(item, "op").ok().map(OperationId::trusted),
+        active_epoch: small(number(item, "ae")),
         start_date: instant(item, "sd")?,
         end_date: instant(item, "ed")?,
         cells: entries(item, "c", cell)?.into_iter().collect(),
@@ -208,6 +211,7 @@ pub fn run_update(incarnation: &Incarnation, change: &RunChange) -> Update {
         changes.push(Change::Set(Path::Top("ep"), Value::N(i64::from(*epoch))));
         changes.push(Change::Set(Path::Top("op"), Value::text(operation.as_str())));
     }
+    changes.extend(change.active_epoch.map(|e| Change::Set(Path::Top("ae"), Value::N(i64::from(e)))));
     changes.extend(change.start_date.map(|at| Change::Set(Path::Top("sd"), micros(at))));
     changes.extend(change.end_date.map(|at| match at {
         Some(at) => Change::Set(Path::Top("ed"), micros(at)),

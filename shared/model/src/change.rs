@@ -50,6 +50,8 @@ pub struct RunChange {
     pub state: Option<DagRunState>,
     /// A new epoch with the intervention that made it.
     pub epoch: Option<(u32, OperationId)>,
+    /// The epoch at which the run took its place among the active ones.
+    pub active_epoch: Option<u32>,
     /// When the run began to run.
     pub start_date: Option<Timestamp>,
     /// When the run ended; `Some(None)` takes it back.
@@ -93,6 +95,7 @@ impl RunChange {
             run.epoch = *epoch;
             run.operation = Some(operation.clone());
         }
+        run.active_epoch = self.active_epoch.unwrap_or(run.active_epoch);
         run.start_date = self.start_date.or(run.start_date);
         run.end_date = self.end_date.unwrap_or(run.end_date);
         run.wake_at = self.wake_at.unwrap_or(run.wake_at);

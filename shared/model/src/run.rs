@@ -48,6 +48,8 @@ pub struct RunDoc {
     pub epoch: u32,
     /// The last intervention, beside the epoch it made (PROTOCOL F1).
     pub operation: Option<OperationId>,
+    /// The epoch at which it took its place among the DAG's active runs; the end gives back that place (PROTOCOL C1).
+    pub active_epoch: u32,
     /// When it began to run.
     pub start_date: Option<Timestamp>,
     /// When it ended.
@@ -74,6 +76,7 @@ impl RunDoc {
             state,
             epoch: 0,
             operation: None,
+            active_epoch: 0,
             start_date: None,
             end_date: None,
             cells: BTreeMap::new(),
@@ -101,9 +104,9 @@ impl RunDoc {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutboxEntry {
-    /// The run ended at this epoch: leave the DAG's active runs (PROTOCOL C1).
+    /// The run ended: leave the DAG's active runs (PROTOCOL C1).
     Leave {
-        /// The epoch that ended.
+        /// The epoch at which it took the place it leaves.
         epoch: u32,
     },
 }

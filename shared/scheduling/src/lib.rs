@@ -1,1 +1,18 @@
-//! What follows from the image of a run: decide, and nothing else.
+//! What follows from the image of a run. Decisions, and nothing else: no clock, no randomness, no I/O.
+//!
+//! - [`trigger_rules`]: may this task run, given how its upstreams ended.
+//! - [`pass`]: one look over a run, as Airflow's scheduler takes it.
+//! - [`decide`]: all that follows from an image, cascades included.
+//! - [`step`]: the conditional writes in a run's life: start, claim, finish, renew, sweep, and the interventions.
+//! - [`retries`]: whether and when a failed try is tried again.
+//! - [`attention`]: when a run must be looked at next.
+
+pub mod attention;
+pub mod decide;
+pub mod pass;
+pub mod retries;
+pub mod step;
+pub mod trigger_rules;
+
+pub use decide::{Decision, decide};
+pub use step::Step;

@@ -103,6 +103,7 @@ fn change() -> impl Strategy<Value = RunChange> {
         max_tries: w.1.into_iter().collect(),
         state: w.2,
         epoch: w.3.map(|e| (e, OperationId::trusted("new"))),
+        active_epoch: w.3,
         start_date: w.4.flatten(),
         end_date: w.4,
         wake_at: w.5,

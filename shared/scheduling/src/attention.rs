@@ -1,0 +1,41 @@
+//! When a run must be looked at next.
+//!
+//! A run document is in the time index, at an instant not later than [`needed`] says, from its first write until its end has been
+//! delivered (DESIGN section 6, invariant 5). The need and the index change in one write: a change either finds the wake-up early
+//! enough (a condition, which costs nothing) or moves it.
+
+use jiff::{SignedDuration, Timestamp};
+use updraft_model::{Cell, DagRunState, RunDoc};
+
+/// The longest a run goes unlooked at while something could have been missed.
+pub const LOOK_EVERY: SignedDuration = SignedDuration::from_secs(60);
+
+/// The longest it goes after looks that found nothing to do.
+pub const LOOK_EVERY_MAX: SignedDuration = SignedDuration::from_mins(15);
+
+/// The wait until the next look, after so many in a row that found nothing.
+pub fn backoff(looks: u32) -> SignedDuration {
+    (LOOK_EVERY * 2i32.pow(looks.min(8))).min(LOOK_EVERY_MAX)
+}
+
+/// The latest instant at which the run must be looked at; none when it may leave the index.
+pub fn needed(run: &RunDoc, now: Timestamp) -> Option<Timestamp> {
+    let regular = now.saturating_add(backoff(run.looks)).unwrap_or(Timestamp::MAX);
+    let own = run.cells.values().filter_map(|cell| match cell {
+        Cell::Waiting { due, .. } => Some(*due),
+        Cell::None
+        | Cell::Cleared { .. }
+        | Cell::Scheduled { .. }
+        | Cell::Queued { .. }
+        | Cell::Running { .. }
+        | Cell::Restarting { .. }
+        | Cell::Final { .. } => cell.holder().map(|lease| lease.until),
+    });
+    match run.state {
+        DagRunState::Queued => Some(regular),
+        DagRunState::Running => Some(own.fold(regular, Timestamp::min)),
+        DagRunState::Success | DagRunState::Failed if !run.outbox.is_empty() => Some(own.fold(regular, Timestamp::min)),
+        // Nothing to deliver. Attempts that were marked and have not let go need no look: their cells are final.
+        DagRunState::Success | DagRunState::Failed => None,
+    }
+}

@@ -1,0 +1,404 @@
+//! The conditional writes in a run's life. Each function takes an image and gives one [`Step`]: the change to write, and what it
+//! leads to. A refused write hands back the image that stood in the way: take the step anew on that one.
+//!
+//! Every change names what its decision used (DESIGN section 6, invariants 1 and 10) and keeps the run in the time index early
+//! enough (invariant 5, see [`crate::attention`]).
+
+use crate::attention;
+use crate::decide::{Decision, decide};
+use crate::retries::{self, RetryDelay};
+use jiff::{SignedDuration, Timestamp};
+use updraft_model::cell::{End, Wait};
+use updraft_model::{
+    AttemptOutcome, Cell, DagRunState, Held, Lease, OperationId, OutboxEntry, Plan, RunChange, RunDoc, TaskIndex, Token,
+};
+
+/// The outbox key of [`OutboxEntry::Leave`].
+pub const LEAVE: &str = "leave";
+
+/// One conditional write, and the image it makes of the one it was decided on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// What to write.
+    pub change: RunChange,
+    /// The image that the write makes, if it is accepted and nothing else was written in between.
+    pub image: RunDoc,
+    /// The tasks it queues: messages for them follow once it is accepted.
+    pub queued: Vec<TaskIndex>,
+    /// The task it claims to be run in place, with its lease.
+    pub claimed: Option<(TaskIndex, u32, Lease)>,
+}
+
+/// What a finished attempt came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// How it ended.
+    pub outcome: AttemptOutcome,
+    /// When it ended; the retry delay counts from here.
+    pub end_date: Timestamp,
+}
+
+/// A wish to run one of the newly ready tasks here at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Continue {
+    /// The token of the attempt to be.
+    pub token: Token,
+    /// Until when its lease is to last.
+    pub until: Timestamp,
+    /// Only a task of at least this priority: nothing that waits elsewhere is overtaken.
+    pub priority_least: Option<i32>,
+    /// Only a task whose execution_timeout fits; none: any.
+    pub timeout_most: Option<SignedDuration>,
+}
+
+/// Starts a queued run that has its place among the active ones.
+pub fn start(plan: &Plan, run: &RunDoc, now: Timestamp) -> Step {
+    let change = RunChange {
+        if_epoch: Some(run.epoch),
+        if_state: Some(DagRunState::Queued),
+        state: Some(DagRunState::Running),
+        active_epoch: Some(run.epoch),
+        start_date: Some(now),
+        end_date: Some(None),
+        looks: Some(0),
+        ..RunChange::default()
+    };
+    with_decision(plan, run, change, now, None)
+}
+
+/// A run as it is first written by the scheduler: running, its roots decided.
+pub fn begin(plan: &Plan, mut run: RunDoc, now: Timestamp) -> (RunDoc, Vec<TaskIndex>) {
+    run.state = DagRunState::Running;
+    run.start_date = Some(now);
+    let step = with_decision(plan, &run, RunChange::default(), now, None);
+    let mut image = step.image;
+    image.revision = 0;
+    image.wake_at = attention::needed(&image, now).or(run.wake_at);
+    (image, step.queued)
+}
+
+/// Claims a queued try, without having seen an image: refused when the cell is anything else.
+pub fn claim(task: TaskIndex, try_number: u32, lease: &Lease) -> RunChange {
+    RunChange {
+        if_state: Some(DagRunState::Running),
+        if_cells: vec![(task, Cell::Queued { try_number })],
+        if_wake_at_most: Some(lease.until),
+        cells: vec![(task, Cell::Running { try_number, lease: lease.clone() })],
+        ..RunChange::default()
+    }
+}
+
+/// The claim again, where it was refused only because the run's wake-up lies after the lease's end. None where the try is not there
+/// to be claimed.
+pub fn claim_again(run: &RunDoc, task: TaskIndex, try_number: u32, lease: &Lease) -> Option<RunChange> {
+    let claimable = run.state == DagRunState::Running && *run.cell(task) == Cell::Queued { try_number };
+    let late = run.wake_at.is_none_or(|at| at > lease.until);
+    (claimable && late).then(|| RunChange {
+        if_wake_at_most: None,
+        wake_at: Some(Some(lease.until)),
+        ..claim(task, try_number, lease)
+    })
+}
+
+/// Renews a lease. The condition is state and own token, not the old lease: a renewal whose answer was lost may have landed.
+pub fn renew(held: &Held, lease: &Lease) -> RunChange {
+    RunChange {
+        if_running: Some(held.clone()),
+        cells: vec![(held.task, Cell::Running { try_number: held.try_number, lease: lease.clone() })],
+        ..RunChange::default()
+    }
+}
+
+/// Finishes an attempt, with everything its end decides. None where the attempt does not hold its cell any more.
+pub fn finish(
+    plan: &Plan,
+    run: &RunDoc,
+    held: &Held,
+    ended: Ended,
+    now: Timestamp,
+    continue_with: Option<&Continue>,
+) -> Option<Step> {
+    let Cell::Running { try_number, lease } = run.cell(held.task) else { return None };
+    if *try_number != held.try_number || lease.token != held.token {
+        return None;
+    }
+    let change = RunChange {
+        if_running: Some(held.clone()),
+        cells: vec![(held.task, settled(plan, run, held, ended))],
+        ..RunChange::default()
+    };
+    Some(with_decision(plan, run, change, now, continue_with))
+}
+
+/// Lets go of an attempt that was cleared while it ran; call after it has been killed (PROTOCOL A2). None where there is nothing to
+/// let go of.
+pub fn acknowledge(plan: &Plan, run: &RunDoc, held: &Held, now: Timestamp) -> Option<Step> {
+    let ours = |lease: &Lease| lease.token == held.token;
+    match run.cell(held.task) {
+        Cell::Restarting { try_number, lease } if *try_number == held.try_number && ours(lease) => {
+            let change = RunChange {
+                if_restarting: Some(held.clone()),
+                cells: vec![(held.task, cleared(*try_number))],
+                ..RunChange::default()
+            };
+            Some(with_decision(plan, run, change, now, None))
+        }
+        // Marked while it ran: the mark stays, the attempt is gone.
+        cell @ Cell::Final { leaving: Some(lease), .. } if ours(lease) => {
+            let mut let_go = cell.clone();
+            if let Cell::Final { leaving, .. } = &mut let_go {
+                *leaving = None;
+            }
+            let change = RunChange {
+                if_cells: vec![(held.task, cell.clone())],
+                cells: vec![(held.task, let_go)],
+                ..RunChange::default()
+            };
+            Some(with_decision(plan, run, change, now, None))
+        }
+        _ => None,
+    }
+}
+
+/// An attempt whose lease is over, as the sweep found it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Expired {
+    /// The exact cell that was read, lease included (PROTOCOL A1).
+    pub cell: Cell,
+    /// The task.
+    pub task: TaskIndex,
+    /// What its own attempt item says; none: it left none and is taken for dead.
+    pub left: Option<Ended>,
+}
+
+/// The cells whose attempts must be settled: leases over at `now`. `all` takes every attempt for dead, for a server that knows
+/// itself to be the only one and has just started.
+pub fn expired(run: &RunDoc, now: Timestamp, all: bool) -> Vec<(TaskIndex, Cell)> {
+    let over = |cell: &Cell| cell.holder().is_some_and(|lease| all || lease.until < now);
+    run.cells.iter().filter(|(_, cell)| over(cell)).map(|(task, cell)| (*task, cell.clone())).collect()
+}
+
+/// Settles expired attempts and decides what follows. Empty change: nothing to do.
+pub fn sweep(plan: &Plan, run: &RunDoc, expired: &[Expired], now: Timestamp) -> Step {
+    let mut change = RunChange::default();
+    for Expired { cell, task, left } in expired {
+        let to = match cell {
+            Cell::Running { try_number, lease } => {
+                let held = Held { task: *task, try_number: *try_number, token: lease.token.clone() };
+                // Without an item the attempt died: its lease's end, not now, is when; but a retry counts from when it was noticed.
+                let ended = left.unwrap_or(Ended { outcome: AttemptOutcome::Failed, end_date: now });
+                settled(plan, run, &held, ended)
+            }
+            // Never settled by an item: what was cleared must not come back as a result.
+            Cell::Restarting { try_number, .. } => cleared(*try_number),
+            Cell::Final { end, try_number, winner, .. } => {
+                Cell::Final { end: *end, try_number: *try_number, winner: winner.clone(), leaving: None }
+            }
+            Cell::None | Cell::Cleared { .. } | Cell::Scheduled { .. } | Cell::Queued { .. } | Cell::Waiting { .. } => {
+                continue;
+            }
+        };
+        change.if_cells.push((*task, cell.clone()));
+        change.cells.push((*task, to));
+    }
+    with_decision(plan, run, change, now, None)
+}
+
+/// Puts the next look later, after one that found nothing to do: conditioned on nothing having been written since, as a later
+/// wake-up could otherwise overtake a need it does not know of.
+pub fn rearm(run: &RunDoc, now: Timestamp) -> RunChange {
+    let mut after = run.clone();
+    after.looks = run.looks.saturating_add(1);
+    RunChange {
+        if_revision: Some(run.revision),
+        looks: Some(after.looks),
+        wake_at: Some(attention::needed(&after, now)),
+        ..RunChange::default()
+    }
+}
+
+/// Strikes out a delivered effect, and leaves the time index where it was the last.
+pub fn strike_out(run: &RunDoc, id: &str, now: Timestamp) -> RunChange {
+    let mut after = run.clone();
+    after.outbox.remove(id);
+    let leaves = attention::needed(&after, now).is_none();
+    RunChange {
+        if_revision: leaves.then_some(run.revision),
+        outbox_remove: vec![id.to_owned()],
+        wake_at: leaves.then_some(None),
+        ..RunChange::default()
+    }
+}
+
+/// Clears task instances so that they run again (PROTOCOL A5, C2): running ones become restarting, others lose their state and get
+/// their retries anew. A finished run becomes queued.
+pub fn clear(plan: &Plan, run: &RunDoc, tasks: &[TaskIndex], operation: &OperationId, now: Timestamp) -> Step {
+    let mut change = intervention(run, operation);
+    for task in tasks {
+        let cell = run.cell(*task);
+        let to = match cell.holder() {
+            Some(lease) => Cell::Restarting { try_number: cell.try_number(), lease: lease.clone() },
+            None => cleared(cell.try_number()),
+        };
+        change.if_cells.push((*task, cell.clone()));
+        change.cells.push((*task, to));
+        change.max_tries.push((*task, cell.try_number() + plan.task(*task).retries));
+    }
+    if run.state.is_finished() {
+        change.state = Some(DagRunState::Queued);
+        change.end_date = Some(None);
+        change.wake_at = Some(Some(now));
+    }
+    change.looks = Some(0);
+    with_decision(plan, run, change, now, None)
+}
+
+/// Ends a run by hand: running task instances fail and have to let go, other unfinished ones are skipped.
+pub fn fail_run(plan: &Plan, run: &RunDoc, operation: &OperationId, now: Timestamp) -> Step {
+    let mut change = intervention(run, operation);
+    for task in plan.tasks() {
+        let cell = run.cell(task);
+        if cell.is_final() {
+            continue;
+        }
+        let end = if matches!(cell, Cell::Running { .. } | Cell::Waiting { .. }) { End::Failed } else { End::Skipped };
+        change.if_cells.push((task, cell.clone()));
+        change.cells.push((
+            task,
+            Cell::Final { end, try_number: cell.try_number(), winner: None, leaving: cell.holder().cloned() },
+        ));
+    }
+    end_run(run, DagRunState::Failed, now, &mut change);
+    complete(run, change, now)
+}
+
+fn intervention(run: &RunDoc, operation: &OperationId) -> RunChange {
+    RunChange {
+        if_epoch: Some(run.epoch),
+        if_state: Some(run.state),
+        epoch: Some((run.epoch + 1, operation.clone())),
+        ..RunChange::default()
+    }
+}
+
+fn cleared(try_number: u32) -> Cell {
+    if try_number == 0 { Cell::None } else { Cell::Cleared { try_number } }
+}
+
+/// The cell after an attempt's end.
+fn settled(plan: &Plan, run: &RunDoc, held: &Held, ended: Ended) -> Cell {
+    let task = plan.task(held.task);
+    let max_tries = run.max_tries.get(&held.task).copied().unwrap_or(task.retries);
+    let fail_or_retry = match ended.outcome {
+        AttemptOutcome::Success => Err(End::Success),
+        AttemptOutcome::Skipped => Err(End::Skipped),
+        AttemptOutcome::FailedForGood => Err(End::Failed),
+        AttemptOutcome::Failed if retries::is_eligible(held.try_number, max_tries) => Ok(()),
+        AttemptOutcome::Failed => Err(End::Failed),
+    };
+    match fail_or_retry {
+        Ok(()) => {
+            let delay = RetryDelay {
+                delay: task.retry_delay,
+                exponential_backoff: task.retry_exponential_backoff,
+                max_delay: task.max_retry_delay,
+                dag_id: plan.dag.dag_id.as_str(),
+                task_id: task.task_id.as_str(),
+                logical_date: run.facts.logical_date,
+            };
+            let due = after(retries::next_retry(&delay, held.try_number, ended.end_date));
+            Cell::Waiting { wait: Wait::Retry, try_number: held.try_number, due }
+        }
+        Err(end) => Cell::Final { end, try_number: held.try_number, winner: Some(held.token.clone()), leaving: None },
+    }
+}
+
+/// The first millisecond after an instant: cells keep milliseconds, and a retry is ready strictly after its time.
+fn after(at: Timestamp) -> Timestamp {
+    let milli = at.as_millisecond() + i64::from(at.as_nanosecond() >= 0);
+    Timestamp::from_millisecond(milli).unwrap_or(Timestamp::MAX)
+}
+
+/// Adds everything that follows from the image the change makes.
+fn with_decision(
+    plan: &Plan,
+    run: &RunDoc,
+    mut change: RunChange,
+    now: Timestamp,
+    continue_with: Option<&Continue>,
+) -> Step {
+    let decision = decide(plan, &change.apply(run), now);
+    if !decision.is_empty() {
+        change.if_epoch = Some(run.epoch);
+        change.if_state = Some(run.state);
+    }
+    let mut queued: Vec<TaskIndex> = decision.queued().collect();
+    queued.sort_by_key(|task| (std::cmp::Reverse(plan.priority(*task)), *task));
+    let own: Vec<TaskIndex> = change.cells.iter().map(|(task, _)| *task).collect();
+    let Decision { cells, end, rests_on } = decision;
+    for (task, (from, to)) in cells {
+        // A cell the change itself writes has its condition already; the decision only moves it on.
+        if own.contains(&task) {
+            change.cells.retain(|(t, _)| *t != task);
+        } else {
+            change.if_cells.push((task, from));
+        }
+        change.cells.push((task, to));
+    }
+    change.if_cells.extend(rests_on.into_iter().filter(|(task, _)| !own.contains(task)));
+    let claimed = continue_with.and_then(|wish| take(plan, wish, now, &mut change, &mut queued));
+    if !queued.is_empty() || claimed.is_some() {
+        change.looks = (run.looks > 0).then_some(0).or(change.looks);
+    }
+    if let Some(state) = end {
+        end_run(run, state, now, &mut change);
+    }
+    let mut step = complete(run, change, now);
+    step.queued = queued;
+    step.claimed = claimed;
+    step
+}
+
+/// Turns the first of the newly queued tasks that fits the wish into one that is claimed here.
+fn take(
+    plan: &Plan,
+    wish: &Continue,
+    now: Timestamp,
+    change: &mut RunChange,
+    queued: &mut Vec<TaskIndex>,
+) -> Option<(TaskIndex, u32, Lease)> {
+    let fits = |task: &TaskIndex| {
+        let timeout = plan.task(*task).execution_timeout;
+        wish.priority_least.is_none_or(|least| plan.priority(*task) >= least)
+            && wish.timeout_most.is_none_or(|most| timeout.is_none_or(|t| t <= most))
+    };
+    // Queued in order of priority: if the first does not fit, a lesser one must not overtake it.
+    let task = *queued.first().filter(|task| fits(task))?;
+    queued.remove(0);
+    let (_, cell) = change.cells.iter_mut().find(|(t, _)| *t == task)?;
+    let lease = Lease { token: wish.token.clone(), until: wish.until, since: now };
+    let try_number = cell.try_number();
+    *cell = Cell::Running { try_number, lease: lease.clone() };
+    Some((task, try_number, lease))
+}
+
+/// Adds the run's end: its state, its date, and the effect that gives back its place.
+fn end_run(run: &RunDoc, state: DagRunState, now: Timestamp, change: &mut RunChange) {
+    change.state = Some(state);
+    change.end_date = Some(Some(now));
+    change.outbox_put.push((LEAVE.to_owned(), OutboxEntry::Leave { epoch: run.active_epoch }));
+}
+
+/// Keeps the run in the time index early enough, and works out the image.
+fn complete(run: &RunDoc, mut change: RunChange, now: Timestamp) -> Step {
+    let image = change.apply(run);
+    if let (None, Some(need)) = (change.wake_at, attention::needed(&image, now)) {
+        if run.wake_at.is_some_and(|at| at <= need) {
+            change.if_wake_at_most = Some(need);
+        } else {
+            change.wake_at = Some(Some(need));
+        }
+    }
+    let image = change.apply(run);
+    Step { change, image, queued: Vec::new(), claimed: None }
+}
