@@ -147,6 +147,11 @@ fn write_fixed(f: &mut fmt::Formatter<'_>, duration: SignedDuration) -> fmt::Res
     if fraction != 0 { write!(f, ".{fraction:06}") } else { Ok(()) }
 }
 
+/// Reads the time between two runs.
+pub(crate) fn deserialize_positive<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Delta, D::Error> {
+    Delta::deserialize(deserializer)?.positive().map_err(serde::de::Error::custom)
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
 fn is_zero(count: &i32) -> bool {
     *count == 0

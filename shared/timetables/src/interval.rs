@@ -20,6 +20,7 @@ pub struct CronDataInterval {
 /// Intervals of a fixed or calendar-relative length.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DeltaDataInterval {
+    #[serde(deserialize_with = "crate::delta::deserialize_positive")]
     delta: Delta,
 }
 

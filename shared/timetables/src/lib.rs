@@ -14,6 +14,8 @@ mod error;
 mod info;
 mod interval;
 mod local;
+#[cfg(test)]
+mod tests;
 mod timetable;
 mod timezone;
 mod trigger;

@@ -42,7 +42,7 @@ impl Timezone {
     /// The zone called `name`: an IANA name in any letter case, or an offset `+HH:MM`, `-HH:MM` or `+HH:MM:SS`.
     pub fn parse(name: &str) -> Result<Self, TimezoneError> {
         if let Some(offset) = parse_offset(name) {
-            return Ok(Self { name: offset.to_string(), zone: TimeZone::fixed(offset) });
+            return Ok(Self { name: name.to_owned(), zone: TimeZone::fixed(offset) });
         }
         let Ok(zone) = DATABASE.get(name) else {
             return Err(TimezoneError { name: name.to_owned(), suggestion: suggest(name) });

@@ -41,6 +41,7 @@ pub struct MultipleCronTrigger {
 /// A run a fixed or calendar-relative time after the one before.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DeltaTrigger {
+    #[serde(deserialize_with = "crate::delta::deserialize_positive")]
     delta: Delta,
     #[serde(default = "zero", skip_serializing_if = "Delta::is_zero")]
     interval: Delta,

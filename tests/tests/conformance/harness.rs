@@ -26,7 +26,6 @@ pub(crate) enum Verdict {
 /// A file of recorded cases.
 pub(crate) struct Recorded {
     /// What all cases share: how they were made, and for some files shapes that the cases refer to.
-    #[expect(dead_code, reason = "only some files have something in it")]
     pub(crate) header: Value,
     /// The cases, each with an `id`.
     pub(crate) cases: Vec<Value>,

@@ -26,7 +26,9 @@ impl Engine {
     /// `None` for what the crate cannot express.
     pub(super) fn new(fields: &Fields) -> Option<Self> {
         let days = &fields.days;
-        if !days.are_plain() {
+        // The crate looks for an earlier date in a listed year as if that year, too, were over at the day and month the
+        // search began at.
+        if !days.are_plain() || fields.years.is_some() {
             return None;
         }
         let schedules = if days.either() {
@@ -79,16 +81,7 @@ fn schedule(fields: &Fields, of_month: Option<u64>, of_week: Option<u64>) -> Opt
     push_list(&mut text, of_month);
     push_list(&mut text, unless_all(fields.months, 0b1_1111_1111_1110));
     push_list(&mut text, of_week.map(|bits| bits << 1));
-    match &fields.years {
-        None => text.push('*'),
-        Some(years) => {
-            for year in years {
-                // Writing to a string cannot fail.
-                let _ = write!(text, "{year},");
-            }
-            text.pop();
-        }
-    }
+    text.push('*');
     Schedule::from_str(&text).ok()
 }
 
