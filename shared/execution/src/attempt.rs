@@ -62,7 +62,7 @@ pub async fn run(
 }
 
 /// How an attempt ended, before its log is closed.
-pub(crate) struct Ended {
+pub(crate) struct Settled {
     pub(crate) outcome: Outcome,
     pub(crate) xcoms: Vec<(String, Value)>,
     /// Whether the log does not say yet why it ended so.
@@ -70,7 +70,7 @@ pub(crate) struct Ended {
     pub(crate) all_ended: bool,
 }
 
-impl Ended {
+impl Settled {
     pub(crate) fn new(outcome: Outcome) -> Self {
         Self { outcome, xcoms: Vec::new(), note: true, all_ended: true }
     }
@@ -92,7 +92,7 @@ async fn execute(
     sink: &mut impl LogSink,
     xcoms: &impl XComSource,
     mut cancel: Cancel,
-) -> Ended {
+) -> Settled {
     let env = environment(spec, std::env::vars_os());
     let starting = async {
         let plan = match &spec.operator {
@@ -105,13 +105,13 @@ async fn execute(
     };
     let started = tokio::select! {
         biased;
-        why = cancel.cancelled() => return Ended::new(Outcome::Killed { why }),
+        why = cancel.cancelled() => return Settled::new(Outcome::Killed { why }),
         started = starting => started,
     };
     let (plan, running) = match started {
         Ok(Some(started)) => started,
-        Ok(None) => return Ended::new(Outcome::Success),
-        Err(message) => return Ended::new(Outcome::failed(message)),
+        Ok(None) => return Settled::new(Outcome::Success),
+        Err(message) => return Settled::new(Outcome::failed(message)),
     };
     let Running { mut supervised, log, channel } = running;
     let (tell_ended, has_ended) = watch::channel(false);
@@ -159,22 +159,22 @@ async fn settle(
     said: Said,
     output: &mut Output,
     sink: &mut impl LogSink,
-) -> Ended {
+) -> Settled {
     let exit = match verdict {
         Verdict::Killed(why) => {
-            return Ended { xcoms: said.pushed, ..Ended::new(Outcome::Killed { why }) };
+            return Settled { xcoms: said.pushed, ..Settled::new(Outcome::Killed { why }) };
         }
         // A result that was complete in time counts, also if the process did not manage to exit.
         Verdict::TimedOut(after) if said.done.is_none() => {
-            return Ended { xcoms: said.pushed, ..Ended::new(Outcome::TimedOut { after }) };
+            return Settled { xcoms: said.pushed, ..Settled::new(Outcome::TimedOut { after }) };
         }
         Verdict::TimedOut(_) => None,
         Verdict::Exited(exit) => exit,
     };
     match &spec.operator {
         OperatorCall::Bash(call) => {
-            let Some(exit) = exit else { return Ended::new(Outcome::failed(LOST)) };
-            let ended = Ended::new(bash::outcome(call, exit));
+            let Some(exit) = exit else { return Settled::new(Outcome::failed(LOST)) };
+            let ended = Settled::new(bash::outcome(call, exit));
             if ended.outcome != Outcome::Success || !spec.do_xcom_push {
                 return ended;
             }
@@ -198,7 +198,7 @@ async fn settle(
             ended.note = true;
             with_return_value(spec, ended, value)
         }
-        OperatorCall::Empty => Ended::new(Outcome::Success),
+        OperatorCall::Empty => Settled::new(Outcome::Success),
     }
 }
 
@@ -207,7 +207,7 @@ pub(crate) const LOST: &str =
     "the attempt's supervisor disappeared (was it killed for want of memory?), so how the task ended is not known";
 
 /// Adds the return value, and before it the entries of a returned map where each is to be an XCom.
-fn with_return_value(spec: &AttemptSpec, mut ended: Ended, value: Value) -> Ended {
+fn with_return_value(spec: &AttemptSpec, mut ended: Settled, value: Value) -> Settled {
     if spec.multiple_outputs {
         let Value::Object(entries) = &value else {
             let message = format!("`multiple_outputs` needs a dictionary, but the task returned {}", kind(&value));

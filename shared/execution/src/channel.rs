@@ -109,7 +109,7 @@ async fn answer(xcoms: &impl XComSource, task_ids: Vec<String>, key: String) -> 
     match xcoms.pull(task_ids, key).await {
         Ok(values) if values.len() == asked => {
             // An array of none or one per task id, so that a stored null differs from nothing.
-            json!({ "values": values.into_iter().map(|value| Vec::from_iter(value)).collect::<Vec<_>>() })
+            json!({ "values": values.into_iter().map(Vec::from_iter).collect::<Vec<_>>() })
         }
         Ok(values) => json!({ "error": format!("{} XComs were found for {asked} task ids", values.len()) }),
         Err(error) => json!({ "error": error.to_string() }),

@@ -9,7 +9,8 @@
 //!   (this product's own executable, called again with the hidden subcommand [`SUPERVISE`]) holds a socket to this process, and when that
 //!   closes it ends every descendant, also those that made a session of their own. Daemonised ones are found on Linux only.
 //! - Memory is bounded, whatever the process prints: the log is streamed, and only its last 8 KiB and its last line are kept.
-//! - A variable of the environment whose name starts with `UPDRAFT_` never reaches a task.
+//! - A variable of the server's environment whose name starts with `UPDRAFT_` never reaches a task. (`UPDRAFT_ATTEMPT` is set for it: should the
+//!   supervisor itself be killed, the attempt's processes are found and killed by that mark, as far as they kept it.)
 //!
 //! An executable that uses this crate must call [`supervisor_main`] before anything else when its first argument is [`SUPERVISE`].
 //!
@@ -25,6 +26,7 @@ mod cancel;
 mod channel;
 mod environment;
 mod launcher;
+mod leftovers;
 mod output;
 mod ports;
 mod python;

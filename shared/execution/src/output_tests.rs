@@ -25,7 +25,7 @@ async fn however_it_is_cut_the_text_and_its_last_line_are_the_same() {
     for text in texts {
         let lossy = String::from_utf8_lossy(text).into_owned();
         // Airflow's loop over lines leaves the last one that it read, stripped.
-        let expected = lossy.split_inclusive('\n').last().unwrap_or_default().trim_end();
+        let expected = lossy.split_inclusive('\n').next_back().unwrap_or_default().trim_end();
         for size in 1..=text.len().max(1) {
             let mut sink = Vec::new();
             let mut output = Output::default();

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::attempt::{Ended, LOST, Plan};
+use crate::attempt::{LOST, Plan, Settled};
 use crate::bash::working_directory;
 use crate::channel::{Said, Status, VALUE_BYTES};
 use crate::environment::iso_text;
@@ -130,8 +130,8 @@ fn greeting(call: &PythonCall, spec: &AttemptSpec) -> io::Result<Value> {
 }
 
 /// What the conversation and the exit mean, and the value that was returned.
-pub(crate) fn outcome(said: Said, exit: Option<Exit>) -> (Ended, Value) {
-    let mut ended = Ended { xcoms: said.pushed, ..Ended::new(Outcome::Success) };
+pub(crate) fn outcome(said: Said, exit: Option<Exit>) -> (Settled, Value) {
+    let mut ended = Settled { xcoms: said.pushed, ..Settled::new(Outcome::Success) };
     let Some(done) = said.done else {
         ended.outcome = Outcome::failed(match (said.fault, exit) {
             (Some(fault), _) => fault,

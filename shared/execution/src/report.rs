@@ -64,7 +64,8 @@ pub struct Report {
     pub log: LogSummary,
     /// From the start of the process to its end.
     pub ran_for: Duration,
-    /// False if processes of the attempt could not be killed in time (uninterruptible, or another user's): they may still run.
+    /// False if processes of the attempt may still run: some could not be killed in time (uninterruptible, or another user's), or the supervisor
+    /// was killed and those that gave up their environment cannot be told from others.
     pub all_ended: bool,
 }
 

@@ -9,17 +9,18 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal};
+use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::{Child, ChildStdout, Command};
 
 use crate::launcher::Launcher;
+use crate::leftovers::Mark;
 use crate::supervisor::{SUPERVISE, WITH_CHANNEL, WITHOUT_CHANNEL};
 
 /// How long a supervisor may take to start the task's process; it takes milliseconds on a machine that is not overwhelmed.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 /// How long, after the grace, killed processes may take to disappear.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
 
@@ -59,8 +60,7 @@ pub(crate) enum StartError {
 #[derive(Debug)]
 pub(crate) struct Supervised {
     child: Child,
-    /// The id of the task's main process, which leads a process group.
-    main: Pid,
+    mark: Mark,
     status: Lines<BufReader<OwnedReadHalf>>,
     control: OwnedWriteHalf,
     kill_grace: Duration,
@@ -95,7 +95,8 @@ fn silent(launcher: &Launcher, how: String) -> StartError {
 async fn try_start(launcher: &Launcher, process: &ProcessSpec) -> Result<Result<Running, String>, StartError> {
     let failed = |source| StartError::Supervisor { program: launcher.program().display().to_string(), source };
     let (ours, theirs) = StdUnixStream::pair().map_err(failed)?;
-    let mut command = supervisor_command(launcher, process);
+    let mark = Mark::new();
+    let mut command = supervisor_command(launcher, process, &mark);
     command.stdin(OwnedFd::from(theirs));
     let channel = if process.channel {
         let (ours, theirs) = StdUnixStream::pair().map_err(failed)?;
@@ -115,6 +116,8 @@ async fn try_start(launcher: &Launcher, process: &ProcessSpec) -> Result<Result<
         drop(control);
         let _ = child.start_kill();
         let ended = child.wait().await.map_err(failed)?;
+        // It may have started the task and been killed before it said so.
+        mark.kill_all().await;
         let interrupted = [Signal::INT, Signal::HUP, Signal::QUIT].map(|signal| Some(signal.as_raw()));
         if interrupted.contains(&ended.signal()) {
             return Ok(Err(format!("ended ({ended})")));
@@ -126,23 +129,25 @@ async fn try_start(launcher: &Launcher, process: &ProcessSpec) -> Result<Result<
         let _ = child.wait().await;
         return Err(StartError::Task(message.to_owned()));
     }
-    let main = line.strip_prefix("started ").and_then(|pid| pid.parse().ok()).and_then(Pid::from_raw);
-    let Some(main) = main else {
+    if line != "started" {
         return Err(silent(launcher, format!("said `{line}`")));
-    };
+    }
     let log = child.stdout.take().expect("standard output is a pipe");
-    let supervised = Supervised { child, main, status, control, kill_grace: process.kill_grace };
+    let supervised = Supervised { child, mark, status, control, kill_grace: process.kill_grace };
     Ok(Ok(Running { supervised, log, channel }))
 }
 
-fn supervisor_command(launcher: &Launcher, process: &ProcessSpec) -> Command {
+fn supervisor_command(launcher: &Launcher, process: &ProcessSpec, mark: &Mark) -> Command {
     let mut command = Command::new(launcher.program());
     // The name that `ps` shows, also when the program is `/proc/self/exe`.
     command.arg0("updraft");
     command.arg(SUPERVISE).arg(process.kill_grace.as_millis().to_string());
     command.arg(if process.channel { WITH_CHANNEL } else { WITHOUT_CHANNEL });
     command.arg(&process.program).args(&process.args);
-    command.env_clear().envs(process.env.iter().map(|(name, value)| (name as &OsStr, value as &OsStr)));
+    command
+        .env_clear()
+        .envs(process.env.iter().map(|(name, value)| (name as &OsStr, value as &OsStr)))
+        .envs([mark.variable()]);
     command.current_dir(&process.cwd).stdout(Stdio::piped());
     command
 }
@@ -189,8 +194,8 @@ impl Supervised {
         if matches!(ended, Ok(Ok(status)) if status.success()) {
             return true;
         }
-        // Somebody killed the supervisor, or it meets processes that cannot be killed. What can still be reached is the group.
-        let _ = rustix::process::kill_process_group(self.main, Signal::KILL);
+        // Somebody killed the supervisor, or it meets processes that it cannot kill.
+        self.mark.kill_all().await;
         false
     }
 }

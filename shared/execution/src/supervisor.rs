@@ -1,7 +1,7 @@
 //! The supervisor's side: a small process between the server and one attempt's processes.
 //!
 //! Its descriptors: 0 is a socket to the server (control), 1 the log, 2 the attempt's channel if it has one. It writes one line on the control
-//! socket for each thing that happens (`started PID`, `error TEXT`, `exited code N`, `exited signal N`), and it takes the end of that socket,
+//! socket for each thing that happens (`started`, `error TEXT`, `exited code N`, `exited signal N`), and it takes the end of that socket,
 //! whether the server closed it or died, as the order to end everything. It exits when no descendant is left.
 //!
 //! It is a process of its own because only a process survives `kill -9` of the server, and it makes itself the subreaper (Linux) because then
@@ -81,7 +81,7 @@ fn start(args: &mut dyn Iterator<Item = OsString>) -> Result<Started, StartError
         Ok((main, grace)) => {
             let (sender, events) = mpsc::channel();
             let mut control = control;
-            say(&mut control, &format!("started {}", main.as_raw_nonzero()));
+            say(&mut control, "started");
             if let Err(error) = watch(&control, &sender) {
                 // Without its threads the supervisor cannot keep its promise; better no attempt than one that nobody ends.
                 let _ = rustix::process::kill_process_group(main, Signal::KILL);

@@ -37,7 +37,7 @@ async fn exit_codes_decide_the_outcome() {
         let (report, log) = finish(&spec).await;
         assert_eq!(report.outcome, expected, "{:?}: {log}", spec.operator);
         assert!(report.all_ended);
-        let pushed = if expected == Outcome::Success { 1 } else { 0 };
+        let pushed = usize::from(expected == Outcome::Success);
         assert_eq!(report.xcoms.len(), pushed, "{:?}", spec.operator);
     }
 }

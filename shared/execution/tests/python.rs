@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use common::{BOUND, finish, launcher, python_file, spec};
+use common::{BOUND, CancelOnOutput, finish, launcher, python_file, spec};
 use serde_json::{Map, Value, json};
 use updraft_execution::{
     AttemptSpec, Callable, Cancel, NoXComs, OperatorCall, Outcome, PythonCall, Report, RunContext, XComError,
@@ -60,13 +60,6 @@ def f():
 #[tokio::test]
 async fn lines_arrive_while_the_callable_runs() {
     let (handle, cancel) = cancellation();
-    struct CancelOnOutput(updraft_execution::CancelHandle);
-    impl updraft_execution::LogSink for CancelOnOutput {
-        async fn write(&mut self, _chunk: &[u8]) -> std::io::Result<()> {
-            self.0.cancel("seen");
-            Ok(())
-        }
-    }
     let directory = tempfile::tempdir().expect("a directory");
     let source = "def f():\n    import time\n    print('now')\n    time.sleep(1000)";
     let spec = python_file(directory.path(), source, "f");
@@ -355,6 +348,15 @@ async fn multiple_outputs_are_xcoms_of_their_own() {
     assert_eq!((report.outcome.message().as_str(), log.trim_end()), (message, message));
 }
 
+/// Answers every pull with one value.
+struct Echo(Value);
+
+impl XComSource for Echo {
+    async fn pull(&self, _task_ids: Vec<String>, _key: String) -> Result<Vec<Option<Value>>, XComError> {
+        Ok(vec![Some(self.0.clone())])
+    }
+}
+
 #[tokio::test]
 async fn values_that_json_lacks_are_tagged_and_come_back() {
     let source = "
@@ -389,12 +391,6 @@ def f():
     });
     assert_eq!(value(source).await, expected);
 
-    struct Echo(Value);
-    impl XComSource for Echo {
-        async fn pull(&self, _task_ids: Vec<String>, _key: String) -> Result<Vec<Option<Value>>, XComError> {
-            Ok(vec![Some(self.0.clone())])
-        }
-    }
     let check = format!(
         "{source}\ndef g(ti):\n    back = ti.xcom_pull('x')\n    for k in VALUES: assert back[k] == VALUES[k], k\n"
     );

@@ -5,8 +5,8 @@ mod common;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use common::{bash, bash_marked, finish, launcher, marked, unique, until};
-use updraft_execution::{AttemptSpec, Cancel, LogSink, NoXComs, Outcome, cancellation, run};
+use common::{CancelOnOutput, bash, bash_marked, finish, launcher, marked, unique, until};
+use updraft_execution::{AttemptSpec, Cancel, NoXComs, Outcome, Report, cancellation, run};
 
 /// Leaves a process in each way there is: in the background, in a session of its own, forked twice with its parents gone, and deaf to SIGTERM.
 const LITTER: &str = "
@@ -90,19 +90,11 @@ async fn sigterm_comes_before_sigkill() {
     let command = "trap 'echo cleaned up; exit 0' TERM; echo ready; while :; do sleep 0.05; done";
     let (handle, cancel) = cancellation();
 
-    /// Cancels as soon as there is output.
-    struct CancelOnOutput(updraft_execution::CancelHandle);
-    impl LogSink for CancelOnOutput {
-        async fn write(&mut self, _chunk: &[u8]) -> std::io::Result<()> {
-            self.0.cancel("test");
-            Ok(())
-        }
-    }
     // The grace is longer than the test may take: ending sooner shows that it is not waited for in vain.
     let spec = AttemptSpec { kill_grace: common::BOUND * 10, ..bash_marked(&marker, command) };
     let start = Instant::now();
     let report = run(&spec, &launcher(), &mut CancelOnOutput(handle), &NoXComs, cancel).await;
-    assert_eq!(report.outcome, Outcome::Killed { why: "test".to_owned() });
+    assert_eq!(report.outcome, Outcome::Killed { why: "seen".to_owned() });
     // Its `sleep` is told to end as well, which bash may mention.
     let tail = &report.log.tail;
     assert!(
@@ -148,25 +140,41 @@ async fn killing_the_server_leaves_nothing_behind() {
     until("the processes are gone", || marked(&marker).is_empty().then_some(())).await;
 }
 
-#[tokio::test]
-async fn a_killed_supervisor_is_reported_and_its_group_killed() {
-    let marker = unique("supervisor");
-    let spec = bash_marked(&marker, "sleep 1005; echo never");
+/// Kills the supervisor as soon as `seen` is met by the processes of the attempt.
+async fn run_and_kill_supervisor(name: &str, seen: impl Fn(&[String]) -> bool) -> (Report, String) {
+    let marker = unique(name);
+    let spec = bash_marked(&marker, &format!("{LITTER} sleep 999"));
     let kill = async {
-        until("the command runs", || marked(&marker).iter().any(|found| found.contains("sleep 1005")).then_some(()))
-            .await;
+        until("the attempt got there", || seen(&marked(&marker)).then_some(())).await;
         let supervisor = marked(&marker).into_iter().find(|found| found.contains("__supervise"));
-        let supervisor = supervisor.expect("it runs beside the command");
-        let pid = supervisor.split('"').nth(1).expect("the directory's name is the id");
+        let supervisor = supervisor.expect("it is there from the start to the end");
+        let pid = supervisor.split(' ').next().expect("the id comes first");
         let killed = std::process::Command::new("kill").args(["-9", pid]).status().expect("kill runs");
         assert!(killed.success());
     };
     let mut log = Vec::new();
     let launcher = launcher();
     let (report, ()) = tokio::join!(run(&spec, &launcher, &mut log, &NoXComs, Cancel::never()), kill);
+    assert_eq!(marked(&marker), Vec::<String>::new());
+    (report, String::from_utf8_lossy(&log).into_owned())
+}
+
+#[tokio::test]
+async fn a_killed_supervisor_is_reported_and_what_it_watched_is_killed() {
+    let (report, log) = run_and_kill_supervisor("supervisor", |found| found.len() > LITTERED).await;
     assert!(report.outcome.message().contains("supervisor disappeared"), "{:?}", report.outcome);
+    assert!(log.contains("supervisor disappeared"), "{log}");
     assert!(!report.all_ended);
-    until("the group is gone", || marked(&marker).is_empty().then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_supervisor_killed_before_it_could_say_anything_leaves_nothing() {
+    // Which side of the start each kill hits is chance; what is left must be nothing on both.
+    for round in 0..10 {
+        let name = format!("early-{round}");
+        let (report, _) = run_and_kill_supervisor(&name, |found| !found.is_empty()).await;
+        assert!(matches!(report.outcome, Outcome::Failed { retryable: true, .. }), "{:?}", report.outcome);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
