@@ -11,6 +11,7 @@
 mod cron;
 mod delta;
 mod error;
+mod events;
 mod info;
 mod interval;
 mod local;
@@ -23,6 +24,7 @@ mod trigger;
 pub use cron::{CronError, CronExpression, CronField};
 pub use delta::{Delta, DeltaError, RelativeDelta};
 pub use error::TimetableError;
+pub use events::Events;
 pub use info::{DagRunInfo, DataInterval, TimeRestriction};
 pub use interval::{CronDataInterval, DeltaDataInterval};
 pub use local::CronSchedule;

@@ -5,8 +5,8 @@ use proptest::prelude::*;
 
 use crate::{
     CronDataInterval, CronExpression, CronSchedule, CronStyle, CronTrigger, DataInterval, Delta, DeltaDataInterval,
-    DeltaTrigger, MultipleCronTrigger, RelativeDelta, RunImmediately, TimeRestriction, Timetable, TimetableError,
-    Timezone,
+    DeltaTrigger, Events, MultipleCronTrigger, RelativeDelta, RunImmediately, TimeRestriction, Timetable,
+    TimetableError, Timezone,
 };
 
 fn instant(text: &str) -> Timestamp {
@@ -117,6 +117,10 @@ fn the_stored_form_is_fixed() {
         (
             Timetable::DeltaDataInterval(DeltaDataInterval::new(hours(24)).unwrap()),
             r#"{"delta_data_interval":{"delta":"PT24H"}}"#,
+        ),
+        (
+            Timetable::Events(Events::new(vec![instant("2025-06-01T00:00Z"), instant("2025-03-03T08:00Z")], true)),
+            r#"{"events":{"dates":["2025-03-03T08:00:00Z","2025-06-01T00:00:00Z"],"restrict_to_events":true}}"#,
         ),
     ] {
         assert_eq!(serde_json::to_string(&timetable).unwrap(), stored);

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     CronDataInterval, CronError, CronExpression, CronTrigger, DagRunInfo, DataInterval, DeltaDataInterval,
-    DeltaTrigger, MultipleCronTrigger, TimeRestriction, TimetableError, Timezone,
+    DeltaTrigger, Events, MultipleCronTrigger, TimeRestriction, TimetableError, Timezone,
 };
 
 /// When a DAG runs. Stored within a compiled DAG: the names of variants and their fields are fixed.
@@ -28,6 +28,8 @@ pub enum Timetable {
     DeltaTrigger(DeltaTrigger),
     /// For intervals of a length.
     DeltaDataInterval(DeltaDataInterval),
+    /// At listed instants.
+    Events(Events),
 }
 
 /// What a cron string means as a DAG's schedule.
@@ -74,6 +76,7 @@ impl Timetable {
             Self::CronDataInterval(timetable) => timetable.next_dagrun_info(last, restriction, now),
             Self::DeltaTrigger(timetable) => timetable.next_dagrun_info(last, restriction, now),
             Self::DeltaDataInterval(timetable) => timetable.next_dagrun_info(last, restriction, now),
+            Self::Events(timetable) => Ok(timetable.next_dagrun_info(last, restriction, now)),
         }
     }
 
@@ -86,6 +89,7 @@ impl Timetable {
             Self::CronDataInterval(timetable) => timetable.infer_manual_data_interval(run_after),
             Self::DeltaTrigger(timetable) => timetable.infer_manual_data_interval(run_after),
             Self::DeltaDataInterval(timetable) => timetable.infer_manual_data_interval(run_after),
+            Self::Events(timetable) => Ok(timetable.infer_manual_data_interval(run_after)),
         }
     }
 
@@ -103,6 +107,7 @@ impl Timetable {
             Self::CronDataInterval(timetable) => timetable.cron.to_string(),
             Self::DeltaTrigger(timetable) => timetable.delta().to_string(),
             Self::DeltaDataInterval(timetable) => timetable.delta().to_string(),
+            Self::Events(timetable) => format!("{} events", timetable.dates().len()),
         }
     }
 
@@ -117,6 +122,7 @@ impl Timetable {
             Self::CronDataInterval(_) => "CronDataIntervalTimetable",
             Self::DeltaTrigger(_) => "DeltaTriggerTimetable",
             Self::DeltaDataInterval(_) => "DeltaDataIntervalTimetable",
+            Self::Events(_) => "EventsTimetable",
         }
     }
 }

@@ -26,7 +26,7 @@ pub struct CronTrigger {
 /// A run at each instant of any of several cron expressions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MultipleCronTrigger {
-    /// When to run; expressions that meet give one run.
+    /// When to run; expressions that meet give one run, and an empty list gives none.
     pub crons: Vec<CronExpression>,
     /// Whose clock the expressions are read on.
     pub timezone: Timezone,

@@ -5,8 +5,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use updraft_timetables::{
     CronDataInterval, CronExpression, CronStyle, CronTrigger, DagRunInfo, DataInterval, Delta, DeltaDataInterval,
-    DeltaTrigger, MultipleCronTrigger, RelativeDelta, RunImmediately, TimeRestriction, Timetable, TimetableError,
-    Timezone,
+    DeltaTrigger, Events, MultipleCronTrigger, RelativeDelta, RunImmediately, TimeRestriction, Timetable,
+    TimetableError, Timezone,
 };
 
 use crate::harness::{Verdict, check};
@@ -32,6 +32,9 @@ struct Case {
     delta: Option<RecordedDelta>,
     interval: Option<RecordedDelta>,
     run_immediately: Option<Value>,
+    events: Option<Vec<Timestamp>>,
+    #[serde(default)]
+    restrict_to_events: bool,
     start_date: Option<Timestamp>,
     end_date: Option<Timestamp>,
     #[serde(default)]
@@ -144,6 +147,9 @@ impl Case {
             }
             "delta_data_interval" => {
                 DeltaDataInterval::new(delta()).map(Timetable::DeltaDataInterval).map_err(|error| refused(&error))?
+            }
+            "events" => {
+                Timetable::Events(Events::new(self.events.clone().unwrap_or_default(), self.restrict_to_events))
             }
             _ => return Err(Unbuilt::Unknown),
         })

@@ -35,18 +35,18 @@ pub(super) fn prev_before(fields: &Fields, before: DateTime) -> Option<DateTime>
 }
 
 /// Where a search forward begins: the next whole minute, or second if the expression has seconds.
-pub(super) fn first_candidate(fields: &Fields, after: DateTime) -> Option<DateTime> {
+fn first_candidate(fields: &Fields, after: DateTime) -> Option<DateTime> {
     let unit = SignedDuration::from_secs(if fields.has_seconds { 1 } else { 60 });
     Some(truncate(fields, after.checked_add(unit).ok()?))
 }
 
 /// Where a search backward begins: the last whole minute, or second, that is over.
-pub(super) fn last_candidate(fields: &Fields, before: DateTime) -> Option<DateTime> {
+fn last_candidate(fields: &Fields, before: DateTime) -> Option<DateTime> {
     Some(truncate(fields, before.checked_sub(SignedDuration::from_nanos(1)).ok()?))
 }
 
 /// `found`, unless its year is too far from that of the search's begin.
-pub(super) fn within_reach(from: DateTime, found: DateTime) -> Option<DateTime> {
+fn within_reach(from: DateTime, found: DateTime) -> Option<DateTime> {
     ((from.year() - found.year()).abs() <= SEARCH_YEARS_MAX).then_some(found)
 }
 

@@ -17,7 +17,8 @@ use super::fields::Fields;
 /// The crate knows the years 1970 to 2100. A search that begins close to these bounds would be cut short.
 const YEARS: std::ops::RangeInclusive<i16> = 1971..=2099;
 
-/// One schedule, or two of which either may match.
+/// One schedule, or two of which either may match. Without listed years a match is never more than eight years away, so
+/// that the limit on a search need not be watched here.
 pub(super) struct Engine {
     schedules: Vec<Schedule>,
 }

@@ -79,18 +79,29 @@ impl CronExpression {
 
     /// The first local time after `after` that the expression matches; `None` if there is none within 50 years.
     pub fn next_after(&self, after: DateTime) -> Option<DateTime> {
-        match self.engine().and_then(|engine| engine.next_after(after)) {
-            Some(found) => civil::within_reach(civil::first_candidate(&self.0.fields, after)?, found),
-            None => civil::next_after(&self.0.fields, after),
-        }
+        let found = self.engine().and_then(|engine| engine.next_after(after));
+        found.or_else(|| civil::next_after(&self.0.fields, after))
     }
 
     /// The last local time before `before` that the expression matches; `None` if there is none within 50 years.
     pub fn prev_before(&self, before: DateTime) -> Option<DateTime> {
-        match self.engine().and_then(|engine| engine.prev_before(before)) {
-            Some(found) => civil::within_reach(civil::last_candidate(&self.0.fields, before)?, found),
-            None => civil::prev_before(&self.0.fields, before),
+        let found = self.engine().and_then(|engine| engine.prev_before(before));
+        found.or_else(|| civil::prev_before(&self.0.fields, before))
+    }
+
+    /// What will probably surprise the author of this valid expression, as advice for a linter.
+    pub fn caveat(&self) -> Option<&'static str> {
+        let days = &self.0.fields.days;
+        if !days.either() || days.is_clean_split() {
+            return None;
         }
+        Some(if days.nth_weekdays.is_some() {
+            "an n-th or last weekday beside a day of month: the day of month is ignored, and where the two never fall \
+             together nothing runs at all; use two schedules"
+        } else {
+            "a nearest weekday (`W`) beside a day of week: the day of week is ignored, and where the two never fall \
+             together nothing runs at all; use two schedules"
+        })
     }
 
     /// Whether the hour field means every hour. Such a schedule goes by elapsed time where clocks change.

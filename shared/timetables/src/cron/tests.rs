@@ -109,6 +109,16 @@ fn a_day_beside_an_nth_weekday_is_dropped_or_kills_the_schedule() {
 }
 
 #[test]
+fn an_expression_that_drops_one_of_its_fields_has_a_caveat() {
+    let caveat = |expression| CronExpression::parse(expression).unwrap().caveat();
+    assert!(caveat("0 0 13 * 5#2").unwrap().starts_with("an n-th or last weekday"));
+    assert!(caveat("0 0 15w * 1").unwrap().starts_with("a nearest weekday"));
+    for clear in ["0 0 13 * 5", "0 0 * * 5#2", "0 0 15w * *", "0 0 l * 1", "0 0 ? * L5"] {
+        assert_eq!(caveat(clear), None, "{clear}");
+    }
+}
+
+#[test]
 fn presets_are_replaced_as_airflow_does() {
     for (preset, shown) in [
         ("@daily", "0 0 * * *"),
