@@ -105,6 +105,9 @@ pub(crate) fn translate(error: &minijinja::Error, field: &str, known: &[&str]) -
             Engine::TooManyArguments | Engine::MissingArgument => {
                 (ErrorKind::Evaluation, format!("{}: {detail}", error.kind()))
             }
+            Engine::InvalidOperation if detail.starts_with("range has too many") => {
+                (ErrorKind::Limit, "the range has too many elements".to_owned())
+            }
             _ if detail.contains("recursion limit") => (ErrorKind::Limit, "the template nests too deeply".to_owned()),
             // These texts are built from types, not from values; every other one might quote a value.
             Engine::InvalidOperation

@@ -140,10 +140,12 @@ pub(crate) fn justify(text: &str, width: u64, fill: char, left: bool) -> Result<
     Ok(if left { format!("{text}{padding}") } else { format!("{padding}{text}") })
 }
 
+/// Length, whether to cut words, the end, the leeway.
+type Truncation<'a> = (Option<usize>, Option<bool>, Option<&'a str>, Option<usize>, Kwargs);
+
 fn truncate(value: Value, args: Rest<Value>) -> Result<String, Error> {
     defined(&value)?;
-    type Args<'a> = (Option<usize>, Option<bool>, Option<&'a str>, Option<usize>, Kwargs);
-    let (length, kill_words, end, leeway, kwargs): Args<'_> = from_args(&args)?;
+    let (length, kill_words, end, leeway, kwargs): Truncation<'_> = from_args(&args)?;
     let length = length.or(kwargs.get("length")?).unwrap_or(255);
     let kill_words = kill_words.or(kwargs.get("killwords")?).unwrap_or(false);
     let end = end.or(kwargs.get("end")?).unwrap_or("...").to_owned();
@@ -168,7 +170,7 @@ fn filesize(size: f64, binary: bool) -> String {
         (1000.0, ["kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"])
     };
     if size.abs() < base {
-        return if size == 1.0 { "1 Byte".to_owned() } else { format!("{} Bytes", size as i64) };
+        return if size as i64 == 1 { "1 Byte".to_owned() } else { format!("{} Bytes", size as i64) };
     }
     let mut scaled = size;
     let mut unit = "";
@@ -229,13 +231,12 @@ fn striptags(text: &str) -> String {
     while let Some(start) = rest.find('<') {
         kept.push_str(&rest[..start]);
         let (closing, skip) = if rest[start..].starts_with("<!--") { ("-->", 3) } else { (">", 1) };
-        match rest[start..].find(closing) {
-            Some(end) => rest = &rest[start + end + skip..],
-            None => {
-                kept.push_str(&rest[start..]);
-                rest = "";
-            }
-        }
+        let Some(end) = rest[start..].find(closing) else {
+            kept.push_str(&rest[start..]);
+            rest = "";
+            break;
+        };
+        rest = &rest[start + end + skip..];
     }
     kept.push_str(rest);
     kept.split_whitespace().collect::<Vec<_>>().join(" ")

@@ -27,6 +27,7 @@
 //! filters, templates in files, lists that a template changes (`append`).
 
 mod context;
+mod depth;
 mod error;
 mod filters;
 mod formats;
@@ -37,6 +38,8 @@ mod python;
 mod renderer;
 mod rewrite;
 mod survey;
+#[cfg(test)]
+mod tests;
 mod xcoms;
 
 pub use context::{Context, DagFacts, PreviousRun, TaskFacts};

@@ -7,6 +7,7 @@ use minijinja::{AutoEscape, Environment, ErrorKind as Engine, UndefinedBehavior,
 use serde_json::Value as Json;
 
 use crate::context::Context;
+use crate::depth;
 use crate::error::{ErrorKind, TemplateError, translate};
 use crate::globals::globals;
 use crate::python::text::write_str;
@@ -181,6 +182,13 @@ fn limit(field: &str, message: String) -> TemplateError {
 }
 
 fn parse_template<'s>(source: &'s str, field: &str) -> Result<ast::Stmt<'s>, TemplateError> {
+    if let Some(line) = depth::exceeded(source) {
+        let message = format!(
+            "an expression nests too deeply or chains more than {} operations, or an `if` has more branches",
+            depth::DEPTH_MAX
+        );
+        return Err(TemplateError { line: Some(line), ..limit(field, message) });
+    }
     parse(source, "template", SyntaxConfig::default()).map_err(|error| translate(&error, field, &[]))
 }
 
@@ -221,7 +229,7 @@ fn within<T>(
     match step {
         Step::Key(key) if path.is_empty() => path.push_str(key),
         Step::Key(key) => path.extend([".", key]),
-        Step::Index(index) => path.push_str(&format!("[{index}]")),
+        Step::Index(index) => path.extend(["[", &index.to_string(), "]"]),
     }
     let result = inner(path, depth + 1);
     path.truncate(length);

@@ -32,7 +32,6 @@ impl Survey<'_> {
         match stmt {
             Stmt::Template(s) => self.stmts(&s.children),
             Stmt::EmitExpr(s) => self.expr(&s.expr),
-            Stmt::EmitRaw(_) => {}
             Stmt::ForLoop(s) => {
                 self.exprs([&s.target, &s.iter].into_iter().chain(&s.filter_expr));
                 self.stmts(&s.body);
@@ -59,7 +58,7 @@ impl Survey<'_> {
             }
             Stmt::Block(s) => self.stmts(&s.body),
             // There is nothing to include; the render will say so.
-            Stmt::Import(_) | Stmt::FromImport(_) | Stmt::Extends(_) | Stmt::Include(_) => {}
+            Stmt::EmitRaw(_) | Stmt::Import(_) | Stmt::FromImport(_) | Stmt::Extends(_) | Stmt::Include(_) => {}
             Stmt::Macro(s) => self.declaration(s),
             Stmt::CallBlock(s) => {
                 self.call(&s.call);
@@ -158,7 +157,10 @@ fn literal_pull(args: &[CallArg<'_>]) -> Option<(Option<Vec<String>>, String)> {
             CallArg::PosSplat(_) | CallArg::KwargSplat(_) => return None,
         };
         match name {
-            "task_ids" => task_ids = literal_task_ids(&expr.as_const()?)?,
+            "task_ids" => {
+                let value = expr.as_const()?;
+                task_ids = if value.is_none() { None } else { Some(literal_task_ids(&value)?) };
+            }
             "key" => expr.as_const()?.as_str()?.clone_into(&mut key),
             _ => {}
         }
@@ -166,13 +168,10 @@ fn literal_pull(args: &[CallArg<'_>]) -> Option<(Option<Vec<String>>, String)> {
     Some((task_ids, key))
 }
 
-fn literal_task_ids(value: &Value) -> Option<Option<Vec<String>>> {
+fn literal_task_ids(value: &Value) -> Option<Vec<String>> {
     match value.kind() {
-        ValueKind::None => Some(None),
-        ValueKind::String => Some(Some(vec![value.as_str()?.to_owned()])),
-        ValueKind::Seq => {
-            value.try_iter().ok()?.map(|id| id.as_str().map(str::to_owned)).collect::<Option<_>>().map(Some)
-        }
+        ValueKind::String => Some(vec![value.as_str()?.to_owned()]),
+        ValueKind::Seq => value.try_iter().ok()?.map(|id| id.as_str().map(str::to_owned)).collect(),
         _ => None,
     }
 }

@@ -50,7 +50,7 @@ pub(crate) fn offset_text(offset: Offset, separator: &str) -> String {
     let sign = if offset.seconds() < 0 { '-' } else { '+' };
     let mut text = format!("{sign}{:02}{separator}{:02}", seconds / 3600, seconds / 60 % 60);
     if seconds % 60 != 0 {
-        text.push_str(&format!("{separator}{:02}", seconds % 60));
+        text.extend([separator, &format!("{:02}", seconds % 60)]);
     }
     text
 }
@@ -238,12 +238,11 @@ pub(crate) fn date_text(date: civil::Date) -> String {
 }
 
 pub(crate) fn time_text(time: civil::Time) -> String {
-    let mut text = format!("{:02}:{:02}:{:02}", time.hour(), time.minute(), time.second());
-    let micros = time.subsec_nanosecond() / 1000;
-    if micros != 0 {
-        text.push_str(&format!(".{micros:06}"));
+    let whole = format!("{:02}:{:02}:{:02}", time.hour(), time.minute(), time.second());
+    match time.subsec_nanosecond() / 1000 {
+        0 => whole,
+        micros => format!("{whole}.{micros:06}"),
     }
-    text
 }
 
 impl fmt::Display for DateTime {

@@ -108,9 +108,8 @@ fn call_pendulum(moment: &DateTime, state: &State<'_, '_>, method: &str, args: &
         "subtract" => shift(moment, args, -1)?,
         "in_timezone" | "in_tz" => moment.to_zone(zone(one_text(args)?)?)?,
         "naive" => return none_taken(args, || moment.without_zone().value()),
-        "start_of" => start_of(moment, one_text(args)?)?,
+        "start_of" | "first_of" => start_of(moment, one_text(args)?)?,
         "end_of" => end_of(moment, one_text(args)?)?,
-        "first_of" => start_of(moment, one_text(args)?)?,
         "last_of" => {
             let end = end_of(moment, one_text(args)?)?;
             end.with_civil(end.civil().start_of_day())?

@@ -116,7 +116,7 @@ fn write_directive(out: &mut String, moment: &DateTime, directive: char) {
         's' => write!(out, "{}", moment.epoch_seconds()),
         'z' => write!(out, "{}", moment.offset().map(|offset| offset_text(offset, "")).unwrap_or_default()),
         'Z' => write!(out, "{}", moment.abbreviation()),
-        'n' => write!(out, "\n"),
+        'n' => out.write_char('\n'),
         't' => write!(out, "\t"),
         '%' => write!(out, "%"),
         other => write!(out, "%{other}"),
@@ -153,23 +153,17 @@ pub(crate) fn format_tokens(moment: &DateTime, format: &str) -> Result<String, E
     let mut out = String::new();
     let mut rest = format;
     while let Some(c) = rest.chars().next() {
-        if c == '[' {
-            if let Some((literal, after)) = rest[1..].split_once(']') {
-                out.push_str(literal);
-                rest = after;
-                continue;
-            }
-        }
+        let literal = rest.strip_prefix('[').and_then(|inside| inside.split_once(']'));
         let token = TOKENS.into_iter().chain(["Z", "X", "x", "z"]).find(|token| rest.starts_with(token));
-        match token {
-            Some(token) => {
-                write_token(&mut out, moment, token);
-                rest = &rest[token.len()..];
-            }
-            None => {
-                out.push(c);
-                rest = &rest[c.len_utf8()..];
-            }
+        if let Some((literal, after)) = literal {
+            out.push_str(literal);
+            rest = after;
+        } else if let Some(token) = token {
+            write_token(&mut out, moment, token);
+            rest = &rest[token.len()..];
+        } else {
+            out.push(c);
+            rest = &rest[c.len_utf8()..];
         }
         if out.len() > LENGTH_MAX {
             return Err(raise(ErrorKind::Limit, "the formatted date is too long"));
