@@ -2,7 +2,7 @@
 
 use crate::yaml::Position;
 use crate::yaml::compose::Fatal;
-use saphyr_parser::Marker;
+use granit_parser::Marker;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 

@@ -6,7 +6,7 @@
 
 use super::scalar::{self, Plain};
 use super::{Entry, Key, Map, Node, Position, Value};
-use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, Tag};
+use granit_parser::{Event, Marker, Options, Parser, ScalarStyle, ScanError, Span, Tag};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -60,9 +60,9 @@ pub(crate) fn compose(text: &str, place: &dyn Fn(Marker) -> Position) -> Result<
         root: None,
     };
     let mut documents = 0;
-    for event in Parser::new_from_str(text) {
+    for event in Parser::new_from_str_with_options(text, parser_options()) {
         let (event, span) = event.map_err(|e| syntax(&e, text, place))?;
-        if let Event::DocumentStart(_) = event {
+        if let Event::DocumentStart(..) = event {
             documents += 1;
             if documents > 1 {
                 return Err(Fatal {
@@ -76,6 +76,14 @@ pub(crate) fn compose(text: &str, place: &dyn Fn(Marker) -> Position) -> Result<
         composer.event(event, span)?;
     }
     Ok(Composed { root: composer.root, notes: composer.notes })
+}
+
+fn parser_options() -> Options {
+    let mut options = Options::default();
+    options.set_emit_comments(false);
+    // As PyYAML: a last line without a line break stays without one.
+    options.block_scalar_eof_without_line_feed = true;
+    options
 }
 
 fn syntax(error: &ScanError, text: &str, place: &dyn Fn(Marker) -> Position) -> Fatal {
@@ -135,9 +143,6 @@ impl Composer<'_> {
     fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Fatal> {
         let at = (self.place)(span.start);
         match event {
-            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd => {
-                Ok(())
-            }
             Event::Alias(id) => self.alias(id, at),
             Event::Scalar(text, style, anchor, tag) => {
                 let plain = style == ScalarStyle::Plain;
@@ -153,17 +158,19 @@ impl Composer<'_> {
                 }
                 self.add(node, &text, anchor)
             }
-            Event::SequenceStart(anchor, tag) => {
+            Event::SequenceStart(_, anchor, tag) => {
                 self.open(Content::List(Vec::new()), anchor, at)?;
                 self.collection_tag(tag.as_deref(), "seq", at);
                 Ok(())
             }
-            Event::MappingStart(anchor, tag) => {
+            Event::MappingStart(_, anchor, tag) => {
                 self.open(Content::Map(Building::default()), anchor, at)?;
                 self.collection_tag(tag.as_deref(), "map", at);
                 Ok(())
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(at),
+            // The stream's and the document's ends; comments and anchors by themselves were not asked for.
+            _ => Ok(()),
         }
     }
 
@@ -422,6 +429,7 @@ impl Composer<'_> {
     fn unknown_tag(&mut self, tag: &str, at: Position) {
         let hint = match tag {
             "!join" | "!and" | "!or" => format!("use a mapping with the key `__{}__`", &tag[1..]),
+            "!!binary" => "binary values are not supported yet; write text".into(),
             _ if tag.starts_with("!!python") => {
                 "Python objects are not built from YAML; write plain values or a mapping with `__type__`".into()
             }
@@ -493,14 +501,12 @@ fn too_deep(at: Position) -> Fatal {
     }
 }
 
-/// `!!str` for the core schema, `!join` for local tags, `!` for "not specific".
+/// `!!str` for YAML's own tags however they are written, `!join` for local ones, `!` for "not specific".
 fn tag_name(tag: &Tag) -> String {
-    if tag.is_yaml_core_schema() {
-        format!("!!{}", tag.suffix)
-    } else if tag.handle.starts_with('!') || tag.handle.is_empty() {
-        format!("{}{}", if tag.handle.is_empty() { "!" } else { &tag.handle }, tag.suffix)
-    } else {
-        format!("{}{}", tag.handle, tag.suffix)
+    let name = format!("{}{}", tag.handle(), tag.suffix());
+    match name.strip_prefix("tag:yaml.org,2002:") {
+        Some(own) => format!("!!{own}"),
+        None => name,
     }
 }
 

@@ -1,7 +1,8 @@
 //! YAML text as PyYAML reads it, with a place on every node.
 //!
 //! DAG files are written for PyYAML, so its YAML 1.1 is what counts: `no` is false, `010` is 8, `12:30:00` is 45000, an
-//! unquoted date is a date, the last of two equal keys wins, `<<` merges. The syntax is scanned by `saphyr-parser`;
+//! unquoted date is a date, the last of two equal keys wins, `<<` merges. The syntax is scanned by `granit-parser`,
+//! which forgives the same indentation as PyYAML;
 //! what a scalar means is decided in [`scalar`], and [`compose`] builds the tree and guards its size.
 
 pub(crate) mod compose;
