@@ -5,12 +5,19 @@ use minijinja::{Environment, Error, State, Value};
 
 use crate::error::{ErrorKind, raise, type_error};
 use crate::formats::{self, WIDTH_MAX};
+use crate::fuel::{charge, charge_bytes};
 use crate::operators::defined;
 use crate::python::json::{self, Style};
 use crate::python::moment::{Date, DateTime, Time, date_text, time_text};
 use crate::python::objects::type_name;
 use crate::python::strftime::strftime;
 use crate::python::text;
+
+/// Refuses undefined values, and charges for reading the others.
+fn readable(state: &State<'_, '_>, value: &Value) -> Result<(), Error> {
+    defined(value)?;
+    charge(state, value)
+}
 
 /// Adds the filters to an environment.
 pub(crate) fn install(env: &mut Environment<'static>) {
@@ -22,17 +29,24 @@ pub(crate) fn install(env: &mut Environment<'static>) {
         let iso = isoformat(&value)?;
         Ok::<_, Error>(iso.as_str().map(|iso| Value::from(iso.replace(['-', ':'], ""))).unwrap_or(iso))
     });
-    env.add_filter("tojson", |value: Value, indent: Option<usize>, kwargs: Kwargs| tojson(&value, indent, &kwargs));
-    env.add_filter("string", |value: Value| defined(&value).map(|()| text::to_str(&value)));
-    env.add_filter("pprint", |value: Value| defined(&value).map(|()| text::to_repr(&value)));
+    env.add_filter("tojson", |state: &State, value: Value, indent: Option<usize>, kwargs: Kwargs| {
+        readable(state, &value)?;
+        tojson(&value, indent, &kwargs)
+    });
+    env.add_filter("string", |state: &State, value: Value| readable(state, &value).map(|()| text::to_str(&value)));
+    env.add_filter("pprint", |state: &State, value: Value| readable(state, &value).map(|()| text::to_repr(&value)));
     env.add_filter("join", join);
-    env.add_filter("format", |template: Value, args: Rest<Value>| {
-        defined(&template)?;
+    env.add_filter("format", |state: &State, template: Value, args: Rest<Value>| {
+        readable(state, &template)?;
+        args.iter().try_for_each(|arg| charge(state, arg))?;
         formats::printf(&text::to_str(&template), &args)
     });
-    env.add_filter("center", |value: Value, width: Option<u64>| center(&value, width.unwrap_or(80)));
-    env.add_filter("wordcount", |value: Value| {
-        defined(&value).map(|()| {
+    env.add_filter("center", |state: &State, value: Value, width: Option<u64>| {
+        readable(state, &value)?;
+        center(&value, width.unwrap_or(80))
+    });
+    env.add_filter("wordcount", |state: &State, value: Value| {
+        readable(state, &value).map(|()| {
             text::to_str(&value).split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|w| !w.is_empty()).count()
         })
     });
@@ -40,7 +54,9 @@ pub(crate) fn install(env: &mut Environment<'static>) {
     env.add_filter("int", int);
     env.add_filter("float", float);
     env.add_filter("filesizeformat", |size: f64, binary: Option<bool>| filesize(size, binary.unwrap_or(false)));
-    env.add_filter("striptags", |value: Value| defined(&value).map(|()| striptags(&text::to_str(&value))));
+    env.add_filter("striptags", |state: &State, value: Value| {
+        readable(state, &value).map(|()| striptags(&text::to_str(&value)))
+    });
 }
 
 /// `strftime` of a datetime, date or time. None stays None; a text has no `strftime` (group `filters`).
@@ -143,8 +159,8 @@ pub(crate) fn justify(text: &str, width: u64, fill: char, left: bool) -> Result<
 /// Length, whether to cut words, the end, the leeway.
 type Truncation<'a> = (Option<usize>, Option<bool>, Option<&'a str>, Option<usize>, Kwargs);
 
-fn truncate(value: Value, args: Rest<Value>) -> Result<String, Error> {
-    defined(&value)?;
+fn truncate(state: &State, value: Value, args: Rest<Value>) -> Result<String, Error> {
+    readable(state, &value)?;
     let (length, kill_words, end, leeway, kwargs): Truncation<'_> = from_args(&args)?;
     let length = length.or(kwargs.get("length")?).unwrap_or(255);
     let kill_words = kill_words.or(kwargs.get("killwords")?).unwrap_or(false);
@@ -185,8 +201,8 @@ fn filesize(size: f64, binary: bool) -> String {
 }
 
 /// jinja2's `int`: what is no number becomes the default, which is 0.
-fn int(value: Value, default: Option<Value>, base: Option<u32>, kwargs: Kwargs) -> Result<Value, Error> {
-    defined(&value)?;
+fn int(state: &State, value: Value, default: Option<Value>, base: Option<u32>, kwargs: Kwargs) -> Result<Value, Error> {
+    readable(state, &value)?;
     let default = default.or(kwargs.get("default")?).unwrap_or_else(|| Value::from(0));
     let base = base.or(kwargs.get("base")?).unwrap_or(10);
     kwargs.assert_all_used()?;
@@ -213,8 +229,8 @@ fn int(value: Value, default: Option<Value>, base: Option<u32>, kwargs: Kwargs) 
 }
 
 /// jinja2's `float`: what is no number becomes the default, which is 0.0.
-fn float(value: Value, default: Option<f64>) -> Result<f64, Error> {
-    defined(&value)?;
+fn float(state: &State, value: Value, default: Option<f64>) -> Result<f64, Error> {
+    readable(state, &value)?;
     let default = default.unwrap_or(0.0);
     Ok(match value.kind() {
         ValueKind::Bool => f64::from(u8::from(value.is_true())),
@@ -243,11 +259,20 @@ fn striptags(text: &str) -> String {
 }
 
 /// Methods the engine's Python layer lacks; `None` if it is not ours either.
-pub(crate) fn text_method(value: &Value, method: &str, args: &[Value]) -> Option<Result<Value, Error>> {
+pub(crate) fn text_method(
+    state: &State<'_, '_>,
+    value: &Value,
+    method: &str,
+    args: &[Value],
+) -> Option<Result<Value, Error>> {
     if value.kind() != ValueKind::String {
         return None;
     }
     let text = value.as_str()?;
+    let paid = charge_bytes(state, text.len()).and_then(|()| args.iter().try_for_each(|arg| charge(state, arg)));
+    if let Err(error) = paid {
+        return Some(Err(error));
+    }
     Some(match method {
         "format" => formats::str_format(text, args).map(Value::from),
         "center" => from_args::<(u64,)>(args).and_then(|(width,)| center(value, width)).map(Value::from),

@@ -9,6 +9,7 @@ use minijinja::{Error, ErrorKind as Engine, State, Value};
 
 use crate::context::Context;
 use crate::error::{ErrorKind, raise, type_error};
+use crate::fuel::charge_json;
 use crate::macros::Macros;
 use crate::names;
 use crate::python::json::to_value;
@@ -221,9 +222,9 @@ impl Object for TaskInstance {
         self.attributes.get(key).cloned()
     }
 
-    fn call_method(self: &Arc<Self>, _state: &mut State<'_, '_>, method: &str, args: &[Value]) -> Result<Value, Error> {
+    fn call_method(self: &Arc<Self>, state: &mut State<'_, '_>, method: &str, args: &[Value]) -> Result<Value, Error> {
         match method {
-            "xcom_pull" => self.xcom_pull(args),
+            "xcom_pull" => self.xcom_pull(state, args),
             _ => Err(Error::from(Engine::UnknownMethod)),
         }
     }
@@ -236,7 +237,7 @@ impl Object for TaskInstance {
 impl TaskInstance {
     /// Airflow's rules (group `xcom`): without `map_indexes` every map index is pulled: nothing gives None, one row its
     /// value, more a list, and `default` is not looked at; a list of task ids gives one flat list.
-    fn xcom_pull(&self, args: &[Value]) -> Result<Value, Error> {
+    fn xcom_pull(&self, state: &State<'_, '_>, args: &[Value]) -> Result<Value, Error> {
         let (task_ids, dag_id, key, prior, kwargs): (
             Option<Value>,
             Option<Value>,
@@ -271,7 +272,8 @@ impl TaskInstance {
             None if key_given => return Err(type_error("`xcom_pull` needs a text as `key`, not None")),
             None => RETURN_VALUE,
         };
-        let pull = Pull { xcoms: &self.xcoms, key, prior, map_indexes: MapIndexes::parse(map_indexes)?, default };
+        let pull =
+            Pull { state, xcoms: &self.xcoms, key, prior, map_indexes: MapIndexes::parse(map_indexes)?, default };
         match task_ids {
             None => pull.one(&self.task_id),
             Some(task_id) if task_id.kind() == ValueKind::String => pull.one(task_id.as_str().unwrap_or_default()),
@@ -305,6 +307,7 @@ impl MapIndexes {
 }
 
 struct Pull<'a> {
+    state: &'a State<'a, 'a>,
     xcoms: &'a XComs,
     key: &'a str,
     prior: bool,
@@ -341,6 +344,7 @@ impl Pull<'_> {
         if self.prior && rows.is_empty() {
             return Err(raise(ErrorKind::Unsupported, "`include_prior_dates` is not available yet"));
         }
+        rows.iter().try_for_each(|(_, value)| charge_json(self.state, value))?;
         let at = |index: &i32| {
             rows.iter().find(|(row, _)| row == index).map_or_else(|| self.default.clone(), |(_, value)| to_value(value))
         };

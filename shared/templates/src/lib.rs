@@ -31,6 +31,7 @@ mod depth;
 mod error;
 mod filters;
 mod formats;
+mod fuel;
 mod globals;
 mod macros;
 mod operators;

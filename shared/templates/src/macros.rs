@@ -10,6 +10,7 @@ use minijinja::{Error, ErrorKind as Engine, State, Value};
 
 use crate::error::{ErrorKind, raise, type_error};
 use crate::formats::WIDTH_MAX;
+use crate::fuel::{charge, charge_bytes};
 use crate::operators::defined;
 use crate::python::delta::{RelativeDelta, TimeDelta, in_words};
 use crate::python::json::{self, Style};
@@ -122,8 +123,9 @@ fn ds_add(ds: &Value, days: &Value) -> Result<Value, Error> {
     strftime(&date.plus(delta)?, "%Y-%m-%d").map(Value::from)
 }
 
-fn json_dumps(value: Value, kwargs: Kwargs) -> Result<String, Error> {
+fn json_dumps(state: &State, value: Value, kwargs: Kwargs) -> Result<String, Error> {
     defined(&value)?;
+    charge(state, &value)?;
     let sort_keys = kwargs.get::<Option<bool>>("sort_keys")?.unwrap_or(false);
     let indent = kwargs.get::<Option<usize>>("indent")?;
     kwargs.assert_all_used()?;
@@ -133,7 +135,9 @@ fn json_dumps(value: Value, kwargs: Kwargs) -> Result<String, Error> {
     json::dumps(&value, Style { sort_keys, indent, html_safe: false })
 }
 
-fn json_loads(text: &str) -> Result<Value, Error> {
+fn json_loads(state: &State, text: &str) -> Result<Value, Error> {
+    // A byte of JSON makes up to a whole value.
+    charge_bytes(state, text.len().saturating_mul(16))?;
     json::loads(text)
 }
 

@@ -7,6 +7,7 @@ use minijinja::{Environment, Error, State, Value};
 
 use crate::error::{ErrorKind, raise, type_error};
 use crate::formats;
+use crate::fuel::charge;
 use crate::python::delta::{Interval, RelativeDelta, TimeDelta, as_delta, scale};
 use crate::python::moment::{Date, DateTime};
 use crate::python::objects::{as_text, type_name};
@@ -39,21 +40,23 @@ const SIZE_MAX: usize = 16 << 20;
 
 /// Adds the functions to an environment.
 pub(crate) fn install(env: &mut Environment<'static>) {
-    env.add_function(names::ADD, |a: Value, b: Value| binary("+", &a, &b, add));
-    env.add_function(names::SUB, |a: Value, b: Value| binary("-", &a, &b, subtract));
-    env.add_function(names::MUL, |state: &State, a: Value, b: Value| binary("*", &a, &b, |a, b| multiply(state, a, b)));
-    env.add_function(names::DIV, |a: Value, b: Value| binary("/", &a, &b, divide));
-    env.add_function(names::FLOOR_DIV, |a: Value, b: Value| binary("//", &a, &b, floor_divide));
-    env.add_function(names::REM, |a: Value, b: Value| binary("%", &a, &b, remainder));
-    env.add_function(names::POW, |a: Value, b: Value| binary("**", &a, &b, power));
+    env.add_function(names::ADD, |state: &State, a: Value, b: Value| binary(state, "+", &a, &b, add));
+    env.add_function(names::SUB, |state: &State, a: Value, b: Value| binary(state, "-", &a, &b, subtract));
+    env.add_function(names::MUL, |state: &State, a: Value, b: Value| {
+        binary(state, "*", &a, &b, |a, b| multiply(state, a, b))
+    });
+    env.add_function(names::DIV, |state: &State, a: Value, b: Value| binary(state, "/", &a, &b, divide));
+    env.add_function(names::FLOOR_DIV, |state: &State, a: Value, b: Value| binary(state, "//", &a, &b, floor_divide));
+    env.add_function(names::REM, |state: &State, a: Value, b: Value| binary(state, "%", &a, &b, remainder));
+    env.add_function(names::POW, |state: &State, a: Value, b: Value| binary(state, "**", &a, &b, power));
     env.add_function(names::NEG, |a: Value| negate(&a));
     env.add_function(names::CONCAT, |state: &State, a: Value, b: Value| concat(state, &a, &b));
     env.add_function(names::EQ, |state: &State, a: Value, b: Value| equal(state, &a, &b));
     env.add_function(names::NE, |state: &State, a: Value, b: Value| equal(state, &a, &b).map(|equal| !equal));
-    env.add_function(names::LT, |a: Value, b: Value| ordered("<", &a, &b, Ordering::is_lt));
-    env.add_function(names::LE, |a: Value, b: Value| ordered("<=", &a, &b, Ordering::is_le));
-    env.add_function(names::GT, |a: Value, b: Value| ordered(">", &a, &b, Ordering::is_gt));
-    env.add_function(names::GE, |a: Value, b: Value| ordered(">=", &a, &b, Ordering::is_ge));
+    env.add_function(names::LT, |state: &State, a: Value, b: Value| ordered(state, "<", &a, &b, Ordering::is_lt));
+    env.add_function(names::LE, |state: &State, a: Value, b: Value| ordered(state, "<=", &a, &b, Ordering::is_le));
+    env.add_function(names::GT, |state: &State, a: Value, b: Value| ordered(state, ">", &a, &b, Ordering::is_gt));
+    env.add_function(names::GE, |state: &State, a: Value, b: Value| ordered(state, ">=", &a, &b, Ordering::is_ge));
     env.add_function(names::FORBIDDEN, forbidden);
     env.add_function(names::SHOW_UNDEFINED, |value: Value, name: Value| {
         if value.is_undefined() { Value::from(format!("{{{{ {name} }}}}")) } else { value }
@@ -74,6 +77,7 @@ pub(crate) fn defined(value: &Value) -> Result<(), Error> {
 }
 
 fn binary(
+    state: &State<'_, '_>,
     operator: &str,
     a: &Value,
     b: &Value,
@@ -81,6 +85,8 @@ fn binary(
 ) -> Result<Value, Error> {
     defined(a)?;
     defined(b)?;
+    charge(state, a)?;
+    charge(state, b)?;
     apply(a, b)?.ok_or_else(|| unsupported(operator, a, b))
 }
 
@@ -230,12 +236,12 @@ fn multiply(state: &State<'_, '_>, a: &Value, b: &Value) -> Result<Option<Value>
         let Some(Number::Int(count)) = Number::of(count) else { continue };
         let count = usize::try_from(count.max(0)).unwrap_or(usize::MAX);
         if let Some(text) = as_text(repeated) {
-            charge(state, text.len().saturating_mul(count))?;
+            charge_product(state, text.len().saturating_mul(count))?;
             return Ok(Some(Value::from(text.repeat(count))));
         }
         if repeated.kind() == ValueKind::Seq {
             let items: Vec<Value> = repeated.try_iter()?.collect();
-            charge(state, items.len().saturating_mul(count).saturating_mul(size_of::<Value>()))?;
+            charge_product(state, items.len().saturating_mul(count).saturating_mul(size_of::<Value>()))?;
             let items: Vec<Value> = std::iter::repeat_n(&items, count).flatten().cloned().collect();
             return Ok(Some(if repeated.is_tuple() { Value::from(Tuple::from(items)) } else { Value::from(items) }));
         }
@@ -244,7 +250,7 @@ fn multiply(state: &State<'_, '_>, a: &Value, b: &Value) -> Result<Option<Value>
 }
 
 /// Refuses what would be too large before it is made.
-fn charge(state: &State<'_, '_>, size: usize) -> Result<(), Error> {
+fn charge_product(state: &State<'_, '_>, size: usize) -> Result<(), Error> {
     if size > SIZE_MAX {
         return Err(raise(ErrorKind::Limit, "the result of `*` is too large"));
     }
@@ -335,6 +341,8 @@ fn negate(a: &Value) -> Result<Value, Error> {
 fn concat(state: &State<'_, '_>, a: &Value, b: &Value) -> Result<Value, Error> {
     strict_defined(state, a)?;
     strict_defined(state, b)?;
+    charge(state, a)?;
+    charge(state, b)?;
     let mut joined = text::to_str(a);
     joined.push_str(&text::to_str(b));
     Ok(Value::from(joined))
@@ -347,6 +355,8 @@ fn strict_defined(state: &State<'_, '_>, value: &Value) -> Result<(), Error> {
 fn equal(state: &State<'_, '_>, a: &Value, b: &Value) -> Result<bool, Error> {
     strict_defined(state, a)?;
     strict_defined(state, b)?;
+    charge(state, a)?;
+    charge(state, b)?;
     if let (Some(a), Some(b)) = (as_text(a), as_text(b)) {
         return Ok(a == b);
     }
@@ -366,7 +376,15 @@ fn order(a: &Number, b: &Number) -> Option<Ordering> {
     }
 }
 
-fn ordered(operator: &str, a: &Value, b: &Value, wanted: fn(Ordering) -> bool) -> Result<bool, Error> {
+fn ordered(
+    state: &State<'_, '_>,
+    operator: &str,
+    a: &Value,
+    b: &Value,
+    wanted: fn(Ordering) -> bool,
+) -> Result<bool, Error> {
+    charge(state, a)?;
+    charge(state, b)?;
     Ok(compare(operator, a, b)?.is_some_and(wanted))
 }
 

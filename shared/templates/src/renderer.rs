@@ -153,9 +153,11 @@ fn environment(undefined: UndefinedBehavior) -> Environment<'static> {
         write_str(&mut text, value)?;
         out.write_str(&text).map_err(minijinja::Error::from)
     });
-    env.set_unknown_method_callback(|state, value, method, args| match filters::text_method(value, method, args) {
-        Some(result) => result,
-        None => minijinja_contrib::pycompat::unknown_method_callback(state, value, method, args),
+    env.set_unknown_method_callback(|state, value, method, args| {
+        match filters::text_method(state, value, method, args) {
+            Some(result) => result,
+            None => minijinja_contrib::pycompat::unknown_method_callback(state, value, method, args),
+        }
     });
     env.add_function("cycler", |items: Rest<Value>| minijinja_contrib::globals::cycler(items.to_vec()));
     env.add_function("joiner", minijinja_contrib::globals::joiner);

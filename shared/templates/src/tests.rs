@@ -228,6 +228,11 @@ fn a_template_that_does_too_much_is_stopped() {
         "{{ macros.json.dumps([1], indent=1000000000) }}",
         "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
         "{% set a = 'aaaaaaaaaaaaaaaa' * 60000 %}{% for i in range(12) %}{{ a }}{% endfor %}",
+        // Reading costs as well as making.
+        "{% set a = [0] * 100000 %}{% set b = [0] * 100000 %}{% for i in range(100000) %}{{ 1 if a == b }}{% endfor %}",
+        "{% set a = 'a' * 5000000 %}{% set b = 'a' * 5000000 %}{% for i in range(100000) %}{{ 1 if a < b }}{% endfor %}",
+        "{% set a = [0] * 100000 %}{% for i in range(100000) %}{{ a | wordcount }}{% endfor %}",
+        "{% set a = '[' ~ '[],' * 100000 ~ '[]]' %}{% for i in range(100000) %}{{ macros.json.loads(a)[0] }}{% endfor %}",
         &doubling,
         &deep,
     ];

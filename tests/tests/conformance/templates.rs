@@ -1,7 +1,9 @@
 //! Template fields: the text that Airflow's worker renders, or the kind of its exception.
 
 use serde_json::{Map, Value, json};
-use updraft_templates::{Context, DagFacts, ErrorKind, Options, PreviousRun, Renderer, TaskFacts, Undefined, XComs};
+use updraft_templates::{
+    Context, DagFacts, ErrorKind, Options, PreviousRun, Renderer, TaskFacts, Undefined, XComNeeds, XComs,
+};
 
 use crate::harness::{Verdict, check_cases, load};
 
@@ -73,18 +75,19 @@ fn templates_render_as_airflow_does() {
     let Some(recorded) = load("templates") else { return };
     let world = &recorded.header["world"];
     let renderer = Renderer::new();
-    let xcoms = xcoms(world);
-    check_cases("templates", &recorded.cases, |case| judge(&renderer, world, &xcoms, case));
+    check_cases("templates", &recorded.cases, |case| judge(&renderer, world, case));
 }
 
-fn judge(renderer: &Renderer, world: &Value, xcoms: &XComs, case: &Value) -> Verdict {
+fn judge(renderer: &Renderer, world: &Value, case: &Value) -> Verdict {
     if let Some(field) = out_of_scope(case) {
         return Verdict::OutOfScope(field);
     }
     let id = case["id"].as_str().expect("a case has an id");
     let options = Options { undefined: undefined(case["undefined"].as_str()) };
     let context = context(world, case["context"].as_str().expect("a case has a context"));
-    let ours = renderer.render(&case["template"], &context, xcoms, &options);
+    let ours = renderer
+        .xcom_needs(&case["template"], &context.task_id)
+        .and_then(|needs| renderer.render(&case["template"], &context, &fetched(world, &needs), &options));
     let as_recorded = match (&ours, case.get("result"), case["error"].as_str()) {
         (Ok(rendered), Some(result), _) => *rendered == plain(result),
         (Err(error), _, Some(class)) => error.kind == kind(class),
@@ -206,20 +209,25 @@ fn params(layers: &[&Value]) -> Value {
     Value::Object(all)
 }
 
-/// Everything recorded, as if fetched. Tasks that are asked for and have none are complete, too.
-fn xcoms(world: &Value) -> XComs {
+/// What the template says it needs, as a caller would fetch it; a render that asks for more fails.
+fn fetched(world: &Value, needs: &XComNeeds) -> XComs {
     let mut xcoms = XComs::new();
+    for (task_id, key) in &needs.pulls {
+        xcoms.mark_fetched(task_id, key);
+    }
     for entry in world["xcom_values"].as_array().expect("a list") {
         let (task_id, key) = (entry["task_id"].as_str().expect("a text"), entry["key"].as_str().expect("a text"));
+        if needs.dynamic {
+            xcoms.mark_complete(task_id);
+        } else if !needs.pulls.contains(&(task_id.to_owned(), key.to_owned())) {
+            continue;
+        }
         let values = entry["values_by_map_index"].as_array().expect("a list");
         for (index, value) in values.iter().enumerate() {
             // One value is that of a task that is not mapped.
             let index = if values.len() == 1 { -1 } else { i32::try_from(index).expect("few values") };
             xcoms.insert(task_id, key, index, value.clone());
         }
-        xcoms.mark_complete(task_id);
     }
-    xcoms.mark_complete("nope");
-    xcoms.mark_complete("grp.me");
     xcoms
 }
