@@ -62,6 +62,12 @@ impl Plan {
         (0..self.dag.tasks.len() as u32).map(TaskIndex)
     }
 
+    /// Every task's index, by task id: the order in which Airflow's database hands out task instances, for the few places where
+    /// order decides.
+    pub fn tasks_by_id(&self) -> impl Iterator<Item = TaskIndex> + '_ {
+        self.by_id.values().copied()
+    }
+
     /// A task.
     ///
     /// # Panics
@@ -101,7 +107,7 @@ impl Plan {
         &self.leaves
     }
 
-    /// Setups above a task that are not its direct upstreams and whose teardown is below it.
+    /// Setups above a task that are not its direct upstreams, and that have a teardown below it or none anywhere.
     pub fn indirect_setups(&self, task: TaskIndex) -> &[TaskIndex] {
         self.indirect_setups.get(&task).map_or(&[], Vec::as_slice)
     }
@@ -229,7 +235,7 @@ impl Scopes {
                 downstream[setup.at()].iter().copied().filter(|d| dag.tasks[d.at()].is_teardown).collect();
             for task in &below[setup] {
                 let direct = dag.tasks[task.at()].upstream.contains(setup);
-                let inside = teardowns.iter().any(|t| below[task].contains(t));
+                let inside = teardowns.is_empty() || teardowns.iter().any(|t| below[task].contains(t));
                 if !direct && inside {
                     scopes.indirect_setups.entry(*task).or_default().push(*setup);
                 }

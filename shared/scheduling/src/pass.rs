@@ -34,11 +34,12 @@ pub fn pass(
         if !state.is_finished() {
             unfinished.push(task);
         }
-        // A wait that is not over keeps the rule from being looked at.
-        if !state.is_schedulable() || (state != TaskInstanceState::None && !is_due(task)) {
+        if !state.is_schedulable() {
             continue;
         }
         match evaluate_task(plan, task, state_of) {
+            // A wait that is not over holds back a run, and does not keep the rule from setting an end.
+            Verdict::Run if state != TaskInstanceState::None && !is_due(task) => {}
             Verdict::Run => ready.push(task),
             Verdict::Set(end) => changed.push((task, end)),
             Verdict::Wait => {}
@@ -54,13 +55,14 @@ pub fn pass(
     let should_schedule = !unfinished.is_empty() && !unfinished.iter().any(blocked);
     let mut runnable = !ready.is_empty() || !changed.is_empty();
     if should_schedule && !runnable {
-        for task in &unfinished {
-            match evaluate_task(plan, *task, state_of) {
+        // Airflow stops at the first that could run, so the order decides which ends it still sets: by task id, as recorded.
+        for task in plan.tasks_by_id().filter(|task| !state_of(*task).is_finished()) {
+            match evaluate_task(plan, task, state_of) {
                 Verdict::Run => {
                     runnable = true;
                     break;
                 }
-                Verdict::Set(end) => changed.push((*task, end)),
+                Verdict::Set(end) => changed.push((task, end)),
                 Verdict::Wait => {}
             }
         }

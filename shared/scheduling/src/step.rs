@@ -292,9 +292,8 @@ fn settled(plan: &Plan, run: &RunDoc, held: &Held, ended: Ended) -> Cell {
     let fail_or_retry = match ended.outcome {
         AttemptOutcome::Success => Err(End::Success),
         AttemptOutcome::Skipped => Err(End::Skipped),
-        AttemptOutcome::FailedForGood => Err(End::Failed),
         AttemptOutcome::Failed if retries::is_eligible(held.try_number, max_tries) => Ok(()),
-        AttemptOutcome::Failed => Err(End::Failed),
+        AttemptOutcome::Failed | AttemptOutcome::FailedForGood => Err(End::Failed),
     };
     match fail_or_retry {
         Ok(()) => {

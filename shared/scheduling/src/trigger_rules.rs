@@ -149,14 +149,13 @@ pub fn evaluate_task(plan: &Plan, task: TaskIndex, state_of: impl Fn(TaskIndex) 
     if setups.skipped > 0 {
         return Verdict::Set(End::Skipped);
     }
-    if setups.success < setups.total {
-        return Verdict::Wait;
-    }
     let mut upstreams = Upstreams::default();
     for up in plan.upstream(task) {
         upstreams.add(state_of(*up), plan.task(*up).is_setup);
     }
     let verdict = evaluate(rule, upstreams, true);
+    // Both hold back a run only: an end that the rule sets does not wait for them.
+    let setups_open = setups.success < setups.total;
     let scope_open = plan.teardown_scope(task).iter().any(|t| !state_of(*t).is_finished());
-    if verdict == Verdict::Run && scope_open { Verdict::Wait } else { verdict }
+    if verdict == Verdict::Run && (setups_open || scope_open) { Verdict::Wait } else { verdict }
 }
