@@ -5,8 +5,20 @@
 //! of such files.
 
 #[cfg(test)]
+mod dagrun_state;
+#[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod priority_weights;
+#[cfg(test)]
+mod retries;
+#[cfg(test)]
+mod run_ids;
+#[cfg(test)]
+mod shapes;
 #[cfg(test)]
 mod templates;
 #[cfg(test)]
 mod timetables;
+#[cfg(test)]
+mod trigger_rules;
