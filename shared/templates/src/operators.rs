@@ -35,9 +35,6 @@ pub(crate) mod names {
     pub(crate) const SHOW_MISSING: &str = "show missing";
 }
 
-/// Longest text or list an operator may make, in bytes or items; the engine's fuel counts what is made, this stops one leap.
-const SIZE_MAX: usize = 16 << 20;
-
 /// Adds the functions to an environment.
 pub(crate) fn install(env: &mut Environment<'static>) {
     env.add_function(names::ADD, |state: &State, a: Value, b: Value| binary(state, "+", &a, &b, add));
@@ -249,11 +246,8 @@ fn multiply(state: &State<'_, '_>, a: &Value, b: &Value) -> Result<Option<Value>
     Ok(None)
 }
 
-/// Refuses what would be too large before it is made.
+/// Pays before the value is made, so that one that is too large never is.
 fn charge_product(state: &State<'_, '_>, size: usize) -> Result<(), Error> {
-    if size > SIZE_MAX {
-        return Err(raise(ErrorKind::Limit, "the result of `*` is too large"));
-    }
     state.consume_fuel(size as u64 / 64)
 }
 

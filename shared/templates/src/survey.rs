@@ -1,7 +1,7 @@
 //! Finds, without rendering, which XComs a template pulls and which filters and tests it names.
 //!
-//! Only a direct call `ti.xcom_pull(...)` (or `task_instance.`) with literal arguments is understood; whatever else touches
-//! `ti` or `xcom_pull` counts as computed while rendering.
+//! Only a direct call `ti.xcom_pull(...)` (or `task_instance.`) with literal arguments is understood; whatever else is done
+//! with `ti`, except reading one of its attributes, counts as computed while rendering.
 
 use minijinja::machinery::ast::{Call, CallArg, CompareOp, Expr, Macro, Stmt};
 use minijinja::{Value, value::ValueKind};
@@ -103,10 +103,7 @@ impl Survey<'_> {
             }
             // `ti.try_number` needs nothing; `ti.xcom_pull` without a call is about to be passed on.
             Expr::GetAttr(e) if e.name != "xcom_pull" && matches!(&e.expr, Expr::Var(v) if is_task_instance(v.id)) => {}
-            Expr::GetAttr(e) => {
-                self.needs.dynamic |= e.name == "xcom_pull";
-                self.expr(&e.expr);
-            }
+            Expr::GetAttr(e) => self.expr(&e.expr),
             Expr::GetItem(e) => self.exprs([&e.expr, &e.subscript_expr]),
             Expr::Call(e) => self.call(e),
             Expr::List(e) => self.exprs(&e.items),
