@@ -1,6 +1,8 @@
 //! What every [`DagStore`] promises, one promise a function. Each adapter runs all of them by `dag_store_suite!(make)`, on a
 //! folder or prefix of its own.
 
+#![expect(clippy::unwrap_used, reason = "a promise that is broken is to panic: these are the bodies of tests")]
+
 use crate::{DagStore, Error};
 
 /// What is written is listed and read, with one tag.

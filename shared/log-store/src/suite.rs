@@ -1,5 +1,7 @@
 //! What every [`LogStore`] promises, one promise a function. Each adapter runs all of them by `log_store_suite!(make)`.
 
+#![expect(clippy::unwrap_used, reason = "a promise that is broken is to panic: these are the bodies of tests")]
+
 use crate::{Error, LogStore};
 
 /// Bytes put under a name are read back by the URI.

@@ -165,6 +165,7 @@ pub fn run_doc(item: &Item) -> Result<RunDoc, Error> {
 }
 
 /// The changes that place an item in the time index, or take it out.
+#[expect(clippy::option_option, reason = "as in the change: unchanged, in the index, or out of it")]
 fn wake_changes(key: &Key, wake_at: Option<Option<Timestamp>>, changes: &mut Vec<Change>) {
     match wake_at {
         None => {}

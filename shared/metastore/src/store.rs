@@ -55,7 +55,9 @@ impl Version {
     /// The content address: SHA-256 of the JSON, the first 16 bytes in hex.
     pub fn id(&self) -> VersionId {
         let digest = Sha256::digest(codec::to_json(self).as_bytes());
-        VersionId::trusted(digest[..16].iter().map(|b| format!("{b:02x}")).collect::<String>())
+        let mut first = [0; 16];
+        first.copy_from_slice(&digest[..16]);
+        VersionId::trusted(format!("{:032x}", u128::from_be_bytes(first)))
     }
 }
 

@@ -6,6 +6,8 @@
 //!
 //! Promises may run at once and against one shared table: each draws keys of its own from its name and `salt`.
 
+#![expect(clippy::unwrap_used, reason = "a promise that is broken is to panic: these are the bodies of tests")]
+
 use crate::item::{Change, Condition, Item, Key, Path, SHARD, Update, Value, WAKE_AT};
 use crate::{Due, Items, Outcome, Range, keys};
 use std::collections::BTreeMap;

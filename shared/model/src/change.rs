@@ -170,7 +170,7 @@ impl DagChange {
             dag.file.clone_from(file);
         }
         dag.paused = self.paused.unwrap_or(dag.paused);
-        dag.last = self.last.clone().or(dag.last);
+        dag.last = self.last.or(dag.last);
         dag.next_due = self.next_due.unwrap_or(dag.next_due);
         dag.max_active_runs = self.max_active_runs.unwrap_or(dag.max_active_runs);
         dag.active.extend(self.active_put.iter().cloned());

@@ -1,1 +1,28 @@
-//! Use cases: ingest, tick, run an attempt, sweep, trigger.
+//! Use cases: what the scheduler, the workers, the command line and the web server do, written once over the ports.
+//!
+//! Standalone and cloud call the same functions with other adapters. No rule about DAGs, runs or tasks stands here: rules are in
+//! the pure crates, and this crate reads, asks them, writes, and sends.
+//!
+//! - [`Engine::tick`]: what the time index says is due.
+//! - [`Engine::look_at_run`], [`Engine::look_at_dag`]: start, sweep, deliver; create runs.
+//! - [`Engine::work`]: claim an attempt, run it by a [`Runner`], finish it, continue in place.
+//! - [`ingest`]: files to versions and import errors.
+//! - [`Engine::trigger`], [`Engine::set_paused`]: what people ask for.
+//! - [`views`]: what people are shown.
+
+pub mod dags;
+pub mod engine;
+pub mod ingest;
+pub mod interventions;
+pub mod process;
+pub mod runs;
+pub mod tick;
+pub mod trigger;
+pub mod views;
+pub mod work;
+pub mod xcoms;
+
+pub use engine::{Engine, Error, Settings};
+pub use process::ProcessRunner;
+pub use trigger::{Trigger, Triggered};
+pub use work::{Continuation, Finished, Runner, TaskRef, Work, Worked};

@@ -1,6 +1,8 @@
 //! What every [`TaskQueue`] promises, one promise a function. Each adapter runs all of them by `queue_suite!(make)`, on a queue of
 //! its own.
 
+#![expect(clippy::unwrap_used, reason = "a promise that is broken is to panic: these are the bodies of tests")]
+
 use crate::{Delivery, Lane, Message, Outgoing, TaskQueue};
 use std::time::{Duration, Instant};
 use updraft_model::{DagId, Incarnation, TaskIndex};

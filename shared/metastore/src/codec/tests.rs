@@ -144,7 +144,7 @@ proptest! {
         let change = DagChange {
             if_version: version.clone().map(|v| v.map(VersionId::trusted)),
             if_paused: paused,
-            if_last: last.clone(),
+            if_last: last,
             if_active_fewer_than: fewer,
             if_active: (which == 1).then(|| (run.clone(), epoch)),
             if_not_active: (which == 2).then(|| run.clone()),

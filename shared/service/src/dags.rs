@@ -1,0 +1,242 @@
+//! Looking at a DAG: put what a dead creator did not put, forget what has ended, create what is due.
+
+use crate::engine::{Engine, Error, ROUNDS_MAX, Version};
+use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use updraft_clock::Clock;
+use updraft_metastore::{Items, Outcome};
+use updraft_model::{
+    ActiveRun, DagChange, DagDoc, DagId, DagRunState, DagRunType, DataInterval, Incarnation, RunDoc, RunFacts, RunName,
+    run_id,
+};
+use updraft_scheduling::{attention, step};
+use updraft_task_queue::{Message, Outgoing, TaskQueue};
+use updraft_timetables::DagRunInfo;
+
+/// How many runs one look creates before it lets others have a turn; the DAG stays due.
+const CREATED_PER_LOOK_MAX: usize = 32;
+
+/// When a DAG must be looked at next. `confirmed`: every active run is known to have its document.
+fn needed(dag: &DagDoc, confirmed: bool, now: Timestamp) -> Option<Timestamp> {
+    let soon = now.saturating_add(attention::LOOK_EVERY).unwrap_or(Timestamp::MAX);
+    let later = now.saturating_add(SignedDuration::from_mins(15)).unwrap_or(Timestamp::MAX);
+    let due = dag.next_due.filter(|_| !dag.paused && dag.version.is_some());
+    let due = due.map(|at| if dag.has_room() { at } else { at.max(soon) });
+    let runs = (!dag.active.is_empty()).then_some(if confirmed { later } else { soon });
+    let held = (!dag.held.is_empty() && !dag.paused).then_some(soon);
+    due.into_iter().chain(runs).chain(held).min()
+}
+
+impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
+    /// Looks at a DAG. Harmless at any time, any number at once.
+    pub async fn look_at_dag(&self, dag_id: &DagId) -> Result<(), Error> {
+        let Some(mut dag) = self.store.dag(dag_id).await? else { return Ok(()) };
+        dag = self.confirm(dag).await?;
+        let mut created = 0;
+        for _ in 0..ROUNDS_MAX {
+            let (image, progress) = self.create_due(dag).await?;
+            dag = image;
+            created += usize::from(progress);
+            if !progress || created == CREATED_PER_LOOK_MAX {
+                break;
+            }
+        }
+        self.send(Self::room_messages(&dag, self.clock.now())).await;
+        self.rearm_dag(&dag, created > 0).await
+    }
+
+    /// Puts the next look where it is needed, if nobody wrote meanwhile; else the DAG stays due and is looked at again.
+    async fn rearm_dag(&self, dag: &DagDoc, created: bool) -> Result<(), Error> {
+        let now = self.clock.now();
+        let need = needed(dag, !created, now);
+        // A need that is already past (more runs are due than one look makes) keeps the DAG due.
+        let earlier = matches!((dag.wake_at, need), (Some(have), Some(need)) if have <= need && have > now);
+        if dag.wake_at == need || earlier {
+            return Ok(());
+        }
+        let change = DagChange { if_revision: Some(dag.revision), wake_at: Some(need), ..DagChange::default() };
+        self.store.update_dag(&dag.dag_id, &change).await?;
+        Ok(())
+    }
+
+    /// Puts again the runs whose creator died, and forgets places whose runs have ended (PROTOCOL C3).
+    async fn confirm(&self, mut dag: DagDoc) -> Result<DagDoc, Error> {
+        if dag.active.is_empty() && dag.held.is_empty() {
+            return Ok(dag);
+        }
+        let listed: Vec<Incarnation> = dag.active.keys().chain(dag.held.keys()).cloned().collect();
+        let runs: BTreeMap<Incarnation, RunDoc> =
+            self.store.runs(&listed).await?.into_iter().map(|run| (run.facts.incarnation.clone(), run)).collect();
+        for (incarnation, place) in dag.active.clone() {
+            let gone = match (runs.get(&incarnation), place.facts) {
+                (Some(run), _) => run.state.is_finished() && run.active_epoch >= place.epoch && run.outbox.is_empty(),
+                (None, Some(facts)) => !self.put_scheduled(&facts).await?,
+                // Put before it took its place, and gone: discarded.
+                (None, None) => true,
+            };
+            if gone {
+                let change = DagChange {
+                    if_active: Some((incarnation.clone(), place.epoch)),
+                    active_remove: vec![incarnation],
+                    ..DagChange::default()
+                };
+                if let Outcome::Updated(image) | Outcome::Refused(Some(image)) =
+                    self.store.update_dag(&dag.dag_id, &change).await?
+                {
+                    dag = image;
+                }
+            }
+        }
+        let waits = |run: &Incarnation| runs.get(run).is_some_and(|r| r.state == DagRunState::Queued);
+        let stale: Vec<Incarnation> =
+            dag.held.keys().filter(|run| listed.contains(run) && !waits(run)).cloned().collect();
+        if !stale.is_empty() {
+            let change = DagChange { held_remove: stale, ..DagChange::default() };
+            if let Outcome::Updated(image) = self.store.update_dag(&dag.dag_id, &change).await? {
+                dag = image;
+            }
+        }
+        Ok(dag)
+    }
+
+    /// Creates the run that is due by the timetable, if one is. True: one was created.
+    async fn create_due(&self, dag: DagDoc) -> Result<(DagDoc, bool), Error> {
+        let Some(version_id) = dag.version.clone().filter(|_| !dag.paused) else { return Ok((dag, false)) };
+        let version = self.version(&version_id).await?;
+        let now = self.clock.now();
+        let next = next_run(&version, dag.last.as_ref(), now);
+        let due = next.filter(|info| info.run_after <= now);
+        let Some(info) = due.filter(|_| dag.has_room()) else {
+            // Nothing to create: only the date shown to people, and the next look, may have to change.
+            let next_due = next.map(|info| info.run_after);
+            if dag.next_due == next_due {
+                return Ok((dag, false));
+            }
+            let change = DagChange {
+                if_version: Some(dag.version.clone()),
+                if_last: Some(dag.last),
+                next_due: Some(next_due),
+                wake_at: Some(dag.wake_at.into_iter().chain(next_due).min()),
+                ..DagChange::default()
+            };
+            return Ok(match self.store.update_dag(&dag.dag_id, &change).await? {
+                Outcome::Updated(image) | Outcome::Refused(Some(image)) => (image, false),
+                Outcome::Refused(None) => (dag, false),
+            });
+        };
+        let facts = self.facts(&dag.dag_id, &version, &info, now);
+        let interval = info.data_interval.unwrap_or_else(|| DataInterval::exact(info.run_after));
+        let following = next_run(&version, Some(&interval), now).map(|info| info.run_after);
+        let soon = now.saturating_add(attention::LOOK_EVERY).ok();
+        let change = DagChange {
+            if_version: Some(dag.version.clone()),
+            if_paused: Some(false),
+            if_last: Some(dag.last),
+            if_active_fewer_than: Some(dag.max_active_runs),
+            last: Some(interval),
+            next_due: Some(following),
+            active_put: vec![(facts.incarnation.clone(), ActiveRun { epoch: 0, facts: Some(facts.clone()) })],
+            wake_at: Some(following.into_iter().chain(soon).min()),
+            ..DagChange::default()
+        };
+        match self.store.update_dag(&dag.dag_id, &change).await? {
+            Outcome::Updated(image) => {
+                if self.put_scheduled(&facts).await? {
+                    return Ok((image, true));
+                }
+                self.forget(&image.dag_id, &facts.incarnation).await?;
+                Ok((image, true))
+            }
+            Outcome::Refused(Some(image)) => {
+                // Our own earlier write, whose answer was lost, holds the run we drew; anybody else's is theirs to put.
+                if image.active.contains_key(&facts.incarnation) {
+                    self.put_scheduled(&facts).await?;
+                }
+                Ok((image, true))
+            }
+            Outcome::Refused(None) => Ok((dag, false)),
+        }
+    }
+
+    fn facts(&self, dag_id: &DagId, version: &Arc<Version>, info: &DagRunInfo, now: Timestamp) -> RunFacts {
+        RunFacts {
+            incarnation: Incarnation::trusted(self.clock.draw(12)),
+            dag_id: dag_id.clone(),
+            run_id: run_id::generate(DagRunType::Scheduled, info.run_after, None),
+            run_type: DagRunType::Scheduled,
+            logical_date: info.logical_date,
+            data_interval: info.data_interval,
+            run_after: info.run_after,
+            queued_at: now,
+            version: version.id.clone(),
+            conf: serde_json::Value::Null,
+        }
+    }
+
+    /// Puts a run that has its place: name, order, document with its roots queued; then messages. False: its name belongs to another
+    /// run, so this one is not to be.
+    async fn put_scheduled(&self, facts: &RunFacts) -> Result<bool, Error> {
+        let name = RunName {
+            run_id: facts.run_id.clone(),
+            incarnation: facts.incarnation.clone(),
+            run_after: facts.run_after,
+        };
+        if let Outcome::Refused(Some(taken)) = self.store.put_run_name(&facts.dag_id, &name).await?
+            && taken.incarnation != facts.incarnation
+        {
+            tracing::warn!(dag_id = %facts.dag_id, run_id = facts.run_id, "a run of this name exists; the scheduled one is left out");
+            return Ok(false);
+        }
+        self.store.put_run_order(&facts.dag_id, &name).await?;
+        let version = self.version(&facts.version).await?;
+        let now = self.clock.now();
+        let (run, queued) = step::begin(&version.plan, RunDoc::new(facts.clone(), DagRunState::Running, now), now);
+        if let Outcome::Updated(image) = self.store.put_run(&run).await? {
+            self.send(Self::task_messages(&version.plan, &image, queued)).await;
+            if !image.outbox.is_empty() {
+                self.deliver(image).await?;
+            }
+        }
+        Ok(true)
+    }
+
+    async fn forget(&self, dag_id: &DagId, incarnation: &Incarnation) -> Result<(), Error> {
+        let change = DagChange {
+            if_active: Some((incarnation.clone(), 0)),
+            active_remove: vec![incarnation.clone()],
+            ..DagChange::default()
+        };
+        self.store.update_dag(dag_id, &change).await?;
+        Ok(())
+    }
+
+    /// Pauses or unpauses a DAG. Paused: no run is created or started; those that run go on.
+    pub async fn set_paused(&self, dag_id: &DagId, paused: bool) -> Result<DagDoc, Error> {
+        let now = self.clock.now();
+        let wake_at = (!paused).then_some(Some(now));
+        let change = DagChange { paused: Some(paused), wake_at, ..DagChange::default() };
+        match self.store.update_dag(dag_id, &change).await? {
+            Outcome::Updated(dag) => {
+                if !paused {
+                    self.send(vec![Outgoing::now(Message::Dag { dag_id: dag_id.clone() })]).await;
+                    self.send(Self::room_messages(&dag, now)).await;
+                }
+                Ok(dag)
+            }
+            Outcome::Refused(_) => Err(self.no_such_dag(dag_id).await),
+        }
+    }
+}
+
+/// The next run by the timetable. A timetable that cannot say (an impossible date) makes none, as in Airflow.
+pub(crate) fn next_run(version: &Version, last: Option<&DataInterval>, now: Timestamp) -> Option<DagRunInfo> {
+    let dag = &version.plan.dag;
+    match dag.timetable.next_dagrun_info(last, &dag.time_restriction(), now) {
+        Ok(next) => next,
+        Err(error) => {
+            tracing::warn!(dag_id = %dag.dag_id, %error, "the timetable gives no next run");
+            None
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! What every use case needs: the ports, the settings, and the plans already read.
+
+use jiff::SignedDuration;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use updraft_clock::Clock;
+use updraft_metastore::{Items, Metastore};
+use updraft_model::{DagId, Plan, TaskIndex, VersionId};
+use updraft_task_queue::{Message, Outgoing, TaskQueue};
+
+/// What may differ between deployments.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How long a claim or a renewal holds an attempt's cell.
+    pub lease: SignedDuration,
+    /// How often a running attempt renews its lease.
+    pub renew_every: Duration,
+    /// Whether new DAGs that do not say so start paused.
+    pub dags_are_paused_at_creation: bool,
+    /// How many plans are kept in memory.
+    pub plans_max: usize,
+    /// Where attempts run, for people.
+    pub hostname: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            lease: SignedDuration::from_secs(150),
+            renew_every: Duration::from_mins(1),
+            dags_are_paused_at_creation: false,
+            plans_max: 512,
+            hostname: "localhost".to_owned(),
+        }
+    }
+}
+
+/// Why a use case failed, by what its caller does next.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// The metastore said so.
+    #[error(transparent)]
+    Metastore(#[from] updraft_metastore::Error),
+    /// Messages could not be sent; the sweep will send them.
+    #[error(transparent)]
+    Queue(#[from] updraft_task_queue::Error),
+    /// The DAG folder said so.
+    #[error(transparent)]
+    DagStore(#[from] updraft_dag_store::Error),
+    /// The log store said so.
+    #[error(transparent)]
+    LogStore(#[from] updraft_log_store::Error),
+    /// Somebody asked for something that is not there.
+    #[error("{what} `{name}` does not exist")]
+    NotFound {
+        /// What kind of thing.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// Names that are close.
+        near: Vec<String>,
+    },
+    /// Somebody asked for something that cannot be done; the message says why and what can.
+    #[error("{0}")]
+    Refused(String),
+    /// Writers kept getting in each other's way; trying again helps.
+    #[error("too many others write `{0}` at this moment; try again")]
+    Contention(String),
+}
+
+/// The ports, bound together.
+#[derive(Debug)]
+pub struct Engine<I, Q, C> {
+    /// Runs, attempts, DAGs.
+    pub store: Metastore<I>,
+    /// Hints.
+    pub queue: Q,
+    /// Instants and drawn ids.
+    pub clock: C,
+    /// What may differ between deployments.
+    pub settings: Settings,
+    plans: Mutex<BTreeMap<VersionId, Arc<Version>>>,
+}
+
+/// A version as the engine uses it: the plan and the files its tasks need.
+#[derive(Debug)]
+pub struct Version {
+    /// Its content address.
+    pub id: VersionId,
+    /// The DAG and what follows from its shape.
+    pub plan: Plan,
+    /// Files by path relative to the DAG folder.
+    pub files: BTreeMap<String, String>,
+}
+
+/// How often a refused write is decided anew before the caller gives up; the sweep goes on where it stopped.
+pub(crate) const ROUNDS_MAX: usize = 64;
+
+impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
+    /// Binds the ports.
+    pub fn new(items: I, queue: Q, clock: C, settings: Settings) -> Self {
+        Self { store: Metastore::new(items), queue, clock, settings, plans: Mutex::default() }
+    }
+
+    /// The plan of a version, read at most once while it is kept.
+    pub async fn version(&self, id: &VersionId) -> Result<Arc<Version>, Error> {
+        let kept = |plans: &BTreeMap<VersionId, Arc<Version>>| plans.get(id).cloned();
+        if let Some(version) = kept(&self.plans.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return Ok(version);
+        }
+        let stored = self.store.version(id).await?.ok_or_else(|| {
+            Error::Metastore(updraft_metastore::Error::Corrupt(format!("the DAG version `{id}` is not there")))
+        })?;
+        let version = Arc::new(Version { id: id.clone(), plan: Plan::new(stored.dag), files: stored.files });
+        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        if plans.len() >= self.settings.plans_max {
+            // Any will do: it is read again when needed.
+            plans.pop_first();
+        }
+        plans.insert(id.clone(), version.clone());
+        Ok(version)
+    }
+
+    /// Messages for queued tasks.
+    pub(crate) fn task_messages(
+        plan: &Plan,
+        run: &updraft_model::RunDoc,
+        tasks: impl IntoIterator<Item = TaskIndex>,
+    ) -> Vec<Outgoing> {
+        tasks
+            .into_iter()
+            .map(|task| {
+                Outgoing::now(Message::Task {
+                    dag_id: run.facts.dag_id.clone(),
+                    incarnation: run.facts.incarnation.clone(),
+                    task,
+                    try_number: run.cell(task).try_number(),
+                    priority: plan.priority(task),
+                })
+            })
+            .collect()
+    }
+
+    /// Sends messages. A failure is logged and otherwise ignored: the state is written, and the sweep sends again.
+    pub(crate) async fn send(&self, messages: Vec<Outgoing>) {
+        if messages.is_empty() {
+            return;
+        }
+        if let Err(error) = self.queue.send(&messages).await {
+            tracing::warn!(%error, count = messages.len(), "messages were not sent; the sweep will send them");
+        }
+    }
+
+    /// The error for a DAG that is not there, with ids that are close.
+    pub async fn no_such_dag(&self, dag_id: &DagId) -> Error {
+        let known = match self.store.list_dags(1000, None).await {
+            Ok(page) => page.items.into_iter().map(|d| d.dag_id.to_string()).collect(),
+            Err(error) => return Error::Metastore(error),
+        };
+        Error::NotFound { what: "the DAG", name: dag_id.to_string(), near: near(dag_id.as_str(), known) }
+    }
+}
+
+/// The known names closest to a given one, at most three, none where nothing is close.
+pub fn near(given: &str, known: Vec<String>) -> Vec<String> {
+    let mut scored: Vec<(usize, String)> = known.into_iter().map(|name| (distance(given, &name), name)).collect();
+    scored.retain(|(d, name)| *d <= 1 + given.chars().count().max(name.chars().count()) / 3);
+    scored.sort();
+    scored.into_iter().take(3).map(|(_, name)| name).collect()
+}
+
+/// Edits (insert, delete, replace) between two names.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, cb) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(ca != *cb);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}

@@ -1,0 +1,302 @@
+//! Looking at a run: start it, settle what died, decide what is undecided, deliver what is owed, send again what may be lost.
+
+use crate::engine::{Engine, Error, ROUNDS_MAX, Version};
+use std::collections::BTreeSet;
+use updraft_clock::Clock;
+use updraft_metastore::{Items, Outcome};
+use updraft_model::{
+    ActiveRun, AttemptKey, Cell, DagChange, DagDoc, DagRunState, Incarnation, OutboxEntry, RunDoc, RunName, TaskIndex,
+};
+use updraft_scheduling::decide::decide;
+use updraft_scheduling::step::{self, Ended, Expired, Step};
+use updraft_task_queue::{Message, Outgoing, TaskQueue};
+
+/// How a look takes attempts that hold a cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leases {
+    /// By their leases.
+    Heed,
+    /// All are dead: this process is the only server of its store, and has just started.
+    AllDead,
+}
+
+/// What came of trying to start a queued run.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Started {
+    /// It runs.
+    Running(Box<RunDoc>),
+    /// It waits: its DAG is paused, or has no place for another run.
+    Held,
+    /// Its run id belongs to another run; it has been discarded.
+    NameTaken(RunName),
+    /// It is not queued any more, or gone.
+    Gone,
+}
+
+impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
+    /// Looks at a run: whatever could have been missed is made up for. Harmless at any time, any number at once.
+    pub async fn look_at_run(&self, incarnation: &Incarnation, leases: Leases) -> Result<(), Error> {
+        let Some(run) = self.store.run(incarnation).await? else { return Ok(()) };
+        let mut run = run;
+        if run.state == DagRunState::Queued {
+            // Re-armed first: if starting it fails half way, somebody looks again.
+            if let Outcome::Updated(image) =
+                self.store.update_run(incarnation, &step::rearm(&run, self.clock.now())).await?
+            {
+                run = image;
+            }
+            self.start_run(run).await?;
+            return Ok(());
+        }
+        let version = self.version(&run.facts.version).await?;
+        let swept = self.sweep(&version, run, leases).await?;
+        let Some((run, sent)) = swept else { return Ok(()) };
+        if run.outbox.is_empty() && run.state.is_finished() {
+            return Ok(());
+        }
+        // Re-armed before messages go out again. Refused means somebody wrote meanwhile: the wake-up stays where it is, and the
+        // next tick looks again.
+        if run.state == DagRunState::Running || !run.outbox.is_empty() {
+            self.store.update_run(incarnation, &step::rearm(&run, self.clock.now())).await?;
+        }
+        if run.outbox.is_empty() {
+            let again = run.cells.iter().filter(|(t, c)| matches!(c, Cell::Queued { .. }) && !sent.contains(t));
+            self.send(Self::task_messages(&version.plan, &run, again.map(|(t, _)| *t))).await;
+        } else {
+            self.deliver(run).await?;
+        }
+        Ok(())
+    }
+
+    /// Settles expired attempts and decides what follows, until nothing does. Returns the run and the tasks whose messages went
+    /// out, or none where the run is gone.
+    async fn sweep(
+        &self,
+        version: &Version,
+        mut run: RunDoc,
+        leases: Leases,
+    ) -> Result<Option<(RunDoc, BTreeSet<TaskIndex>)>, Error> {
+        let mut sent = BTreeSet::new();
+        let mut all_dead = leases == Leases::AllDead;
+        for _ in 0..ROUNDS_MAX {
+            let now = self.clock.now();
+            let expired = self.expired(&run, all_dead).await?;
+            let step = step::sweep(&version.plan, &run, &expired, now);
+            if step.change.cells.is_empty() && step.change.state.is_none() {
+                return Ok(Some((run, sent)));
+            }
+            match self.store.update_run(&run.facts.incarnation, &step.change).await? {
+                Outcome::Updated(image) => {
+                    self.after(version, &step, &image).await;
+                    sent.extend(step.queued);
+                    // The dead are settled once; who claims from now on lives.
+                    all_dead = false;
+                    run = image;
+                }
+                Outcome::Refused(Some(image)) => run = image,
+                Outcome::Refused(None) => return Ok(None),
+            }
+        }
+        Err(Error::Contention(run.facts.run_id))
+    }
+
+    /// The cells whose leases are over, with what their attempts left.
+    async fn expired(&self, run: &RunDoc, all: bool) -> Result<Vec<Expired>, Error> {
+        let cells = step::expired(run, self.clock.now(), all);
+        let key = |task: TaskIndex, cell: &Cell| match cell {
+            Cell::Running { try_number, lease } => Some(AttemptKey {
+                incarnation: run.facts.incarnation.clone(),
+                task,
+                try_number: *try_number,
+                token: lease.token.clone(),
+            }),
+            _ => None,
+        };
+        let wanted: Vec<AttemptKey> = cells.iter().filter_map(|(t, c)| key(*t, c)).collect();
+        let left = if wanted.is_empty() { Vec::new() } else { self.store.attempts(&wanted).await? };
+        let found = |task: TaskIndex, cell: &Cell| {
+            let wanted = key(task, cell)?;
+            let (_, attempt) = left.iter().find(|(k, _)| *k == wanted)?;
+            Some(Ended { outcome: attempt.outcome, end_date: attempt.end_date })
+        };
+        Ok(cells.into_iter().map(|(task, cell)| Expired { left: found(task, &cell), cell, task }).collect())
+    }
+
+    /// What follows an accepted step: messages for what it queued, and a look at what waits when it is due.
+    pub(crate) async fn after(&self, version: &Version, step: &Step, image: &RunDoc) {
+        let mut messages = Self::task_messages(&version.plan, &step.image, step.queued.iter().copied());
+        let now = self.clock.now();
+        for (_, cell) in &step.change.cells {
+            if let Cell::Waiting { due, .. } = cell {
+                let delay = std::time::Duration::try_from(due.duration_since(now)).unwrap_or_default();
+                if delay <= updraft_task_queue::DELAY_MAX {
+                    let message = Message::Run { incarnation: image.facts.incarnation.clone() };
+                    messages.push(Outgoing { message, delay });
+                }
+            }
+        }
+        self.send(messages).await;
+    }
+
+    /// Decides what the image decides beyond the write that returned it, and delivers what is owed.
+    pub(crate) async fn settle(&self, version: &Version, run: RunDoc) -> Result<(), Error> {
+        let undecided = !decide(&version.plan, &run, self.clock.now()).is_empty();
+        let run = if undecided {
+            match self.sweep(version, run, Leases::Heed).await? {
+                Some((run, _)) => run,
+                None => return Ok(()),
+            }
+        } else {
+            run
+        };
+        if run.outbox.is_empty() { Ok(()) } else { self.deliver(run).await }
+    }
+
+    /// Delivers a run's effects, idempotently, and strikes them out.
+    pub(crate) async fn deliver(&self, mut run: RunDoc) -> Result<(), Error> {
+        let incarnation = run.facts.incarnation.clone();
+        for _ in 0..ROUNDS_MAX {
+            let Some((id, entry)) = run.outbox.first_key_value().map(|(id, e)| (id.clone(), e.clone())) else {
+                return Ok(());
+            };
+            match entry {
+                OutboxEntry::Leave { epoch } => self.leave(&run, epoch).await?,
+            }
+            match self.store.update_run(&incarnation, &step::strike_out(&run, &id, self.clock.now())).await? {
+                Outcome::Updated(image) | Outcome::Refused(Some(image)) => run = image,
+                Outcome::Refused(None) => return Ok(()),
+            }
+        }
+        Err(Error::Contention(run.facts.run_id))
+    }
+
+    /// Gives back a run's place among its DAG's active runs. Refused means it does not hold it (any more).
+    async fn leave(&self, run: &RunDoc, epoch: u32) -> Result<(), Error> {
+        let incarnation = &run.facts.incarnation;
+        let change = DagChange {
+            if_active: Some((incarnation.clone(), epoch)),
+            active_remove: vec![incarnation.clone()],
+            held_remove: vec![incarnation.clone()],
+            ..DagChange::default()
+        };
+        let outcome = self.store.update_dag(&run.facts.dag_id, &change).await?;
+        if let Outcome::Updated(dag) = outcome {
+            self.send(Self::room_messages(&dag, self.clock.now())).await;
+        }
+        Ok(())
+    }
+
+    /// Who is to be looked at when a place has come free.
+    pub(crate) fn room_messages(dag: &DagDoc, now: jiff::Timestamp) -> Vec<Outgoing> {
+        if dag.paused || !dag.has_room() {
+            return Vec::new();
+        }
+        let free = dag.max_active_runs as usize - dag.active.len();
+        let mut held: Vec<_> = dag.held.iter().map(|(run, since)| (*since, run.clone())).collect();
+        held.sort();
+        let mut messages: Vec<Outgoing> =
+            held.into_iter().take(free).map(|(_, incarnation)| Outgoing::now(Message::Run { incarnation })).collect();
+        if dag.next_due.is_some_and(|due| due <= now) {
+            messages.push(Outgoing::now(Message::Dag { dag_id: dag.dag_id.clone() }));
+        }
+        messages
+    }
+
+    /// Starts a queued run: its name, its place among the active runs, then the run itself. Each part is idempotent, so it may be
+    /// taken up by anybody after a crash.
+    pub async fn start_run(&self, mut run: RunDoc) -> Result<Started, Error> {
+        let incarnation = run.facts.incarnation.clone();
+        let dag_id = run.facts.dag_id.clone();
+        let name = RunName {
+            run_id: run.facts.run_id.clone(),
+            incarnation: incarnation.clone(),
+            run_after: run.facts.run_after,
+        };
+        match self.store.put_run_name(&dag_id, &name).await? {
+            Outcome::Refused(Some(taken)) if taken.incarnation != incarnation => {
+                self.store.discard_run(&run).await?;
+                return Ok(Started::NameTaken(taken));
+            }
+            Outcome::Updated(_) | Outcome::Refused(_) => {}
+        }
+        self.store.put_run_order(&dag_id, &name).await?;
+        for _ in 0..ROUNDS_MAX {
+            if run.state != DagRunState::Queued {
+                return Ok(Started::Gone);
+            }
+            if !self.take_place(&run).await? {
+                return Ok(Started::Held);
+            }
+            let version = self.version(&run.facts.version).await?;
+            let step = step::start(&version.plan, &run, self.clock.now());
+            match self.store.update_run(&incarnation, &step.change).await? {
+                Outcome::Updated(image) => {
+                    self.after(&version, &step, &image).await;
+                    self.settle(&version, image.clone()).await?;
+                    return Ok(Started::Running(Box::new(image)));
+                }
+                Outcome::Refused(Some(image)) => {
+                    let ours = image.state == DagRunState::Running && image.active_epoch == run.epoch;
+                    if ours {
+                        return Ok(Started::Running(Box::new(image)));
+                    }
+                    if image.state.is_finished() {
+                        self.leave(&run, run.epoch).await?;
+                        return Ok(Started::Gone);
+                    }
+                    run = image;
+                }
+                Outcome::Refused(None) => {
+                    self.leave(&run, run.epoch).await?;
+                    return Ok(Started::Gone);
+                }
+            }
+        }
+        Err(Error::Contention(run.facts.run_id))
+    }
+
+    /// Takes a place among the active runs for the run's epoch; where there is none, notes that the run waits. True: it has one.
+    async fn take_place(&self, run: &RunDoc) -> Result<bool, Error> {
+        let incarnation = &run.facts.incarnation;
+        let dag_id = &run.facts.dag_id;
+        let Some(mut dag) = self.store.dag(dag_id).await? else {
+            return Err(self.no_such_dag(dag_id).await);
+        };
+        for _ in 0..ROUNDS_MAX {
+            let place = ActiveRun { epoch: run.epoch, facts: None };
+            let wake = self.clock.now().saturating_add(updraft_scheduling::attention::LOOK_EVERY).ok();
+            let take = DagChange {
+                active_put: vec![(incarnation.clone(), place)],
+                held_remove: vec![incarnation.clone()],
+                ..DagChange::default()
+            };
+            let change = match dag.active.get(incarnation) {
+                Some(there) if there.epoch == run.epoch => return Ok(true),
+                // The place of an earlier epoch, not yet given back: it becomes this epoch's.
+                Some(there) => DagChange { if_active: Some((incarnation.clone(), there.epoch)), ..take },
+                None if !dag.paused && dag.has_room() => DagChange {
+                    if_paused: Some(false),
+                    if_not_active: Some(incarnation.clone()),
+                    if_active_fewer_than: Some(dag.max_active_runs),
+                    wake_at: Some(dag.wake_at.into_iter().chain(wake).min()),
+                    ..take
+                },
+                None if dag.held.contains_key(incarnation) => return Ok(false),
+                None => DagChange {
+                    held_put: vec![(incarnation.clone(), run.facts.run_after)],
+                    wake_at: Some(dag.wake_at.into_iter().chain(wake).min()),
+                    ..DagChange::default()
+                },
+            };
+            let waits = !change.held_put.is_empty();
+            match self.store.update_dag(dag_id, &change).await? {
+                // Looked at once more: a place may have come free between the look and the note.
+                Outcome::Updated(image) if waits && !image.paused && image.has_room() => dag = image,
+                Outcome::Updated(_) => return Ok(!waits),
+                Outcome::Refused(Some(image)) => dag = image,
+                Outcome::Refused(None) => return Err(self.no_such_dag(dag_id).await),
+            }
+        }
+        Err(Error::Contention(dag_id.to_string()))
+    }
+}

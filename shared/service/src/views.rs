@@ -1,0 +1,195 @@
+//! What people are shown: one place for the command line, the API and the status page.
+
+use crate::engine::{Engine, Error, near};
+use crate::xcoms;
+use jiff::Timestamp;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use updraft_clock::Clock;
+use updraft_log_store::LogStore;
+use updraft_metastore::{DagSummary, Items};
+use updraft_model::{Attempt, AttemptKey, Cell, DagDoc, DagId, RunDoc, TaskInstanceState};
+use updraft_task_queue::TaskQueue;
+
+/// A DAG in a list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DagView {
+    /// What the directory knows.
+    pub summary: DagSummary,
+    /// Its document.
+    pub doc: Option<DagDoc>,
+}
+
+/// A task instance of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskInstanceView {
+    /// The task.
+    pub task_id: String,
+    /// Its operator.
+    pub operator: String,
+    /// Its state.
+    pub state: TaskInstanceState,
+    /// Tries used or in use.
+    pub try_number: u32,
+    /// When its latest attempt began, as far as it is recorded.
+    pub start_date: Option<Timestamp>,
+    /// When it ended.
+    pub end_date: Option<Timestamp>,
+    /// Why it failed or was skipped, in a line.
+    pub message: Option<String>,
+}
+
+/// An attempt's log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogView {
+    /// Which try.
+    pub try_number: u32,
+    /// How it ended; none while it runs.
+    pub attempt: Option<Attempt>,
+    /// The text.
+    pub text: String,
+}
+
+impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
+    /// All DAGs, by id.
+    pub async fn all_dags(&self) -> Result<Vec<DagView>, Error> {
+        let mut summaries = Vec::new();
+        let mut page = None;
+        loop {
+            let found = self.store.list_dags(500, page).await?;
+            summaries.extend(found.items);
+            page = found.next;
+            if page.is_none() {
+                break;
+            }
+        }
+        let ids: Vec<DagId> = summaries.iter().map(|s| s.dag_id.clone()).collect();
+        let mut docs: BTreeMap<DagId, DagDoc> =
+            self.store.dags(&ids).await?.into_iter().map(|d| (d.dag_id.clone(), d)).collect();
+        Ok(summaries.into_iter().map(|summary| DagView { doc: docs.remove(&summary.dag_id), summary }).collect())
+    }
+
+    /// A run by its id.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] with the DAG's latest run ids that are close.
+    pub async fn run_by_id(&self, dag_id: &DagId, run_id: &str) -> Result<RunDoc, Error> {
+        if let Some(name) = self.store.run_name(dag_id, run_id).await?
+            && let Some(run) = self.store.run(&name.incarnation).await?
+        {
+            return Ok(run);
+        }
+        if self.store.dag(dag_id).await?.is_none() {
+            return Err(self.no_such_dag(dag_id).await);
+        }
+        let known = self.store.list_runs(dag_id, 100, None).await?.items.into_iter().map(|r| r.facts.run_id).collect();
+        Err(Error::NotFound { what: "the run", name: run_id.to_owned(), near: near(run_id, known) })
+    }
+
+    /// The task instances of a run, in the order of its DAG.
+    pub async fn task_instances(&self, run: &RunDoc) -> Result<Vec<TaskInstanceView>, Error> {
+        let version = self.version(&run.facts.version).await?;
+        let mut latest: BTreeMap<_, (AttemptKey, Attempt)> = BTreeMap::new();
+        for (key, attempt) in self.store.attempts_of(&run.facts.incarnation, None).await? {
+            let newer = latest.get(&key.task).is_none_or(|(_, other)| attempt.start_date >= other.start_date);
+            if newer {
+                latest.insert(key.task, (key, attempt));
+            }
+        }
+        let view = |task: updraft_model::TaskIndex| {
+            let cell = run.cell(task);
+            let definition = version.plan.task(task);
+            let attempt = latest.get(&task).map(|(_, a)| a);
+            let (start_date, end_date) = match cell {
+                Cell::Running { lease, .. } | Cell::Restarting { lease, .. } => (Some(lease.since), None),
+                Cell::None => (None, None),
+                _ => (attempt.map(|a| a.start_date), attempt.map(|a| a.end_date)),
+            };
+            TaskInstanceView {
+                task_id: definition.task_id.to_string(),
+                operator: definition.operator.clone(),
+                state: cell.state(),
+                try_number: cell.try_number(),
+                start_date,
+                end_date,
+                message: attempt.and_then(|a| a.message.clone()),
+            }
+        };
+        Ok(version.plan.tasks().map(view).collect())
+    }
+
+    /// A task of a run, by its id.
+    pub async fn task_of_run(&self, run: &RunDoc, task_id: &str) -> Result<updraft_model::TaskIndex, Error> {
+        let version = self.version(&run.facts.version).await?;
+        version.plan.index_of(task_id).ok_or_else(|| {
+            let known = version.plan.dag.tasks.iter().map(|t| t.task_id.to_string()).collect();
+            Error::NotFound { what: "the task", name: task_id.to_owned(), near: near(task_id, known) }
+        })
+    }
+
+    /// The logs of a task instance, attempt by attempt, the running one last where this machine has its spool.
+    pub async fn logs<L: LogStore>(
+        &self,
+        logs: &L,
+        run: &RunDoc,
+        task_id: &str,
+        try_number: Option<u32>,
+    ) -> Result<Vec<LogView>, Error> {
+        let task = self.task_of_run(run, task_id).await?;
+        let mut views = Vec::new();
+        for (key, attempt) in self.store.attempts_of(&run.facts.incarnation, Some(task)).await? {
+            if try_number.is_some_and(|n| n != key.try_number) {
+                continue;
+            }
+            let text = match (&attempt.log, &attempt.log_uri) {
+                (_, Some(uri)) => match logs.get(uri).await? {
+                    Some(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+                    None => format!("[the log kept at {uri} is gone]\n"),
+                },
+                (Some(log), None) => log.clone(),
+                (None, None) => String::new(),
+            };
+            views.push(LogView { try_number: key.try_number, attempt: Some(attempt), text });
+        }
+        if let Cell::Running { try_number: running, lease } = run.cell(task)
+            && try_number.is_none_or(|n| n == *running)
+        {
+            let key = AttemptKey {
+                incarnation: run.facts.incarnation.clone(),
+                task,
+                try_number: *running,
+                token: lease.token.clone(),
+            };
+            let spooled = logs.spool(&crate::process::log_name(&key)).ok();
+            let text = spooled.and_then(|path| std::fs::read(path).ok());
+            if let Some(bytes) = text {
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                views.push(LogView { try_number: *running, attempt: None, text });
+            }
+        }
+        Ok(views)
+    }
+
+    /// The XComs of a run, or of one of its tasks: task id, key, value.
+    pub async fn xcoms<L: LogStore>(
+        &self,
+        logs: &L,
+        run: &RunDoc,
+        task_id: Option<&str>,
+        key: Option<&str>,
+    ) -> Result<Vec<(String, String, Value)>, Error> {
+        let version = self.version(&run.facts.version).await?;
+        let tasks = match task_id {
+            Some(task_id) => vec![self.task_of_run(run, task_id).await?],
+            None => version.plan.tasks().collect(),
+        };
+        let mut found = Vec::new();
+        for (task, attempt) in xcoms::winners(&self.store, run, tasks).await? {
+            for (name, value) in attempt.xcoms.iter().filter(|(name, _)| key.is_none_or(|k| k == name.as_str())) {
+                let value = xcoms::resolve(logs, value).await?;
+                found.push((version.plan.task(task).task_id.to_string(), name.clone(), value));
+            }
+        }
+        Ok(found)
+    }
+}

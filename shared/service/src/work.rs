@@ -1,0 +1,352 @@
+//! A worker's part: claim an attempt, run it, record it, finish it with everything its end decides, continue in place.
+
+use crate::engine::{Engine, Error, ROUNDS_MAX, Version};
+use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use updraft_clock::Clock;
+use updraft_metastore::{Error as StoreError, Items, Outcome};
+use updraft_model::{
+    Attempt, AttemptKey, AttemptOutcome, Cell, DagId, Held, Incarnation, Lease, RunDoc, TaskIndex, Token, ValueRef,
+};
+use updraft_scheduling::step::{self, Continue, Ended, Step};
+use updraft_task_queue::TaskQueue;
+
+/// The queued try that a message names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskRef {
+    /// The run.
+    pub incarnation: Incarnation,
+    /// The task.
+    pub task: TaskIndex,
+    /// The try that was queued.
+    pub try_number: u32,
+}
+
+/// An attempt to run: everything a runner needs to know.
+#[derive(Debug, Clone)]
+pub struct Work {
+    /// The run's document as the claim returned it.
+    pub run: RunDoc,
+    /// The version it runs.
+    pub version: Arc<Version>,
+    /// The task.
+    pub task: TaskIndex,
+    /// The try.
+    pub try_number: u32,
+    /// The attempt's hold on its cell.
+    pub lease: Lease,
+}
+
+impl Work {
+    /// Where the attempt's item is.
+    pub fn key(&self) -> AttemptKey {
+        AttemptKey {
+            incarnation: self.run.facts.incarnation.clone(),
+            task: self.task,
+            try_number: self.try_number,
+            token: self.lease.token.clone(),
+        }
+    }
+
+    fn held(&self) -> Held {
+        Held { task: self.task, try_number: self.try_number, token: self.lease.token.clone() }
+    }
+
+    /// The task's definition.
+    pub fn definition(&self) -> &updraft_model::Task {
+        self.version.plan.task(self.task)
+    }
+
+    /// The DAG's id.
+    pub fn dag_id(&self) -> &DagId {
+        &self.run.facts.dag_id
+    }
+}
+
+/// What an attempt came to, as its runner saw it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finished {
+    /// How it ended.
+    pub outcome: AttemptOutcome,
+    /// Why it failed or was skipped, in a line.
+    pub message: Option<String>,
+    /// What it pushed.
+    pub xcoms: BTreeMap<String, ValueRef>,
+    /// The log, where it is short.
+    pub log: Option<String>,
+    /// The URI of the log, where it is long.
+    pub log_uri: Option<String>,
+}
+
+/// Runs attempts: as processes, or as a simulation pleases.
+pub trait Runner: Send + Sync {
+    /// Runs one attempt to its end. When `stop` resolves, everything the attempt started is to be killed, and none is returned: there
+    /// is then nothing to record.
+    fn run<S: Future<Output = String> + Send>(
+        &self,
+        work: &Work,
+        stop: S,
+    ) -> impl Future<Output = Option<Finished>> + Send;
+}
+
+/// Whether and how a worker may continue in place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Continuation {
+    /// Only a task of at least this priority; none: any.
+    pub priority_least: Option<i32>,
+    /// Only a task whose execution_timeout fits; none: any.
+    pub timeout_most: Option<SignedDuration>,
+}
+
+/// What came of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Worked {
+    /// Attempts that were run here.
+    pub attempts: u32,
+}
+
+impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
+    /// Claims the try that a message names, runs it, finishes it, and goes on in place while `may_continue` allows. A message whose try
+    /// is not there to be claimed is no error: it was doubled, late, or overtaken.
+    ///
+    /// `deadline`: when this process will be gone, if that is known; no lease outlasts it.
+    ///
+    /// # Errors
+    /// When the metastore is unavailable beyond the lease. The message should then come again; the sweep makes up for it anyway.
+    pub async fn work<R: Runner>(
+        &self,
+        task: &TaskRef,
+        runner: &R,
+        deadline: Option<Timestamp>,
+        may_continue: impl Fn() -> Option<Continuation> + Send,
+    ) -> Result<Worked, Error> {
+        let mut attempts = 0;
+        let Some(mut work) = self.claim(task, deadline).await? else { return Ok(Worked { attempts }) };
+        loop {
+            attempts += 1;
+            match self.run_attempt(work, runner, deadline, &may_continue).await? {
+                Some(next) => work = next,
+                None => return Ok(Worked { attempts }),
+            }
+        }
+    }
+
+    fn lease_until(&self, now: Timestamp, deadline: Option<Timestamp>) -> Timestamp {
+        let until = now.saturating_add(self.settings.lease).unwrap_or(Timestamp::MAX);
+        whole_millis(deadline.map_or(until, |deadline| deadline.min(until)))
+    }
+
+    /// Claims a queued try. None: it is not there to be claimed.
+    async fn claim(&self, task: &TaskRef, deadline: Option<Timestamp>) -> Result<Option<Work>, Error> {
+        let now = whole_millis(self.clock.now());
+        let token = Token::trusted(self.clock.draw(8));
+        let lease = Lease { token, until: self.lease_until(now, deadline), since: now };
+        let mut change = step::claim(task.task, task.try_number, &lease);
+        for _ in 0..ROUNDS_MAX {
+            let image = match self.store.update_run(&task.incarnation, &change).await? {
+                Outcome::Updated(image) => image,
+                Outcome::Refused(None) => return Ok(None),
+                Outcome::Refused(Some(image)) => {
+                    let ours = image.cell(task.task).holder().is_some_and(|l| l.token == lease.token);
+                    if ours {
+                        image
+                    } else if let Some(again) = step::claim_again(&image, task.task, task.try_number, &lease) {
+                        change = again;
+                        continue;
+                    } else {
+                        return Ok(None);
+                    }
+                }
+            };
+            let version = self.version(&image.facts.version).await?;
+            return Ok(Some(Work { run: image, version, task: task.task, try_number: task.try_number, lease }));
+        }
+        Err(Error::Contention(task.incarnation.to_string()))
+    }
+
+    /// Runs a claimed attempt and finishes it. Returns the next one, where it continues in place.
+    async fn run_attempt<R: Runner>(
+        &self,
+        work: Work,
+        runner: &R,
+        deadline: Option<Timestamp>,
+        may_continue: &(impl Fn() -> Option<Continuation> + Send),
+    ) -> Result<Option<Work>, Error> {
+        let (stop, stopped) = tokio::sync::oneshot::channel::<String>();
+        // Pending for ever when the keeper ends without a reason: only a reason stops an attempt.
+        let stopped = async move {
+            match stopped.await {
+                Ok(why) => why,
+                Err(_) => std::future::pending().await,
+            }
+        };
+        let finished = {
+            let keeper = self.keep_lease(&work, deadline, stop);
+            let running = runner.run(&work, stopped);
+            tokio::pin!(keeper, running);
+            let mut kept = false;
+            loop {
+                tokio::select! {
+                    biased;
+                    finished = &mut running => break finished,
+                    () = &mut keeper, if !kept => kept = true,
+                }
+            }
+        };
+        // Killed, so there is nothing to record; if the cell was cleared or marked meanwhile, it is let go.
+        let Some(finished) = finished else {
+            self.let_go(&work).await?;
+            return Ok(None);
+        };
+        let end_date = self.clock.now();
+        let attempt = Attempt {
+            outcome: finished.outcome,
+            start_date: work.lease.since,
+            end_date,
+            xcoms: finished.xcoms,
+            log: finished.log,
+            log_uri: finished.log_uri,
+            message: finished.message,
+            hostname: Some(self.settings.hostname.clone()),
+        };
+        let key = work.key();
+        self.insist(&work, || self.store.put_attempt(&key, &attempt)).await?;
+        let ended = Ended { outcome: attempt.outcome, end_date };
+        self.finish(work, ended, deadline, may_continue).await
+    }
+
+    /// Renews the lease until it is lost, then says so. Never ends an attempt for a metastore that is merely unavailable before the
+    /// lease is over.
+    async fn keep_lease(&self, work: &Work, deadline: Option<Timestamp>, stop: tokio::sync::oneshot::Sender<String>) {
+        let mut until = work.lease.until;
+        let why = loop {
+            self.clock.sleep(self.settings.renew_every).await;
+            let now = whole_millis(self.clock.now());
+            let lease = Lease { until: self.lease_until(now, deadline), ..work.lease.clone() };
+            match self.store.update_run(&work.run.facts.incarnation, &step::renew(&work.held(), &lease)).await {
+                Ok(Outcome::Updated(_)) => until = lease.until,
+                Ok(Outcome::Refused(image)) => {
+                    let state = image.map(|run| run.task_state(work.task));
+                    break match state {
+                        Some(state) => format!("the task instance was set to {state} while it ran"),
+                        None => "the run was deleted while it ran".to_owned(),
+                    };
+                }
+                Err(error) if now >= until => break format!("the lease ended and could not be renewed: {error}"),
+                Err(error) => tracing::warn!(%error, "a lease was not renewed; trying again"),
+            }
+        };
+        // Nobody listens when the attempt has just ended; then there is nothing to stop.
+        let _ = stop.send(why);
+    }
+
+    /// Finishes an attempt: one update with everything its end decides. Returns the task claimed in the same write.
+    async fn finish(
+        &self,
+        work: Work,
+        ended: Ended,
+        deadline: Option<Timestamp>,
+        may_continue: &(impl Fn() -> Option<Continuation> + Send),
+    ) -> Result<Option<Work>, Error> {
+        let incarnation = work.run.facts.incarnation.clone();
+        let held = work.held();
+        let version = work.version.clone();
+        let mut image = work.run.clone();
+        let token = Token::trusted(self.clock.draw(8));
+        let mut tried: Option<Step> = None;
+        for _ in 0..ROUNDS_MAX {
+            let now = whole_millis(self.clock.now());
+            let wish = may_continue().map(|c| Continue {
+                token: token.clone(),
+                until: self.lease_until(now, deadline),
+                priority_least: c.priority_least,
+                timeout_most: c.timeout_most,
+            });
+            let Some(step) = step::finish(&version.plan, &image, &held, ended, now, wish.as_ref()) else {
+                // Not ours any more. Either our own write landed and its answer was lost, or somebody settled, cleared or marked it.
+                return match tried.filter(|step| landed(step, &image, &held)) {
+                    Some(step) => self.finished(&version, &step, image).await,
+                    None => self.let_go(&work).await.map(|()| None),
+                };
+            };
+            match self.insist(&work, || self.store.update_run(&incarnation, &step.change)).await? {
+                Outcome::Updated(after) => return self.finished(&version, &step, after).await,
+                Outcome::Refused(Some(now_there)) => {
+                    image = now_there;
+                    tried = Some(step);
+                }
+                Outcome::Refused(None) => return Ok(None),
+            }
+        }
+        Err(Error::Contention(work.run.facts.run_id))
+    }
+
+    /// What follows an accepted finish: messages, what the returned image decides beyond, and the task that was claimed.
+    async fn finished(&self, version: &Arc<Version>, step: &Step, after: RunDoc) -> Result<Option<Work>, Error> {
+        self.after(version, step, &after).await;
+        // The claimed one first has to be run; what else is to be settled must not be forgotten over a failure here.
+        if let Err(error) = self.settle(version, after.clone()).await {
+            tracing::warn!(%error, "what follows a finish was left to the sweep");
+        }
+        let Some((task, try_number, lease)) = step.claimed.clone() else { return Ok(None) };
+        let ours = after.cell(task).holder().is_some_and(|l| l.token == lease.token);
+        Ok(ours.then(|| Work { run: after, version: version.clone(), task, try_number, lease }))
+    }
+
+    /// Lets go of a cell that was cleared or marked while the attempt ran; call after the attempt was killed.
+    async fn let_go(&self, work: &Work) -> Result<(), Error> {
+        let incarnation = &work.run.facts.incarnation;
+        let Some(mut run) = self.store.run(incarnation).await? else { return Ok(()) };
+        for _ in 0..ROUNDS_MAX {
+            let Some(step) = step::acknowledge(&work.version.plan, &run, &work.held(), self.clock.now()) else {
+                return Ok(());
+            };
+            match self.store.update_run(incarnation, &step.change).await? {
+                Outcome::Updated(image) => {
+                    self.after(&work.version, &step, &image).await;
+                    return self.settle(&work.version, image).await;
+                }
+                Outcome::Refused(Some(image)) => run = image,
+                Outcome::Refused(None) => return Ok(()),
+            }
+        }
+        Err(Error::Contention(work.run.facts.run_id.clone()))
+    }
+
+    /// Tries a write of an attempt's end again while the metastore is unavailable, for as long as a lease lasts.
+    async fn insist<T, F>(&self, work: &Work, write: impl Fn() -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let give_up = self.lease_until(self.clock.now(), None).max(work.lease.until);
+        let mut wait = Duration::from_millis(50);
+        loop {
+            match write().await {
+                Err(StoreError::Unavailable(why)) if self.clock.now() < give_up => {
+                    tracing::warn!(why, "an attempt's end was not written; trying again");
+                    self.clock.sleep(wait).await;
+                    wait = (wait * 2).min(Duration::from_secs(5));
+                }
+                result => return result,
+            }
+        }
+    }
+}
+
+/// Whether a step whose answer was lost is what made this image: the cell is as the step left it, or has moved on only as a retry of
+/// ours could.
+fn landed(step: &Step, image: &RunDoc, held: &Held) -> bool {
+    match image.cell(held.task) {
+        Cell::Final { winner: Some(token), .. } => *token == held.token,
+        cell @ Cell::Waiting { .. } => cell == step.image.cell(held.task),
+        _ => false,
+    }
+}
+
+/// Leases are kept in whole milliseconds.
+fn whole_millis(at: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at)
+}
