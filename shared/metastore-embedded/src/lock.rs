@@ -97,8 +97,10 @@ impl ServerLock {
 
 impl Drop for ServerLock {
     fn drop(&mut self) {
-        // Only so that nobody who looks takes it for a live server; the lock itself goes with the file.
+        // Only so that nobody who looks takes it for a live server.
         let _ = self.file.set_len(0);
+        // Closing the file is not enough: a child process has it open too between its fork and its exec.
+        let _ = self.file.unlock();
     }
 }
 

@@ -109,3 +109,15 @@ fn a_transaction_that_sqlite_undid_is_repeated_one_by_one() {
     assert!(answers[0].is_ok() && answers[1].is_err() && answers[2].is_ok(), "{answers:?}");
     assert_eq!((bench.stored("a"), bench.stored("bad"), bench.stored("b")), (Some(item(1)), None, Some(item(1))));
 }
+
+/// While one transaction follows the other, whoever asks for changes never finds the connection free.
+#[test]
+fn a_transaction_notes_what_others_have_committed() {
+    let bench = Bench::new();
+    bench.serve(vec![put("a", 1)]);
+    assert!(!bench.shared.elsewhere.load(Ordering::Acquire));
+    let other = schema::open(&bench.shared.path).unwrap();
+    other.execute("delete from kv", []).unwrap();
+    bench.serve(vec![put("a", 1)]);
+    assert!(bench.shared.elsewhere.load(Ordering::Acquire));
+}
