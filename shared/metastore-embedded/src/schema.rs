@@ -55,8 +55,10 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
 /// Whether the file has our layout. An error if it has one of a newer version or of another program.
 fn is_laid_out(connection: &Connection, path: &Path) -> Result<bool, Error> {
     let at = |e: rusqlite::Error| Fault::from(e).at(path);
-    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(at)?;
-    let tables: i64 = connection.query_row("select count(*) from sqlite_schema", [], |row| row.get(0)).map_err(at)?;
+    // In one statement, so that another process does not lay the file out in between.
+    let sql = "select user_version, (select count(*) from sqlite_schema) from pragma_user_version";
+    let (found, tables): (i64, i64) =
+        connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).map_err(at)?;
     match found {
         0 if tables == 0 => Ok(false),
         LAYOUT => Ok(true),
