@@ -189,12 +189,11 @@ fn oversee(started: Started) {
             Ok(Event::Reaped(..)) | Err(RecvTimeoutError::Timeout) => continue,
             Ok(Event::AllGone) | Err(RecvTimeoutError::Disconnected) => return,
         };
-        // Most attempts leave nothing behind; then the other thread's `AllGone` is about to arrive, and no signal finds anyone.
+        // Whoever was told to end keeps the time that it was given, also if the main process ends sooner than its children.
         if kill_at.is_none() {
             signal_all(main, Signal::TERM);
+            kill_at = Some(Instant::now() + grace);
         }
-        let at = Instant::now() + grace;
-        kill_at = Some(kill_at.map_or(at, |earlier| earlier.min(at)));
     }
 }
 

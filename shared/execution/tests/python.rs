@@ -507,7 +507,8 @@ def f(ti):
     os.wait()
     return 'parent'
 ";
-    assert_eq!(value(forked).await, json!("parent"));
+    let (report, log) = plain(forked).await;
+    assert_eq!((report.xcoms.first().map(|(_, value)| value), log.as_str()), (Some(&json!("parent")), ""));
     let thread = "
 import threading, time
 def f():
