@@ -132,11 +132,7 @@ pub(crate) fn dag<'a>(
         tasks: tasks.unwrap_or_default(),
     };
     settings(&mut dag, &fields);
-    for task in &dag.tasks {
-        if !dag.owners.contains(&task.owner) {
-            dag.owners.push(task.owner.clone());
-        }
-    }
+    dag.owners = distinct(dag.tasks.iter().map(|t| t.owner.as_str()));
     if dag.timetable == Timetable::Continuous && dag.max_active_runs != Some(1) {
         let at = fields.get("max_active_runs").or(fields.get("schedule")).unwrap_or(cursor);
         let message = "the schedule `@continuous` allows one active run only";
@@ -229,7 +225,7 @@ struct Dates {
 impl Dates {
     fn read(fields: &Fields<'_>, defaults: &Fields<'_>, options: &LoadOptions) -> Self {
         let level = |fields: &Fields<'_>| {
-            let zone = fields.given("timezone").and_then(|c| c.timezone());
+            let zone = fields.given("timezone").and_then(Cursor::timezone);
             let zone = zone.unwrap_or_else(|| options.default_timezone.clone());
             let read =
                 |name| fields.given(name).filter(|c| !c.is_not_given()).and_then(|c| c.moment(&zone, options.now));
@@ -290,8 +286,8 @@ fn timetable(fields: &Fields<'_>, zone: &Timezone, options: &LoadOptions) -> Opt
 }
 
 fn settings(dag: &mut Dag, fields: &Fields<'_>) {
-    let text = |name| fields.get(name).filter(|c| !c.is_null()).and_then(|c| c.text()).map(str::to_owned);
-    let flag = |name| fields.given(name).and_then(|c| c.boolean());
+    let text = |name| fields.get(name).filter(|c| !c.is_null()).and_then(Cursor::text).map(str::to_owned);
+    let flag = |name| fields.given(name).and_then(Cursor::boolean);
     let count = |name| fields.given(name).and_then(|c| c.count(1));
     dag.description = text("description");
     dag.doc_md = text("doc_md");
@@ -305,13 +301,16 @@ fn settings(dag: &mut Dag, fields: &Fields<'_>) {
     dag.max_active_tasks = count("max_active_tasks");
     dag.max_active_tasks = count("concurrency").or(dag.max_active_tasks);
     let timeout = fields.given("dagrun_timeout").or(fields.given("dagrun_timeout_sec"));
-    dag.dagrun_timeout = timeout.and_then(|c| c.duration_above_zero());
+    dag.dagrun_timeout = timeout.and_then(Cursor::duration_above_zero);
     dag.params = fields.get("params").and_then(common::params).unwrap_or_default();
-    for (tag, _) in fields.given("tags").map(|c| c.texts()).unwrap_or_default() {
-        if !dag.tags.iter().any(|t| t == tag) {
-            dag.tags.push(tag.to_owned());
-        }
-    }
+    let tags = fields.given("tags").map(Cursor::texts).unwrap_or_default();
+    dag.tags = distinct(tags.into_iter().map(|(tag, _)| tag));
+}
+
+/// Each text once, in order of appearance.
+fn distinct<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    texts.filter(|text| seen.insert(*text)).map(str::to_owned).collect()
 }
 
 /// The names of task groups, which are refused as a whole.

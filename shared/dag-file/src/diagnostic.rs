@@ -1,7 +1,7 @@
 //! Problems of a file, each with its place.
 
 use serde::Serialize;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// How much a problem matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -69,17 +69,18 @@ impl Diagnostic {
             Severity::Warning => paint("1;33", "warning"),
         };
         let mut out = format!("{}:{}:{}: {severity}: {}", self.file, self.line, self.column, paint("1", &self.message));
+        // Writing to a `String` cannot fail.
         let line = source.lines().nth(self.line.saturating_sub(1) as usize);
         if let Some(line) = line.filter(|l| !l.trim().is_empty()) {
             let (shown, caret) = excerpt(line, self.column.saturating_sub(1) as usize);
             let number = self.line.to_string();
             let margin = " ".repeat(number.len());
             let bar = paint("34", "|");
-            out.push_str(&format!("\n {} {bar} {shown}", paint("34", &number)));
-            out.push_str(&format!("\n {margin} {bar} {}{}", " ".repeat(caret), paint("1;31", "^")));
+            let _ = write!(out, "\n {} {bar} {shown}", paint("34", &number));
+            let _ = write!(out, "\n {margin} {bar} {}{}", " ".repeat(caret), paint("1;31", "^"));
         }
         if let Some(hint) = &self.hint {
-            out.push_str(&format!("\n  {}: {hint}", paint("1;36", "hint")));
+            let _ = write!(out, "\n  {}: {hint}", paint("1;36", "hint"));
         }
         out
     }

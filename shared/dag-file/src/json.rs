@@ -24,19 +24,19 @@ impl<'a> Cursor<'a> {
             Value::Null => Json::Null,
             Value::Bool(value) => Json::Bool(*value),
             Value::Int(number) => Json::Number(integer(*number)?),
-            Value::Huge(text) => {
-                let hint = Some(format!("put it in quotes: \"{text}\""));
+            Value::Huge(_) => {
+                let hint = Some("put it in quotes".to_owned());
                 self.item_error(node, "out-of-range", "a whole number has more than 64 bits", hint);
                 return None;
             }
-            Value::Float(number) => match Number::from_f64(*number) {
-                Some(number) => Json::Number(number),
-                None => {
+            Value::Float(number) => {
+                let finite = Number::from_f64(*number);
+                if finite.is_none() {
                     let message = "infinity and not-a-number cannot be stored as JSON";
                     self.item_error(node, "out-of-range", message, Some("put it in quotes".into()));
-                    return None;
                 }
-            },
+                Json::Number(finite?)
+            }
             Value::Text(text) => Json::String(text.to_string()),
             Value::Date(date) => Json::String(date.to_string()),
             Value::DateTime(at, None) => Json::String(at.to_string()),

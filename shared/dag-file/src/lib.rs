@@ -123,6 +123,7 @@ fn load_into(
             hint: Some("begin with the DAG's id: `my_dag:`, and indent everything else below it".into()),
         });
     };
+    refuse_misplaced_keys(map, sink);
     let blocks = with_defaults(map, sink);
     for (entry, block) in &blocks {
         let cursor =
@@ -131,6 +132,23 @@ fn load_into(
         dags.extend(block_to_dag(entry, cursor, options, file, references));
     }
     Ok(())
+}
+
+/// A key of a DAG at the root, with no DAG below it, means that the levels of the whole file are not what we take them
+/// for. Then nothing is loaded: half of another tool's file is worse than none.
+fn refuse_misplaced_keys(map: &Map, sink: &Sink<'_>) {
+    for entry in map.entries().iter().filter(|e| dag::is_dag_key(&e.name) && &*e.name != "task_groups") {
+        let is_dag = match &entry.value.value {
+            Value::Map(block) => block.entries().iter().any(|e| dag::is_dag_key(&e.name)),
+            _ => false,
+        };
+        if !is_dag {
+            let message = format!("`{}` is a key of a DAG, but stands where DAG ids are expected", entry.name);
+            let hint = Some("begin with the DAG's id: `my_dag:`, and indent everything else below it".into());
+            let problem = Problem { severity: Severity::Error, at: entry.at, code: "misplaced-key", message, hint };
+            sink.note(None, &entry.name, problem);
+        }
+    }
 }
 
 /// The DAG blocks of a file, `default` merged into each.
@@ -148,7 +166,11 @@ fn with_defaults<'m>(map: &'m Map, sink: &Sink<'_>) -> Vec<(&'m Entry, Rc<Node>)
         sink.note(None, DEFAULT, problem);
     }
     let default = default.map(|e| &e.value).filter(|n| matches!(n.value, Value::Map(_)));
-    let blocks = map.entries().iter().filter(|e| !matches!(&*e.name, DEFAULT | "task_groups"));
+    let is_block = |e: &&'m Entry| {
+        let misplaced = dag::is_dag_key(&e.name) && !matches!(e.value.value, Value::Map(_));
+        !matches!(&*e.name, DEFAULT | "task_groups") && !misplaced
+    };
+    let blocks = map.entries().iter().filter(is_block);
     blocks
         .map(|entry| {
             let block = match default {
@@ -220,16 +242,16 @@ fn block_to_dag<'a>(
         return None;
     }
     let Value::Map(map) = &cursor.node.value else {
-        let hint = if dag::is_dag_key(id) {
-            "this looks like a key of a DAG: the keys of the file are DAG ids; put it below one"
-        } else {
-            "the keys of the file are DAG ids, each with a mapping below it"
-        };
+        let hint = "the keys of the file are DAG ids, each with a mapping below it";
         let message = format!("the DAG `{}` must be a mapping, but is {}", clip(id), cursor.node.value.kind());
         cursor.key_error("wrong-type", message, Some(hint.into()));
         return None;
     };
-    if !map.entries().is_empty() && !map.entries().iter().any(|e| dag::is_dag_key(&e.name)) {
+    let has_dag_key = map.entries().iter().any(|e| dag::is_dag_key(&e.name));
+    if !map.entries().is_empty() && !has_dag_key {
+        if dag::is_dag_key(id) {
+            return None; // Noted for the whole file.
+        }
         let message = format!("`{}` has none of a DAG's keys, such as `tasks` or `schedule`", clip(id));
         cursor.key_error("not-a-dag", message, Some("the keys of the file are DAG ids".into()));
         return None;

@@ -234,18 +234,23 @@ impl<'a> Cursor<'a> {
 
     /// A whole number between two bounds.
     pub(crate) fn integer(&self, least: i64, most: i64) -> Option<i64> {
-        let Value::Int(number) = self.node.value else {
-            self.wrong_type("a whole number", None);
-            return None;
-        };
-        match i64::try_from(number).ok().filter(|n| (least..=most).contains(n)) {
-            Some(number) => Some(number),
-            None => {
-                let message = format!("`{}` is {number}, but must be between {least} and {most}", self.name);
-                self.error("out-of-range", message, None);
-                None
+        let number = match self.node.value {
+            Value::Int(number) => number,
+            Value::Huge(_) => {
+                self.error("out-of-range", format!("`{}` has more than 64 bits", self.name), None);
+                return None;
             }
+            _ => {
+                self.wrong_type("a whole number", None);
+                return None;
+            }
+        };
+        let fits = i64::try_from(number).ok().filter(|n| (least..=most).contains(n));
+        if fits.is_none() {
+            let bound = if number < least.into() { format!("at least {least}") } else { format!("at most {most}") };
+            self.error("out-of-range", format!("`{}` is {number}, but must be {bound}", self.name), None);
         }
+        fits
     }
 
     /// A whole number that is no less than `least` and fits a `u32`.

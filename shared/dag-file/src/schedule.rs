@@ -72,12 +72,12 @@ impl<'a> Typed<'a, '_> {
                 self.checked(DeltaTrigger::new(delta, Delta::ZERO).map(Timetable::DeltaTrigger))
             }
             "relativedelta" => {
-                let delta = self.delta(self.cursor)?;
+                let delta = delta(self.cursor)?;
                 self.checked(DeltaTrigger::new(delta, Delta::ZERO).map(Timetable::DeltaTrigger))
             }
             "CronTriggerTimetable" => {
                 self.only(&["cron", "timezone", "interval", "run_immediately"]);
-                let cron = self.cron(&self.required(0, "cron")?)?;
+                let cron = cron(&self.required(0, "cron")?)?;
                 let mut timetable = CronTrigger::new(cron, self.timezone()?);
                 timetable.interval = self.interval()?;
                 timetable.run_immediately = self.run_immediately()?;
@@ -94,17 +94,17 @@ impl<'a> Typed<'a, '_> {
             }
             "CronDataIntervalTimetable" => {
                 self.only(&["cron", "timezone"]);
-                let cron = self.cron(&self.required(0, "cron")?)?;
+                let cron = cron(&self.required(0, "cron")?)?;
                 Some(Timetable::CronDataInterval(CronDataInterval { cron, timezone: self.timezone()? }))
             }
             "DeltaTriggerTimetable" => {
                 self.only(&["delta", "interval"]);
-                let delta = self.delta(&self.required(0, "delta")?)?;
+                let delta = delta(&self.required(0, "delta")?)?;
                 self.checked(DeltaTrigger::new(delta, self.interval()?).map(Timetable::DeltaTrigger))
             }
             "DeltaDataIntervalTimetable" => {
                 self.only(&["delta"]);
-                let delta = self.delta(&self.required(0, "delta")?)?;
+                let delta = delta(&self.required(0, "delta")?)?;
                 self.checked(DeltaDataInterval::new(delta).map(Timetable::DeltaDataInterval))
             }
             "Asset" | "Dataset" | "AssetAlias" | "DatasetAlias" | "AssetAny" | "AssetAll" => {
@@ -147,13 +147,9 @@ impl<'a> Typed<'a, '_> {
         found
     }
 
-    fn cron(&self, cursor: &Cursor<'a>) -> Option<CronExpression> {
-        CronExpression::parse(cursor.text()?).map_err(|error| cursor.error("schedule", error.to_string(), None)).ok()
-    }
-
     fn crons(&self) -> Option<Vec<CronExpression>> {
         let items = self.positional().iter().enumerate();
-        let crons = items.map(|(i, node)| self.cron(&self.cursor.item(i, node))).collect::<Option<Vec<_>>>()?;
+        let crons = items.map(|(i, node)| cron(&self.cursor.item(i, node))).collect::<Option<Vec<_>>>()?;
         if crons.is_empty() {
             let message = "this timetable needs at least one cron expression under `__args__`";
             self.cursor.error("missing-key", message, None);
@@ -171,7 +167,7 @@ impl<'a> Typed<'a, '_> {
 
     fn interval(&self) -> Option<Delta> {
         match self.named("interval") {
-            Some(cursor) => self.delta(&cursor),
+            Some(cursor) => delta(&cursor),
             None => Some(Delta::ZERO),
         }
     }
@@ -184,34 +180,38 @@ impl<'a> Typed<'a, '_> {
             _ => cursor.duration().map(RunImmediately::Within),
         }
     }
+}
 
-    /// A duration, or a `relativedelta` with months and years.
-    fn delta(&self, cursor: &Cursor<'a>) -> Option<Delta> {
-        let Some((class, map)) = cursor.typed() else { return cursor.duration().map(Delta::Fixed) };
-        if class.rsplit('.').next() != Some("relativedelta") {
-            return cursor.duration().map(Delta::Fixed);
-        }
-        let mut delta = RelativeDelta::default();
-        for (name, part) in cursor.pairs(map) {
-            let (target, factor) = match name {
-                "__type__" => continue,
-                "years" => (&mut delta.years, 1),
-                "months" => (&mut delta.months, 1),
-                "weeks" => (&mut delta.days, 7),
-                "days" => (&mut delta.days, 1),
-                "hours" => (&mut delta.hours, 1),
-                "minutes" => (&mut delta.minutes, 1),
-                "seconds" => (&mut delta.seconds, 1),
-                _ => {
-                    let message = format!("`{}` of a relativedelta is not supported yet", part.name);
-                    part.key_error("unsupported", message, Some("use years, months, weeks, days, hours".into()));
-                    return None;
-                }
-            };
-            // A thousand years in each unit but the smallest; keeps sums far from overflow.
-            let count = part.integer(-100_000_000, 100_000_000)? as i32;
-            *target += count * factor;
-        }
-        Some(Delta::Relative(delta))
+fn cron(cursor: &Cursor<'_>) -> Option<CronExpression> {
+    CronExpression::parse(cursor.text()?).map_err(|error| cursor.error("schedule", error.to_string(), None)).ok()
+}
+
+/// A duration, or a `relativedelta` with months and years.
+fn delta(cursor: &Cursor<'_>) -> Option<Delta> {
+    let Some((class, map)) = cursor.typed() else { return cursor.duration().map(Delta::Fixed) };
+    if class.rsplit('.').next() != Some("relativedelta") {
+        return cursor.duration().map(Delta::Fixed);
     }
+    let mut delta = RelativeDelta::default();
+    for (name, part) in cursor.pairs(map) {
+        let (target, factor) = match name {
+            "__type__" => continue,
+            "years" => (&mut delta.years, 1),
+            "months" => (&mut delta.months, 1),
+            "weeks" => (&mut delta.days, 7),
+            "days" => (&mut delta.days, 1),
+            "hours" => (&mut delta.hours, 1),
+            "minutes" => (&mut delta.minutes, 1),
+            "seconds" => (&mut delta.seconds, 1),
+            _ => {
+                let message = format!("`{}` of a relativedelta is not supported yet", part.name);
+                part.key_error("unsupported", message, Some("use years, months, weeks, days, hours".into()));
+                return None;
+            }
+        };
+        // A thousand years in each unit but the smallest; keeps sums far from overflow.
+        let count = part.integer(-100_000_000, 100_000_000)? as i32;
+        *target += count * factor;
+    }
+    Some(Delta::Relative(delta))
 }

@@ -99,7 +99,6 @@ fn operator(cursor: &Cursor<'_>, map: &Map, task: &mut Task) -> Option<&'static 
         }
         return None;
     };
-    // The path borrows nothing from the map, so a cursor of its own is not needed for messages below the key.
     let name = match &entry.value.value {
         Value::Text(name) => name.trim(),
         other => {
@@ -109,7 +108,7 @@ fn operator(cursor: &Cursor<'_>, map: &Map, task: &mut Task) -> Option<&'static 
         }
     };
     let found = operators::find(name);
-    task.operator = found.map_or(name, |o| o.class_path).to_owned();
+    found.map_or(name, |o| o.class_path).clone_into(&mut task.operator);
     if found.is_none() {
         let here = Cursor { node: &entry.value, key_at: entry.value.at, ..cursor.clone() };
         let short = name.rsplit('.').next().unwrap_or(name);

@@ -78,9 +78,12 @@ fn expand<'a>(original: &'a str, env: &BTreeMap<String, String>) -> Result<Sourc
     let mut out = String::with_capacity(original.len());
     let (mut out_characters, mut in_characters) = (0, 0);
     let mut rest = original;
+    // Without this a file of `${` alone would be searched to its end for every one of them.
+    let last_brace = original.rfind('}').unwrap_or(0);
     while let Some(dollar) = rest.find('$') {
         let (before, from) = rest.split_at(dollar);
-        let length = variable_length(from);
+        let is_closed = original.len() - from.len() < last_brace;
+        let length = variable_length(from, is_closed);
         let name = &from[1..length];
         let name = name.strip_prefix('{').and_then(|n| n.strip_suffix('}')).unwrap_or(name);
         let (piece, tail) = from.split_at(length);
@@ -120,11 +123,12 @@ fn expand<'a>(original: &'a str, env: &BTreeMap<String, String>) -> Result<Sourc
     Ok(source)
 }
 
-/// The length in bytes of the `$NAME` or `${NAME}` at the beginning; 1 where the `$` stands for itself.
-fn variable_length(text: &str) -> usize {
+/// The length in bytes of the `$NAME` or `${NAME}` at the beginning; 1 where the `$` stands for itself. `is_closed`: there
+/// is a closing brace somewhere.
+fn variable_length(text: &str, is_closed: bool) -> usize {
     let rest = &text[1..];
     if let Some(inner) = rest.strip_prefix('{') {
-        return inner.find('}').map_or(1, |end| end + 3);
+        return if is_closed { inner.find('}').map_or(1, |end| end + 3) } else { 1 };
     }
     1 + rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(rest.len())
 }

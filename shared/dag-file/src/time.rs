@@ -76,13 +76,10 @@ impl<'a> Cursor<'a> {
             self.wrong_type("a duration", Some(DURATION_FORMS.to_owned()));
             return None;
         };
-        match class.rsplit('.').next() {
-            Some("timedelta" | "relativedelta" | "duration") => {}
-            _ => {
-                let message = format!("`{}` must be a duration, but has the type `{}`", self.name, clip(class));
-                self.error("wrong-type", message, Some("use `__type__: datetime.timedelta`".into()));
-                return None;
-            }
+        if !matches!(class.rsplit('.').next(), Some("timedelta" | "relativedelta" | "duration")) {
+            let message = format!("`{}` must be a duration, but has the type `{}`", self.name, clip(class));
+            self.error("wrong-type", message, Some("use `__type__: datetime.timedelta`".into()));
+            return None;
         }
         let duration = self.timedelta(map)?;
         self.checked_duration(Some(duration))

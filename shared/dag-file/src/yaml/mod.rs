@@ -7,6 +7,8 @@
 
 pub(crate) mod compose;
 pub(crate) mod scalar;
+#[cfg(test)]
+mod tests;
 
 use jiff::{civil, tz::Offset};
 use std::collections::BTreeMap;
