@@ -24,5 +24,5 @@ pub mod xcoms;
 
 pub use engine::{Engine, Error, Settings};
 pub use process::ProcessRunner;
-pub use trigger::{Trigger, Triggered};
+pub use trigger::Trigger;
 pub use work::{Continuation, Finished, Runner, TaskRef, Work, Worked};

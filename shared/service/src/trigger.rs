@@ -1,12 +1,11 @@
 //! Triggering a run by hand.
 
 use crate::engine::{Engine, Error};
-use crate::runs::Started;
 use jiff::Timestamp;
 use updraft_clock::Clock;
 use updraft_metastore::{Items, Outcome};
-use updraft_model::{DagId, DagRunState, DagRunType, Incarnation, RunDoc, RunFacts, run_id};
-use updraft_task_queue::TaskQueue;
+use updraft_model::{DagId, DagRunState, DagRunType, Incarnation, RunDoc, RunFacts, RunName, run_id};
+use updraft_task_queue::{Message, Outgoing, TaskQueue};
 
 /// The largest conf, in bytes of JSON: it lies in the run document, which every decision reads and writes.
 pub const CONF_BYTES_MAX: usize = 64 * 1024;
@@ -24,18 +23,13 @@ pub struct Trigger {
     pub conf: serde_json::Value,
 }
 
-/// What came of it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Triggered {
-    /// The run, as it stood after.
-    pub run: RunDoc,
-    /// Whether it waits for its DAG to be unpaused or to have a place.
-    pub held: bool,
-}
-
 impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
-    /// Creates a manual run and starts it if it may.
-    pub async fn trigger(&self, trigger: Trigger) -> Result<Triggered, Error> {
+    /// Creates a manual run, queued and due at once: whoever looks at it next starts it, if its DAG is not paused and has a place.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] where there is no such DAG, [`Error::Refused`] where the run id is taken or malformed, the conf is no object or
+    /// too large, or the DAG's file is gone.
+    pub async fn trigger(&self, trigger: Trigger) -> Result<RunDoc, Error> {
         let now = self.clock.now();
         let Some(dag) = self.store.dag(&trigger.dag_id).await? else {
             return Err(self.no_such_dag(&trigger.dag_id).await);
@@ -75,18 +69,21 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             Outcome::Updated(run) | Outcome::Refused(Some(run)) => run,
             Outcome::Refused(None) => return Err(Error::Contention(name)),
         };
-        match self.start_run(run.clone()).await? {
-            Started::Running(run) => Ok(Triggered { run: *run, held: false }),
-            Started::Held => Ok(Triggered { run, held: true }),
-            Started::NameTaken(_) => Err(Error::Refused(format!(
+        let incarnation = run.facts.incarnation.clone();
+        let entry = RunName { run_id: name.clone(), incarnation: incarnation.clone(), run_after: now };
+        // The run's document comes first: whoever starts it claims the name too, so a crash in between loses nothing.
+        if let Outcome::Refused(Some(taken)) = self.store.put_run_name(&trigger.dag_id, &entry).await?
+            && taken.incarnation != incarnation
+        {
+            self.store.discard_run(&run).await?;
+            return Err(Error::Refused(format!(
                 "the DAG `{}` already has a run `{name}`; choose another run id",
                 trigger.dag_id
-            ))),
-            Started::Gone => {
-                let now = self.store.run(&run.facts.incarnation).await?.unwrap_or(run);
-                Ok(Triggered { run: now, held: false })
-            }
+            )));
         }
+        self.store.put_run_order(&trigger.dag_id, &entry).await?;
+        self.send(vec![Outgoing::now(Message::Run { incarnation })]).await;
+        Ok(run)
     }
 }
 
