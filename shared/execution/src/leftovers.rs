@@ -14,6 +14,10 @@ use rustix::process::{Pid, Signal, kill_process};
 const VARIABLE: &str = "UPDRAFT_ATTEMPT";
 /// How long to go on killing what does not disappear.
 const LIMIT: Duration = Duration::from_secs(10);
+/// In the middle of `exec` a process shows no environment, so a round that finds nothing proves little; many of them, spread over longer than
+/// a process is kept waiting for the processor on a busy machine, prove enough.
+const QUIET_ROUNDS: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// A mark that no other attempt on this machine has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,13 +37,15 @@ impl Mark {
         (VARIABLE.into(), (&self.0).into())
     }
 
-    /// Kills every process that carries the mark, until none is found.
+    /// Kills every process that carries the mark, until none is found in several rounds.
     pub(crate) async fn kill_all(&self) {
         let variable = format!("{VARIABLE}={}", self.0).into_bytes();
         let killed = tokio::task::spawn_blocking(move || {
             let start = Instant::now();
-            while kill_marked(&variable) && start.elapsed() < LIMIT {
-                std::thread::sleep(Duration::from_millis(2));
+            let mut quiet = 0;
+            while quiet < QUIET_ROUNDS && start.elapsed() < LIMIT {
+                quiet = if kill_marked(&variable) { 0 } else { quiet + 1 };
+                std::thread::sleep(PAUSE);
             }
         });
         let _ = killed.await;

@@ -21,6 +21,8 @@ use crate::supervised::{Exit, ProcessSpec};
 
 /// What runs in the Python process.
 const BOOTSTRAP: &str = include_str!("bootstrap.py");
+/// What it imports.
+const VALUES: &str = include_str!("values.py");
 /// The bootstrap's name as a module: imported, not run as a script, so that Python keeps its compiled form.
 const MODULE: &str = "updraft_bootstrap";
 /// Says which executable a name stands for, behind shims and links, and how old it is.
@@ -84,6 +86,7 @@ fn bootstrap(launcher: &Launcher) -> io::Result<Arc<tempfile::TempDir>> {
         Some(directory) if file(directory.path()).exists() => Ok(Arc::clone(directory)),
         _ => {
             let directory = Arc::new(launcher.scratch_dir()?);
+            fs::write(directory.path().join("updraft_values.py"), VALUES)?;
             fs::write(file(directory.path()), BOOTSTRAP)?;
             *kept = Some(Arc::clone(&directory));
             Ok(directory)
