@@ -124,7 +124,7 @@ pub(crate) fn apply(task: &mut Task, cursor: &Cursor<'_>) {
         "owner" if cursor.is_null() => "airflow".clone_into(&mut task.owner),
         "owner" => set(&mut task.owner, cursor.text().map(str::to_owned)),
         "retries" if none => task.retries = 0,
-        "retries" => set(&mut task.retries, cursor.count(0)),
+        "retries" => set(&mut task.retries, retries(cursor)),
         "retry_delay" | "retry_delay_sec" if none => task.retry_delay = RETRY_DELAY_DEFAULT,
         "retry_delay" | "retry_delay_sec" => {
             old_name(cursor, "_sec");
@@ -177,6 +177,18 @@ pub(crate) fn old_name(cursor: &Cursor<'_>, suffix: &str) {
         let message = format!("`{}` is an old name, which dag-factory no longer accepts", cursor.name);
         cursor.warn("old-key", message, Some(format!("write `{new}`")));
     }
+}
+
+/// Airflow reads a number in quotes here, and here only, and complains.
+fn retries(cursor: &Cursor<'_>) -> Option<u32> {
+    if let Value::Text(text) = &cursor.node.value
+        && let Ok(number) = text.trim().parse()
+    {
+        let hint = Some(format!("write `{number}` without quotes"));
+        cursor.warn("not-a-number", "`retries` is text and is read as a number", hint);
+        return Some(number);
+    }
+    cursor.count(0)
 }
 
 /// The multiplier: `true` is 2 and `false` off, as in Airflow.

@@ -134,20 +134,20 @@ fn load_into(
     Ok(())
 }
 
+/// Whether this is a key of a DAG with no DAG below it: one has tasks.
+fn is_misplaced(entry: &Entry) -> bool {
+    let has_tasks = matches!(&entry.value.value, Value::Map(block) if block.get("tasks").is_some());
+    dag::is_dag_key(&entry.name) && &*entry.name != "task_groups" && !has_tasks
+}
+
 /// A key of a DAG at the root, with no DAG below it, means that the levels of the whole file are not what we take them
 /// for. Then nothing is loaded: half of another tool's file is worse than none.
 fn refuse_misplaced_keys(map: &Map, sink: &Sink<'_>) {
-    for entry in map.entries().iter().filter(|e| dag::is_dag_key(&e.name) && &*e.name != "task_groups") {
-        let is_dag = match &entry.value.value {
-            Value::Map(block) => block.entries().iter().any(|e| dag::is_dag_key(&e.name)),
-            _ => false,
-        };
-        if !is_dag {
-            let message = format!("`{}` is a key of a DAG, but stands where DAG ids are expected", entry.name);
-            let hint = Some("begin with the DAG's id: `my_dag:`, and indent everything else below it".into());
-            let problem = Problem { severity: Severity::Error, at: entry.at, code: "misplaced-key", message, hint };
-            sink.note(None, &entry.name, problem);
-        }
+    for entry in map.entries().iter().filter(|e| is_misplaced(e)) {
+        let message = format!("`{}` is a key of a DAG, but stands where DAG ids are expected", entry.name);
+        let hint = Some("begin with the DAG's id: `my_dag:`, and indent everything else below it".into());
+        let problem = Problem { severity: Severity::Error, at: entry.at, code: "misplaced-key", message, hint };
+        sink.note(None, &entry.name, problem);
     }
 }
 
@@ -166,10 +166,7 @@ fn with_defaults<'m>(map: &'m Map, sink: &Sink<'_>) -> Vec<(&'m Entry, Rc<Node>)
         sink.note(None, DEFAULT, problem);
     }
     let default = default.map(|e| &e.value).filter(|n| matches!(n.value, Value::Map(_)));
-    let is_block = |e: &&'m Entry| {
-        let misplaced = dag::is_dag_key(&e.name) && !matches!(e.value.value, Value::Map(_));
-        !matches!(&*e.name, DEFAULT | "task_groups") && !misplaced
-    };
+    let is_block = |e: &&'m Entry| !matches!(&*e.name, DEFAULT | "task_groups") && !is_misplaced(e);
     let blocks = map.entries().iter().filter(is_block);
     blocks
         .map(|entry| {
@@ -249,9 +246,6 @@ fn block_to_dag<'a>(
     };
     let has_dag_key = map.entries().iter().any(|e| dag::is_dag_key(&e.name));
     if !map.entries().is_empty() && !has_dag_key {
-        if dag::is_dag_key(id) {
-            return None; // Noted for the whole file.
-        }
         let message = format!("`{}` has none of a DAG's keys, such as `tasks` or `schedule`", clip(id));
         cursor.key_error("not-a-dag", message, Some("the keys of the file are DAG ids".into()));
         return None;

@@ -114,10 +114,10 @@ fn each_of_these_is_one_error_of_the_dag() {
 fn what_is_accepted_without_effect_is_told_where_it_matters() {
     let text = in_task(
         "operator: EmptyOperator\npool: big\npool_slots: 1\nqueue: default\nemail: a@b.c\non_failure_callback: a.b\non_retry_callback_name: x\n\
-         outlets: []\ntask_id: other\ntask_group_name: g\nretry_delay_sec: 5\ntrigger_rule: dummy",
+         outlets: []\ntask_id: other\ntask_group_name: g\nretry_delay_sec: 5\ntrigger_rule: dummy\nretries: '2'",
     );
     let loaded = loaded(&text);
-    assert_eq!(loaded.dags.len(), 1);
+    assert_eq!(loaded.dags[0].tasks[0].retries, 2);
     let told: Vec<_> = loaded.diagnostics.iter().map(|d| (d.line, d.code)).collect();
     assert_eq!(
         told,
@@ -128,7 +128,8 @@ fn what_is_accepted_without_effect_is_told_where_it_matters() {
             (12, "ignored-key"),
             (13, "ignored-key"),
             (14, "old-key"),
-            (15, "old-value")
+            (15, "old-value"),
+            (16, "not-a-number")
         ]
     );
     let dag = loaded_warnings(
@@ -186,6 +187,8 @@ fn files_of_other_tools_are_not_half_loaded() {
         "- a\n",
         "text\n",
         "id: x\nnamespace: y\ntasks: []\n",
+        "default_args: {start_date: 2025-01-01, owner: a}\n",
+        "schedule: {timetable: x}\n",
     ] {
         let loaded = loaded(text);
         assert!(loaded.dags.is_empty() && loaded.has_errors(), "{text}");
@@ -228,4 +231,19 @@ fn a_thousand_problems_are_shown_and_the_rest_is_counted() {
     assert_eq!(loaded.diagnostics.len(), 1001);
     let last = loaded.diagnostics.last().unwrap();
     assert_eq!((last.message.as_str(), last.severity), ("500 more problems are not shown", Severity::Error));
+}
+
+/// Each of these once took time with the square of its size, or would have; in a debug build they then ran for minutes.
+#[test]
+fn much_of_one_thing_takes_no_more_than_its_share() {
+    let of = |text: String| loaded(&text).diagnostics.len();
+    assert_eq!(of(format!("etl: {{tags: [{}]}}\n", repeated(50_000, |i| format!("t{i},")))), 0);
+    let owned = |i| format!("    t{i}: {{operator: EmptyOperator, owner: o{i}}}\n");
+    assert_eq!(of(format!("etl:\n  tasks:\n{}", repeated(20_000, owned))), 0);
+    let unknown = |i| format!("    t{i}: {{operator: EmptyOperator, dependencies: [u{i}]}}\n");
+    assert_eq!(of(format!("etl:\n  tasks:\n{}", repeated(20_000, unknown))), 1001);
+    let mut options = options();
+    options.env.insert("A".into(), "x".into());
+    let text = format!("etl: {{description: '{}'}}\n", "${A".repeat(1_000_000));
+    assert_eq!(load("f.yaml", text.as_bytes(), &options).dags.len(), 1);
 }
