@@ -1,0 +1,122 @@
+//! Decisions: complete, repeatable, and no run ends too early.
+
+use crate::generate::{Image, NOW, config, dag, dag_of, image, run};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use updraft_model::{Cell, DagRunState, Plan, RunDoc, Task, TaskIndex, TaskInstanceState};
+use updraft_scheduling::trigger_rules::{Verdict, evaluate_task};
+use updraft_scheduling::{Decision, decide};
+
+const RUNNING: &[DagRunState] = &[DagRunState::Running];
+const ANY: &[DagRunState] = DagRunState::ALL;
+
+/// The image after a decision, the run still running.
+fn after(run: &RunDoc, decision: &Decision) -> RunDoc {
+    let mut image = run.clone();
+    for (task, (from, to)) in &decision.cells {
+        assert_eq!(run.cell(*task), from, "a change names the cell it replaces");
+        image.cells.insert(*task, to.clone());
+    }
+    image
+}
+
+/// The same DAG and image with the tasks listed in reverse.
+fn reversed(plan: &Plan, run: &RunDoc) -> (Plan, RunDoc) {
+    let count = plan.dag.tasks.len() as u32;
+    let mirror = |task: TaskIndex| TaskIndex(count - 1 - task.0);
+    let tasks = plan.dag.tasks.iter().rev().map(|task| {
+        let mut upstream: Vec<TaskIndex> = task.upstream.iter().copied().map(mirror).collect();
+        upstream.sort();
+        Task { upstream, ..task.clone() }
+    });
+    let mut image = run.clone();
+    image.cells = run.cells.iter().map(|(task, cell)| (mirror(*task), cell.clone())).collect();
+    (Plan::new(dag_of(tasks.collect())), image)
+}
+
+fn by_task_id(plan: &Plan, decision: &Decision) -> BTreeMap<String, (Cell, Cell)> {
+    decision.cells.iter().map(|(task, change)| (plan.task(*task).task_id.to_string(), change.clone())).collect()
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn deciding_on_the_result_decides_nothing_more(Image(plan, run) in image(RUNNING)) {
+        let decision = decide(&plan, &run, NOW);
+        let again = decide(&plan, &after(&run, &decision), NOW);
+        // A deadlock ends the run at once, also where the last look has set ends: so does Airflow.
+        prop_assert!(again.is_empty() || decision.end.is_some(), "{decision:?} then {again:?}");
+    }
+
+    #[test]
+    fn the_order_of_the_tasks_does_not_matter(Image(plan, run) in image(RUNNING)) {
+        let decision = decide(&plan, &run, NOW);
+        let (mirrored, image) = reversed(&plan, &run);
+        let other = decide(&mirrored, &image, NOW);
+        prop_assert_eq!(by_task_id(&plan, &decision), by_task_id(&mirrored, &other));
+        prop_assert_eq!(decision.end, other.end);
+    }
+
+    #[test]
+    fn nothing_follows_unless_the_run_is_running(Image(plan, run) in image(ANY)) {
+        prop_assume!(run.state != DagRunState::Running);
+        prop_assert!(decide(&plan, &run, NOW).is_empty());
+    }
+
+    #[test]
+    fn an_ended_cell_keeps_its_end(Image(plan, run) in image(RUNNING)) {
+        for (task, (from, to)) in decide(&plan, &run, NOW).cells {
+            prop_assert!(!from.is_final(), "{task}: {from:?} became {to:?}");
+            prop_assert!(to.is_final() || from.state().is_schedulable(), "{task}: {from:?} became {to:?}");
+        }
+    }
+
+    #[test]
+    fn an_attempt_whose_cell_ends_by_rule_still_has_to_let_go(Image(plan, run) in image(RUNNING)) {
+        for (_, (from, to)) in decide(&plan, &run, NOW).cells {
+            prop_assert_eq!(from.holder(), to.holder());
+        }
+    }
+
+    /// A run ends with unfinished cells only where none of them may run, and then the decision rests on each of them.
+    #[test]
+    fn a_run_ends_with_unfinished_cells_only_when_deadlocked(Image(plan, run) in image(RUNNING)) {
+        let decision = decide(&plan, &run, NOW);
+        let image = after(&run, &decision);
+        let unfinished: Vec<TaskIndex> = plan.tasks().filter(|task| !image.cell(*task).is_final()).collect();
+        if decision.end.is_some() && !unfinished.is_empty() {
+            prop_assert_eq!(decision.end, Some(DagRunState::Failed));
+            for task in unfinished {
+                prop_assert_ne!(evaluate_task(&plan, task, |t| run.task_state(t)), Verdict::Run);
+                let from = run.cell(task).clone();
+                prop_assert!(decision.rests_on.contains(&(task, from)), "the end does not rest on task {task}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_run_whose_cells_are_all_final_ends(dag in dag(), ends in any::<u64>()) {
+        let end = |i: usize| match ends >> (3 * i) & 7 {
+            0 | 1 => TaskInstanceState::Failed,
+            2 => TaskInstanceState::Skipped,
+            3 => TaskInstanceState::UpstreamFailed,
+            4 => TaskInstanceState::Removed,
+            _ => TaskInstanceState::Success,
+        };
+        let cells = (0..dag.tasks.len()).map(|i| Cell::decode(match end(i) {
+            TaskInstanceState::Failed => "f1",
+            TaskInstanceState::Skipped => "x1",
+            TaskInstanceState::UpstreamFailed => "u0",
+            TaskInstanceState::Removed => "v1",
+            _ => "s1",
+        }).expect("a cell"));
+        let run = run(DagRunState::Running, cells.collect(), 0);
+        let plan = Plan::new(dag);
+        let bad = |task: &TaskIndex| {
+            matches!(run.task_state(*task), TaskInstanceState::Failed | TaskInstanceState::UpstreamFailed)
+        };
+        let expected = if plan.leaves().iter().any(bad) { DagRunState::Failed } else { DagRunState::Success };
+        prop_assert_eq!(decide(&plan, &run, NOW).end, Some(expected));
+    }
+}

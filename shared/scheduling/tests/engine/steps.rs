@@ -1,0 +1,351 @@
+//! Conditional writes: each holds on the image it was taken on, keeps the run in the time index early enough, and is refused
+//! where what it rests on has changed.
+
+use crate::generate::{Image, NOW, at, config, dag_of, image, lease, outcome, plain, reached_image, run};
+use jiff::SignedDuration;
+use proptest::prelude::*;
+use updraft_model::cell::End;
+use updraft_model::{AttemptOutcome, Cell, DagRunState, Held, OperationId, Plan, RunChange, RunDoc, TaskIndex, Token};
+use updraft_scheduling::step::{self, Continue, Ended, Expired, Step};
+use updraft_scheduling::{attention, decide};
+
+const RUNNING: &[DagRunState] = &[DagRunState::Running];
+const ANY: &[DagRunState] = DagRunState::ALL;
+
+fn operation() -> OperationId {
+    OperationId::trusted("operation")
+}
+
+fn ended(outcome: AttemptOutcome) -> Ended {
+    Ended { outcome, end_date: at(-1) }
+}
+
+fn wish() -> impl Strategy<Value = Continue> {
+    let timeout = proptest::option::of((1..100i64).prop_map(SignedDuration::from_secs));
+    (proptest::option::of(-3..8i32), timeout).prop_map(|(priority_least, timeout_most)| Continue {
+        token: Token::trusted("continued"),
+        until: at(150),
+        priority_least,
+        timeout_most,
+    })
+}
+
+/// The attempts that hold their cells, running.
+fn running(run: &RunDoc) -> Vec<Held> {
+    let held = |(task, cell): (&TaskIndex, &Cell)| match cell {
+        Cell::Running { try_number, lease } => {
+            Some(Held { task: *task, try_number: *try_number, token: lease.token.clone() })
+        }
+        _ => None,
+    };
+    run.cells.iter().filter_map(held).collect()
+}
+
+/// Every attempt that still has to let go of its cell.
+fn letting_go(run: &RunDoc) -> Vec<Held> {
+    let held = |(task, cell): (&TaskIndex, &Cell)| match cell {
+        Cell::Restarting { .. } | Cell::Final { leaving: Some(_), .. } => {
+            cell.holder().map(|lease| Held { task: *task, try_number: cell.try_number(), token: lease.token.clone() })
+        }
+        _ => None,
+    };
+    run.cells.iter().filter_map(held).collect()
+}
+
+/// Every step there is to take on this image.
+fn steps(plan: &Plan, run: &RunDoc, outcome: AttemptOutcome, wish: &Continue, some: u8) -> Vec<(&'static str, Step)> {
+    let tasks: Vec<TaskIndex> = plan.tasks().filter(|task| some >> task.0 & 1 == 1).collect();
+    let mut steps = vec![("clear", step::clear(plan, run, &tasks, &operation(), NOW))];
+    if run.state == DagRunState::Queued {
+        steps.push(("start", step::start(plan, run, NOW)));
+    }
+    if !run.state.is_finished() {
+        steps.push(("fail_run", step::fail_run(plan, run, &operation(), NOW)));
+    }
+    for held in running(run) {
+        let finish = |wish| step::finish(plan, run, &held, ended(outcome), NOW, wish).expect("it holds its cell");
+        steps.push(("finish", finish(None)));
+        steps.push(("finish and continue", finish(Some(wish))));
+    }
+    for held in letting_go(run) {
+        steps.push(("acknowledge", step::acknowledge(plan, run, &held, NOW).expect("it has to let go")));
+    }
+    let left = [None, Some(ended(outcome))];
+    let expired = step::expired(run, NOW, some & 1 == 1);
+    let expired = expired.into_iter().map(|(task, cell)| Expired { cell, task, left: left[task.at() % 2] });
+    steps.push(("sweep", step::sweep(plan, run, &expired.collect::<Vec<_>>(), NOW)));
+    steps
+}
+
+/// Every change that is made without deciding anything.
+fn plain_changes(plan: &Plan, run: &RunDoc) -> Vec<RunChange> {
+    let until = at(150);
+    let mut changes = vec![step::rearm(run, NOW), step::strike_out(run, step::LEAVE, NOW)];
+    for task in plan.tasks() {
+        let lease = lease("fresh", until);
+        let try_number = run.cell(task).try_number();
+        changes.push(step::claim(task, try_number, &lease));
+        changes.extend(step::claim_again(run, task, try_number, &lease));
+    }
+    changes.extend(running(run).iter().map(|held| step::renew(held, &lease(held.token.as_str(), until))));
+    changes
+}
+
+/// Whether the run is in the time index no later than it needs to be (DESIGN section 6, invariant 5).
+fn is_looked_at_in_time(image: &RunDoc) -> bool {
+    attention::needed(image, NOW).is_none_or(|need| image.wake_at.is_some_and(|at| at <= need))
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn a_step_holds_on_its_own_image(
+        Image(plan, run) in image(ANY), outcome in outcome(), wish in wish(), some in any::<u8>()
+    ) {
+        for (what, step) in steps(&plan, &run, outcome, &wish, some) {
+            prop_assert!(step.change.holds(&run), "{what}: {:?}", step.change);
+            prop_assert_eq!(&step.change.apply(&run), &step.image, "{}", what);
+            prop_assert_eq!(step.image.revision, run.revision + 1);
+        }
+    }
+
+    /// No write names a cell twice, neither as condition nor as change: a store may refuse that, or take either.
+    #[test]
+    fn a_step_names_each_cell_once(
+        Image(plan, run) in image(ANY), outcome in outcome(), wish in wish(), some in any::<u8>()
+    ) {
+        for (what, step) in steps(&plan, &run, outcome, &wish, some) {
+            for mut tasks in [
+                step.change.cells.iter().map(|(task, _)| *task).collect::<Vec<_>>(),
+                step.change.if_cells.iter().map(|(task, _)| *task).collect(),
+            ] {
+                let count = tasks.len();
+                tasks.sort();
+                tasks.dedup();
+                prop_assert_eq!(tasks.len(), count, "{}: {:?}", what, &step.change);
+            }
+        }
+    }
+
+    #[test]
+    fn every_write_keeps_the_run_in_the_time_index(
+        Image(plan, run) in image(ANY), outcome in outcome(), wish in wish(), some in any::<u8>()
+    ) {
+        prop_assert!(is_looked_at_in_time(&run), "the image itself");
+        for (what, step) in steps(&plan, &run, outcome, &wish, some) {
+            prop_assert!(is_looked_at_in_time(&step.image), "{what}: {:?}", step.image);
+        }
+        for change in plain_changes(&plan, &run).into_iter().filter(|change| change.holds(&run)) {
+            prop_assert!(is_looked_at_in_time(&change.apply(&run)), "{change:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_more_follows_from_a_steps_image(
+        Image(plan, run) in image(ANY), outcome in outcome(), some in any::<u8>()
+    ) {
+        let wish = Continue { token: Token::trusted("t"), until: at(150), priority_least: None, timeout_most: None };
+        for (what, step) in steps(&plan, &run, outcome, &wish, some) {
+            prop_assert!(decide(&plan, &step.image, NOW).is_empty(), "{what}: {:?}", step.image);
+        }
+    }
+
+    /// Invariant 1: what decides rests on the epoch, and each cell it changes on that cell or on its own token.
+    #[test]
+    fn a_decision_is_refused_after_an_intervention(
+        Image(plan, run) in image(RUNNING), outcome in outcome(), wish in wish(), some in any::<u8>()
+    ) {
+        let cleared = step::clear(&plan, &run, &[], &operation(), NOW).image;
+        for (what, step) in steps(&plan, &run, outcome, &wish, some) {
+            // The cells that the attempts' own ends are about need their own conditions only.
+            let own = if what == "sweep" { step::expired(&run, NOW, some & 1 == 1).len() } else { 1 };
+            let decides = step.change.cells.len() > own || step.change.state.is_some();
+            prop_assert!(!decides || !step.change.holds(&cleared), "{what}: {:?}", step.change);
+        }
+    }
+
+    #[test]
+    fn a_cell_is_changed_only_on_condition_of_itself(
+        Image(plan, run) in image(ANY), outcome in outcome(), wish in wish(), some in any::<u8>()
+    ) {
+        for (what, Step { change, .. }) in steps(&plan, &run, outcome, &wish, some) {
+            for (task, _) in &change.cells {
+                let mut other = run.clone();
+                // Another attempt of a later try holds it by now.
+                let cell = Cell::Running { try_number: 9, lease: lease("other", at(10)) };
+                other.cells.insert(*task, cell);
+                prop_assert!(!change.holds(&other), "{what} of task {task}: {change:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_attempt_without_its_cell_finishes_nothing(Image(plan, run) in image(ANY), outcome in outcome()) {
+        for held in running(&run) {
+            let wrong_token = Held { token: Token::trusted("another"), ..held.clone() };
+            let wrong_try = Held { try_number: held.try_number + 1, ..held.clone() };
+            for held in [wrong_token, wrong_try] {
+                prop_assert_eq!(step::finish(&plan, &run, &held, ended(outcome), NOW, None), None);
+                prop_assert_eq!(step::acknowledge(&plan, &run, &held, NOW), None);
+            }
+            prop_assert_eq!(step::acknowledge(&plan, &run, &held, NOW), None, "nothing to let go of");
+        }
+        for held in letting_go(&run) {
+            prop_assert_eq!(step::finish(&plan, &run, &held, ended(outcome), NOW, None), None);
+        }
+    }
+
+    #[test]
+    fn continuing_in_place_overtakes_nothing(
+        Image(plan, run) in image(RUNNING), outcome in outcome(), wish in wish()
+    ) {
+        for held in running(&run) {
+            let finish = |wish| step::finish(&plan, &run, &held, ended(outcome), NOW, wish).expect("it holds its cell");
+            let (alone, step) = (finish(None), finish(Some(&wish)));
+            let first = alone.queued.first().copied();
+            let fits = |task: TaskIndex| {
+                let timeout = plan.task(task).execution_timeout;
+                wish.priority_least.is_none_or(|least| plan.priority(task) >= least)
+                    && wish.timeout_most.is_none_or(|most| timeout.is_none_or(|timeout| timeout <= most))
+            };
+            prop_assert_eq!(step.claimed.as_ref().map(|(task, ..)| *task), first.filter(|task| fits(*task)));
+            for pair in alone.queued.windows(2) {
+                prop_assert!(plan.priority(pair[0]) >= plan.priority(pair[1]), "{:?}", alone.queued);
+            }
+            let Some((task, try_number, lease)) = step.claimed else { continue };
+            prop_assert_eq!(step.image.cell(task), &Cell::Running { try_number, lease });
+            prop_assert_eq!(alone.image.cell(task), &Cell::Queued { try_number });
+            prop_assert_eq!(&step.queued[..], &alone.queued[1..]);
+        }
+    }
+
+    #[test]
+    fn a_cleared_attempt_finishes_nothing_and_lets_go(Image(plan, run) in image(RUNNING), outcome in outcome()) {
+        for held in running(&run) {
+            let early = step::finish(&plan, &run, &held, ended(outcome), NOW, None).expect("it holds its cell");
+            let cleared = step::clear(&plan, &run, &[held.task], &operation(), NOW).image;
+            prop_assert!(cleared.cell(held.task).holder().is_some_and(|lease| lease.token == held.token));
+            prop_assert!(!early.change.holds(&cleared), "a finish decided before the clear");
+            prop_assert!(!step::renew(&held, &lease(held.token.as_str(), at(150))).holds(&cleared));
+            prop_assert_eq!(step::finish(&plan, &cleared, &held, ended(outcome), NOW, None), None);
+            let free = step::acknowledge(&plan, &cleared, &held, NOW).expect("it has to let go").image;
+            prop_assert_eq!(free.cell(held.task).holder(), None);
+            prop_assert_eq!(step::acknowledge(&plan, &free, &held, NOW), None, "it lets go once");
+        }
+    }
+
+    /// Two attempts finish at once, each knowing only the image before both. If both are accepted, one more look leads to the run
+    /// that finishing one after the other leads to.
+    #[test]
+    fn finishes_that_cross_lose_nothing(Image(plan, run) in reached_image(), one in outcome(), two in outcome()) {
+        let attempts = running(&run);
+        let finish = |image: &RunDoc, held, outcome| step::finish(&plan, image, held, ended(outcome), NOW, None);
+        for (a, b) in attempts.iter().flat_map(|a| attempts.iter().map(move |b| (a, b))).filter(|(a, b)| a != b) {
+            let first = finish(&run, a, one).expect("it holds its cell").image;
+            let crossed = finish(&run, b, two).expect("it holds its cell").change;
+            if !crossed.holds(&first) {
+                continue;
+            }
+            let joined = step::sweep(&plan, &crossed.apply(&first), &[], NOW).image;
+            let in_turn = finish(&first, b, two).expect("it holds its cell").image;
+            prop_assert_eq!(joined.cells, in_turn.cells);
+            prop_assert_eq!(joined.state, in_turn.state);
+        }
+    }
+}
+
+/// `a >> b`, `a` running.
+fn two_tasks(a: Cell) -> (Plan, RunDoc) {
+    let plan = Plan::new(dag_of(vec![plain("a", &[]), plain("b", &[0])]));
+    (plan, run(DagRunState::Running, vec![a], 0))
+}
+
+const A: TaskIndex = TaskIndex(0);
+const B: TaskIndex = TaskIndex(1);
+
+#[test]
+fn what_was_cleared_does_not_come_back_as_a_result() {
+    let (plan, run) = two_tasks(Cell::Restarting { try_number: 1, lease: lease("t", at(-1)) });
+    let cell = run.cell(A).clone();
+    let left = Some(ended(AttemptOutcome::Success));
+    let step = step::sweep(&plan, &run, &[Expired { cell, task: A, left }], NOW);
+    assert_eq!(step.image.cell(A), &Cell::Queued { try_number: 2 });
+    assert_eq!(step.image.cell(B), &Cell::None);
+}
+
+#[test]
+fn a_renewed_lease_keeps_the_sweep_away() {
+    let (plan, run) = two_tasks(Cell::Running { try_number: 1, lease: lease("t", at(-1)) });
+    let expired = step::expired(&run, NOW, false);
+    assert_eq!(expired, vec![(A, run.cell(A).clone())]);
+    let sweep = step::sweep(&plan, &run, &[Expired { cell: run.cell(A).clone(), task: A, left: None }], NOW);
+    assert_eq!(sweep.image.cell(A).state(), updraft_model::TaskInstanceState::Failed);
+    let held = Held { task: A, try_number: 1, token: Token::trusted("t") };
+    let renewed = step::renew(&held, &lease("t", at(150))).apply(&run);
+    assert!(!sweep.change.holds(&renewed));
+    assert!(step::expired(&renewed, NOW, false).is_empty());
+}
+
+#[test]
+fn a_lease_is_over_after_its_instant_only() {
+    let (_, run) = two_tasks(Cell::Running { try_number: 1, lease: lease("t", NOW) });
+    assert!(step::expired(&run, NOW, false).is_empty());
+    assert_eq!(step::expired(&run, at(1), false).len(), 1);
+    assert_eq!(step::expired(&run, NOW, true).len(), 1, "a server that has just started takes it for dead");
+}
+
+#[test]
+fn a_failed_try_waits_for_its_delay_and_then_runs_again() {
+    let mut a = plain("a", &[]);
+    a.retries = 1;
+    a.retry_delay = SignedDuration::from_secs(30);
+    let plan = Plan::new(dag_of(vec![a]));
+    let first = run(DagRunState::Running, vec![Cell::Running { try_number: 1, lease: lease("t", at(150)) }], 0);
+    let held = Held { task: A, try_number: 1, token: Token::trusted("t") };
+    let failed = Ended { outcome: AttemptOutcome::Failed, end_date: NOW };
+    let waiting = step::finish(&plan, &first, &held, failed, NOW, None).expect("it holds its cell").image;
+    let due = at(30) + SignedDuration::from_millis(1);
+    assert!(waiting.wake_at.is_some_and(|at| at <= due));
+    assert!(step::sweep(&plan, &waiting, &[], at(30)).queued.is_empty());
+    let again = step::sweep(&plan, &waiting, &[], due);
+    assert_eq!(again.queued, vec![A]);
+    let lease = lease("u", at(190));
+    let second = step::claim(A, 2, &lease).apply(&again.image);
+    let held = Held { task: A, try_number: 2, token: lease.token };
+    let over = step::finish(&plan, &second, &held, failed, at(40), None).expect("it holds its cell").image;
+    assert_eq!(over.state, DagRunState::Failed);
+    assert_eq!(over.end_date, Some(at(40)));
+}
+
+#[test]
+fn a_failure_for_good_is_not_tried_again() {
+    let mut a = plain("a", &[]);
+    a.retries = 3;
+    let plan = Plan::new(dag_of(vec![a]));
+    let run = run(DagRunState::Running, vec![Cell::Running { try_number: 1, lease: lease("t", at(150)) }], 0);
+    let held = Held { task: A, try_number: 1, token: Token::trusted("t") };
+    let step = step::finish(&plan, &run, &held, ended(AttemptOutcome::FailedForGood), NOW, None);
+    let image = step.expect("it holds its cell").image;
+    let winner = Some(Token::trusted("t"));
+    assert_eq!(image.cell(A), &Cell::Final { end: End::Failed, try_number: 1, winner, leaving: None });
+    assert_eq!(image.state, DagRunState::Failed);
+}
+
+#[test]
+fn clearing_a_finished_run_queues_it_with_retries_anew() {
+    let mut a = plain("a", &[]);
+    a.retries = 2;
+    let plan = Plan::new(dag_of(vec![a, plain("b", &[0])]));
+    let over = run(DagRunState::Failed, vec![Cell::ended(End::Failed, 3), Cell::ended(End::UpstreamFailed, 0)], 0);
+    let cleared = step::clear(&plan, &over, &[A, B], &operation(), NOW).image;
+    assert_eq!(cleared.state, DagRunState::Queued);
+    assert_eq!(cleared.cell(A), &Cell::Cleared { try_number: 3 });
+    assert_eq!(cleared.cell(B), &Cell::None);
+    assert_eq!(cleared.max_tries[&A], 5);
+    assert_eq!((cleared.epoch, cleared.operation.clone()), (over.epoch + 1, Some(operation())));
+    let started = step::start(&plan, &cleared, NOW);
+    assert_eq!(started.image.state, DagRunState::Running);
+    assert_eq!(started.image.active_epoch, cleared.epoch);
+    assert_eq!(started.image.cell(A), &Cell::Queued { try_number: 4 });
+}
