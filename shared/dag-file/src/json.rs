@@ -67,23 +67,23 @@ impl<'a> Cursor<'a> {
         self.typed().is_some_and(|(class, _)| class.rsplit('.').next() == Some(ARG_NOT_SET))
     }
 
-    /// Notes typed values anywhere inside: only some keys understand them.
+    /// Notes mappings that dag-factory would turn into Python objects, anywhere inside: only some keys understand them.
     pub(crate) fn refuse_typed(&self) {
-        if let Some(class) = find_typed(self.node) {
-            let message =
-                format!("`{}` contains a value with `__type__: {class}`, which is not supported there yet", self.name);
+        if let Some(key) = find_typed(self.node) {
+            let message = format!("`{}` contains a mapping with `{key}`, which is not supported there yet", self.name);
             self.error("unsupported", message, Some("write a plain value".into()));
         }
     }
 }
 
-fn find_typed(node: &Node) -> Option<String> {
+/// The first key, here or below, that makes its mapping stand for something else.
+fn find_typed(node: &Node) -> Option<&'static str> {
     match &node.value {
         Value::List(items) => items.iter().find_map(|n| find_typed(n)),
-        Value::Map(map) => match map.get("__type__").map(|n| &n.value) {
-            Some(Value::Text(class)) => Some(crate::yaml::compose::clip(class)),
-            _ => map.entries().iter().find_map(|e| find_typed(&e.value)),
-        },
+        Value::Map(map) => {
+            let special = ["__type__", "__join__", "__and__", "__or__"].into_iter().find(|key| map.get(key).is_some());
+            special.or_else(|| map.entries().iter().find_map(|e| find_typed(&e.value)))
+        }
         _ => None,
     }
 }

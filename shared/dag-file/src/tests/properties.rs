@@ -77,6 +77,12 @@ fn edges(dag: &Dag) -> BTreeSet<(String, String)> {
     dag.tasks.iter().enumerate().flat_map(of).collect()
 }
 
+fn check_order(dag: &Dag) {
+    for (i, task) in dag.tasks.iter().enumerate() {
+        assert!(task.upstream.is_sorted() && task.upstream.iter().all(|u| u.at() < i), "{:?}", task.upstream);
+    }
+}
+
 fn check(bytes: &[u8]) {
     let mut options = options();
     options.env.insert("A".into(), "b\nc".into());
@@ -92,9 +98,7 @@ fn check(bytes: &[u8]) {
     for dag in &loaded.dags {
         let id = Some(dag.dag_id.as_str());
         assert!(!loaded.diagnostics.iter().any(|d| d.is_error() && (d.dag_id.is_none() || d.dag_id.as_deref() == id)));
-        for (i, task) in dag.tasks.iter().enumerate() {
-            assert!(task.upstream.is_sorted() && task.upstream.iter().all(|u| u.at() < i));
-        }
+        check_order(dag);
     }
 }
 
@@ -132,6 +136,7 @@ proptest! {
             .collect();
         for dag in one.dags.iter().chain(&other.dags) {
             prop_assert_eq!(&edges(dag), &expected);
+            check_order(dag);
         }
         let is_cyclic = !forward.iter().fold((forward.clone(), false), |(left, _), _| {
             let next: Vec<usize> = left.iter().copied().filter(|i| upstream[*i].iter().any(|u| left.contains(u))).collect();

@@ -5,6 +5,7 @@
 //! so that one DAG's slip does not hide the others in its file.
 
 use super::scalar::{self, Plain};
+use super::tag::{self, Tagged};
 use super::{Entry, Key, Map, Node, Position, Value};
 use granit_parser::{Event, Marker, Options, Parser, ScalarStyle, ScanError, Span, Tag};
 use std::collections::BTreeMap;
@@ -368,7 +369,7 @@ impl Composer<'_> {
 
     /// The value of a scalar, and whether it is the merge key.
     fn scalar(&mut self, text: &str, plain: bool, tag: Option<&Tag>, at: Position) -> (Option<Value>, bool) {
-        let plain_value = match tag.map(tag_name) {
+        let plain_value = match tag.map(tag::name) {
             None if !plain => return (Some(Value::Text(text.into())), false),
             None => scalar::resolve(text),
             Some(name) => return (self.tagged(text, &name, at), false),
@@ -390,36 +391,18 @@ impl Composer<'_> {
     }
 
     fn tagged(&mut self, text: &str, tag: &str, at: Position) -> Option<Value> {
-        let value = match tag {
-            "!" => match scalar::resolve(text) {
-                Plain::Value(value) => Some(value),
-                _ => None,
-            },
-            "!!str" => Some(Value::Text(text.into())),
-            "!!null" => Some(Value::Null),
-            "!!int" => scalar::int(text),
-            "!!float" => scalar::float(text).or_else(|| text.replace('_', "").parse().ok()).map(Value::Float),
-            "!!bool" => match scalar::resolve(text) {
-                Plain::Value(Value::Bool(b)) => Some(Value::Bool(b)),
-                _ => None,
-            },
-            "!!timestamp" => match scalar::timestamp(text) {
-                Plain::Value(value @ (Value::Date(_) | Value::DateTime(..))) => Some(value),
-                _ => None,
-            },
-            _ => {
-                self.unknown_tag(tag, at);
-                return None;
+        match tag::value(text, tag) {
+            Tagged::Value(value) => return Some(value),
+            Tagged::Unfit => {
+                self.refuse(at, "yaml-value", format!("`{}` is no value for the tag `{tag}`", clip(text)), None);
             }
-        };
-        if value.is_none() {
-            self.refuse(at, "yaml-value", format!("`{}` is no value for the tag `{tag}`", clip(text)), None);
+            Tagged::UnknownTag => self.unknown_tag(tag, at),
         }
-        value
+        None
     }
 
     fn collection_tag(&mut self, tag: Option<&Tag>, expected: &str, at: Position) {
-        let Some(tag) = tag.map(tag_name) else { return };
+        let Some(tag) = tag.map(tag::name) else { return };
         if tag == "!" || tag.strip_prefix("!!") == Some(expected) {
             return;
         }
@@ -427,15 +410,7 @@ impl Composer<'_> {
     }
 
     fn unknown_tag(&mut self, tag: &str, at: Position) {
-        let hint = match tag {
-            "!join" | "!and" | "!or" => format!("use a mapping with the key `__{}__`", &tag[1..]),
-            "!!binary" => "binary values are not supported yet; write text".into(),
-            _ if tag.starts_with("!!python") => {
-                "Python objects are not built from YAML; write plain values or a mapping with `__type__`".into()
-            }
-            _ => "remove the tag; a typed value is a mapping with the key `__type__`".into(),
-        };
-        self.refuse(at, "unknown-tag", format!("the tag `{}` is not known", clip(tag)), Some(hint));
+        self.refuse(at, "unknown-tag", format!("the tag `{}` is not known", clip(tag)), Some(tag::hint(tag)));
     }
 
     /// Notes an error; the collection being built is broken by it.
@@ -498,15 +473,6 @@ fn too_deep(at: Position) -> Fatal {
         code: "too-deep",
         message: format!("values are nested more than {DEPTH_MAX} levels deep"),
         hint: Some("flatten the structure".into()),
-    }
-}
-
-/// `!!str` for YAML's own tags however they are written, `!join` for local ones, `!` for "not specific".
-fn tag_name(tag: &Tag) -> String {
-    let name = format!("{}{}", tag.handle(), tag.suffix());
-    match name.strip_prefix("tag:yaml.org,2002:") {
-        Some(own) => format!("!!{own}"),
-        None => name,
     }
 }
 

@@ -7,6 +7,7 @@
 
 pub(crate) mod compose;
 pub(crate) mod scalar;
+mod tag;
 #[cfg(test)]
 mod tests;
 
