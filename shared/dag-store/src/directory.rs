@@ -1,9 +1,9 @@
 //! The DAG folder as a directory.
 
-use crate::{DagStore, Error, FILE_BYTES_MAX, File, FileEntry, is_visible};
+use crate::{DagStore, Error, FILE_BYTES_MAX, File, FileEntry, is_inside, is_visible};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 /// How deep folders may be nested, against links that go in circles.
 const DEPTH_MAX: usize = 32;
@@ -26,8 +26,7 @@ impl Directory {
     }
 
     fn inside(&self, path: &str) -> Result<PathBuf, Error> {
-        let plain = !path.is_empty() && Path::new(path).components().all(|c| matches!(c, Component::Normal(_)));
-        if plain { Ok(self.root.join(path)) } else { Err(Error::Path(path.to_owned())) }
+        if is_inside(path) { Ok(self.root.join(path)) } else { Err(Error::Path(path.to_owned())) }
     }
 
     fn walk(folder: &Path, prefix: &str, depth: usize, found: &mut Vec<FileEntry>) -> std::io::Result<()> {

@@ -70,3 +70,9 @@ pub trait DagStore: Send + Sync + 'static {
 pub fn is_visible(path: &str) -> bool {
     !path.is_empty() && path.split('/').all(|part| !part.is_empty() && !part.starts_with('.') && part != "__pycache__")
 }
+
+/// Whether a path names something inside the DAG folder: parts separated by `/`, none of them empty, `.` or `..`, so that one file
+/// has one path.
+pub fn is_inside(path: &str) -> bool {
+    path.split('/').all(|part| !matches!(part, "" | "." | ".."))
+}

@@ -70,6 +70,24 @@ impl Emulator {
         &self.variables
     }
 
+    /// Settings for SDK clients that reach it. Nothing is sent for them.
+    pub async fn settings(&self) -> aws_config::SdkConfig {
+        let variable = |name: &str| self.variables.get(name).cloned().unwrap_or_default();
+        let credentials = aws_credential_types::Credentials::new(
+            variable("AWS_ACCESS_KEY_ID"),
+            variable("AWS_SECRET_ACCESS_KEY"),
+            None,
+            None,
+            "emulator",
+        );
+        aws_config::defaults(aws_config::BehaviorVersion::v2026_01_12())
+            .endpoint_url(self.endpoint())
+            .region(aws_config::Region::new(variable("AWS_REGION")))
+            .credentials_provider(credentials)
+            .load()
+            .await
+    }
+
     /// Deploys `infra/template.yaml` with these binaries and returns the stack's outputs.
     ///
     /// # Panics

@@ -5,6 +5,7 @@
 //! possible.
 
 pub mod emulator;
+pub mod script;
 pub mod template;
 
 use std::path::PathBuf;
