@@ -148,14 +148,14 @@ async fn throttling_and_faults_of_the_service_outlive_retries_as_unavailable() {
 #[tokio::test]
 async fn a_throttled_request_is_repeated_until_it_is_served() {
     let served = r#"{"Item":{"pk":{"S":"p"},"sk":{"S":"s"},"n":{"N":"7"}}}"#;
-    let (script, items) = scripted(&[(400, &failure("ThrottlingException")), (200, served)]).await;
+    let (_script, items) = scripted(&[(400, &failure("ThrottlingException")), (200, served)]).await;
     let item = items.get(&key("x")).await.unwrap().unwrap();
     assert_eq!(item, Item::from([("n".to_owned(), Value::N(7))]));
 }
 
 #[tokio::test]
 async fn silence_and_refused_connections_are_unavailable() {
-    let (script, items) = scripted(&[(SILENCE, "")]).await;
+    let (_script, items) = scripted(&[(SILENCE, "")]).await;
     let error = items.get(&key("x")).await.unwrap_err();
     assert!(matches!(&error, Error::Unavailable(message) if message.contains("no answer in time")), "{error}");
 
@@ -184,7 +184,7 @@ async fn denied_access_and_missing_credentials_want_a_person() {
 
 #[tokio::test]
 async fn what_this_version_never_writes_is_corrupt() {
-    let (script, items) = scripted(&[(200, r#"{"Item":{"pk":{"S":"p"},"sk":{"S":"s"},"odd":{"BOOL":true}}}"#)]).await;
+    let (_script, items) = scripted(&[(200, r#"{"Item":{"pk":{"S":"p"},"sk":{"S":"s"},"odd":{"BOOL":true}}}"#)]).await;
     let error = items.get(&key("x")).await.unwrap_err();
     assert!(matches!(&error, Error::Corrupt(message) if message.contains("`odd`")), "{error}");
 }
@@ -215,7 +215,7 @@ async fn unprocessed_keys_are_asked_for_again_and_not_for_ever() {
     assert_eq!(script.asked().len(), 3);
     assert!(!script.asked()[1].contains(r#""S":"1""#), "what came is not asked for again");
 
-    let (script, items) = scripted(&[(200, &nothing)]).await;
+    let (_script, items) = scripted(&[(200, &nothing)]).await;
     let error = items.get_many(&keys).await.unwrap_err();
     assert!(matches!(&error, Error::Unavailable(message) if message.contains("unprocessed")), "{error}");
 }
@@ -231,4 +231,16 @@ async fn the_time_index_is_asked_once_for_each_shard_and_never_consistently() {
         assert_eq!(asked.iter().filter(|body| body.contains(&name)).count(), 1, "shard {shard}");
     }
     assert!(asked.iter().all(|body| body.contains(r#""IndexName":"due""#) && !body.contains("ConsistentRead")));
+}
+
+#[tokio::test]
+async fn reads_by_key_are_consistent() {
+    let (script, items) = scripted(&[(200, "{}")]).await;
+    items.get(&key("x")).await.unwrap();
+    items.get_many(&[key("x")]).await.unwrap();
+    let range = Range { pk: "p".to_owned(), prefix: String::new(), after: None, descending: true, limit: 1 };
+    items.query(&range).await.unwrap();
+    let asked = script.asked();
+    assert_eq!(asked.len(), 3);
+    assert!(asked.iter().all(|body| body.contains(r#""ConsistentRead":true"#)), "{asked:?}");
 }
