@@ -19,9 +19,14 @@ pub fn backoff(looks: u32) -> SignedDuration {
 }
 
 /// The latest instant at which the run must be looked at; none when it may leave the index.
+///
+/// Asked by whoever has just decided. A wait that was over by then and goes on (an upstream was cleared, and the rule holds it
+/// back) is ended by another write, not by time, so it does not ask for a look at once, again and again. But a wait that ended
+/// between that decision and `now` looks the same, so it does not let the looks grow rare either.
 pub fn needed(run: &RunDoc, now: Timestamp) -> Option<Timestamp> {
     let regular = now.saturating_add(backoff(run.looks)).unwrap_or(Timestamp::MAX);
     let own = run.cells.values().filter_map(|cell| match cell {
+        Cell::Waiting { due, .. } if *due <= now => now.checked_add(LOOK_EVERY).ok(),
         Cell::Waiting { due, .. } => Some(*due),
         Cell::None
         | Cell::Cleared { .. }

@@ -141,6 +141,17 @@ proptest! {
         }
     }
 
+    /// A wait that is over and still does not let its task run (an upstream was cleared) must not keep the run being looked at.
+    #[test]
+    fn a_look_that_finds_nothing_is_not_repeated_at_once(Image(plan, run) in image(RUNNING)) {
+        let expired = step::expired(&run, NOW, false).into_iter();
+        let expired: Vec<_> = expired.map(|(task, cell)| Expired { cell, task, left: None }).collect();
+        let looked_at = step::sweep(&plan, &run, &expired, NOW).image;
+        let later = step::rearm(&looked_at, NOW).apply(&looked_at).wake_at;
+        let ends_now = looked_at.cells.values().filter_map(Cell::holder).any(|lease| lease.until == NOW);
+        prop_assert!(ends_now || later.is_none_or(|at| at > NOW), "{later:?}");
+    }
+
     #[test]
     fn nothing_more_follows_from_a_steps_image(
         Image(plan, run) in image(ANY), outcome in outcome(), some in any::<u8>()
