@@ -1,3 +1,90 @@
 //! The command line, and the standalone server.
+//!
+//! Every command works on the metastore itself, with no server needed; beside a running server a write is noticed at once.
+//! Exit codes: 0; 1 for what the person who typed the command can mend; 2 for wrong usage and for faults.
 
-fn main() {}
+mod arguments;
+#[cfg(feature = "aws")]
+mod aws;
+mod dags;
+mod failure;
+mod home;
+mod metastore;
+mod printer;
+mod stores;
+mod tasks;
+mod variables;
+mod xcom;
+
+use arguments::{Arguments, Command};
+use clap::Parser;
+use failure::Failure;
+use printer::Printer;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    // The supervisor of a task's processes is this executable again; it must not have threads or another grammar.
+    if std::env::args_os().nth(1).is_some_and(|first| first == updraft_execution::SUPERVISE) {
+        return updraft_execution::supervisor_main();
+    }
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help goes to standard output, wrong usage to standard error. Nobody is left to be told when that fails.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.report();
+            failure.exit_code()
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|e| Failure::fault("the program could not start its threads").cause(e.to_string()))?;
+    runtime.block_on(Box::pin(dispatch(arguments)))
+}
+
+async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
+    let Arguments { metastore, output, command } = arguments;
+    let printer = Printer::new(output);
+    log_to_stderr()?;
+    match command {
+        Command::Dags(command) => Box::pin(dags::run(command, &metastore, printer)).await,
+        Command::Tasks(command) => Box::pin(tasks::run(command, &metastore, printer)).await,
+        Command::Xcom(command) => Box::pin(xcom::run(command, &metastore, printer)).await,
+        Command::Version => version(printer),
+    }
+}
+
+fn version(printer: Printer) -> Result<(), Failure> {
+    let version = env!("CARGO_PKG_VERSION");
+    if printer.is_for_programs() {
+        printer.value(&serde_json::json!({ "version": version }))
+    } else {
+        printer.text(&format!("{version}\n"))
+    }
+}
+
+/// What the engine has to say of itself: warnings, unless more is asked for.
+fn log_to_stderr() -> Result<(), Failure> {
+    let wanted = std::env::var(variables::LOG).unwrap_or_else(|_| "warn".to_owned());
+    let filter = EnvFilter::try_new(&wanted).map_err(|e| {
+        Failure::user(format!("`{}` is no filter for logs: `{wanted}`", variables::LOG))
+            .cause(e.to_string())
+            .hint("use `debug`, or `warn,updraft_service=debug`")
+    })?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(printer::colors_on_stderr())
+        .without_time()
+        .init();
+    Ok(())
+}

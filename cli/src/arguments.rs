@@ -1,0 +1,38 @@
+//! The command line's grammar: Airflow's verbs.
+
+use crate::metastore::MetastoreUrl;
+use crate::printer::Format;
+use crate::{dags, tasks, variables, xcom};
+use clap::{Parser, Subcommand};
+
+/// Schedules and runs the tasks of DAG files, on this machine or on AWS.
+#[derive(Debug, Parser)]
+#[command(name = "updraft", version, disable_help_subcommand = true, propagate_version = false)]
+pub(crate) struct Arguments {
+    /// Where the state is: `file:HOME` (a directory), or `dynamodb://TABLE` (with the usual AWS settings)
+    #[arg(long, global = true, env = variables::METASTORE, default_value = "file:./.updraft", value_name = "URL", hide_env_values = true)]
+    pub(crate) metastore: MetastoreUrl,
+
+    /// How data is written; if not given, a table on a terminal and plain columns elsewhere
+    #[arg(long, short, global = true, value_enum, value_name = "FORMAT")]
+    pub(crate) output: Option<Format>,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Check, list, show, trigger, pause and upload DAGs
+    #[command(subcommand)]
+    Dags(dags::Command),
+    /// List tasks, and show their states and logs
+    #[command(subcommand)]
+    Tasks(tasks::Command),
+    /// Show what tasks returned or pushed
+    #[command(subcommand)]
+    Xcom(xcom::Command),
+    /// Print the version
+    Version,
+}

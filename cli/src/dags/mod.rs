@@ -1,0 +1,75 @@
+//! `updraft dags ...`
+
+mod files;
+mod import_errors;
+mod lint;
+mod list;
+mod pause;
+mod runs;
+mod show;
+mod tree;
+mod trigger;
+mod upload;
+mod wait;
+
+use crate::failure::Failure;
+use crate::metastore::{MetastoreUrl, Session};
+use crate::printer::Printer;
+use clap::Subcommand;
+use updraft_model::{DagDoc, DagId};
+
+pub(crate) use show::short_name;
+pub(crate) use trigger::parse_instant;
+
+/// What to do with DAGs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Check DAG files, and show what is wrong with them and where; needs no metastore
+    Lint(lint::Arguments),
+    /// List the DAGs
+    List(list::Arguments),
+    /// Show a DAG: its schedule, its tasks and how they depend on each other
+    Show(show::Arguments),
+    /// Start a run of a DAG
+    Trigger(trigger::Arguments),
+    /// Pause a DAG: no new run starts, those that run go on
+    Pause(pause::Arguments),
+    /// Unpause a DAG
+    Unpause(pause::Arguments),
+    /// List the runs of a DAG, latest first
+    ListRuns(runs::Arguments),
+    /// List the files that were not loaded, and why; exit code 1 if there are any
+    ListImportErrors,
+    /// Check DAG files and copy them to the DAG folder or bucket
+    Upload(upload::Arguments),
+}
+
+/// Does it.
+pub(crate) async fn run(command: Command, metastore: &MetastoreUrl, printer: Printer) -> Result<(), Failure> {
+    match command {
+        Command::Lint(arguments) => lint::run(&arguments, printer).await,
+        Command::List(arguments) => list::run(&arguments, &Session::open(metastore).await?, printer).await,
+        Command::Show(arguments) => show::run(&arguments, metastore, printer).await,
+        Command::Trigger(arguments) => {
+            Box::pin(trigger::run(arguments, &Session::open(metastore).await?, printer)).await
+        }
+        Command::Pause(arguments) => pause::run(&arguments, true, &Session::open(metastore).await?, printer).await,
+        Command::Unpause(arguments) => pause::run(&arguments, false, &Session::open(metastore).await?, printer).await,
+        Command::ListRuns(arguments) => runs::run(&arguments, &Session::open(metastore).await?, printer).await,
+        Command::ListImportErrors => import_errors::run(&Session::open(metastore).await?, printer).await,
+        Command::Upload(arguments) => Box::pin(upload::run(&arguments, printer)).await,
+    }
+}
+
+/// A DAG id as somebody typed it.
+pub(crate) fn parse_dag_id(text: &str) -> Result<DagId, String> {
+    DagId::parse(text).map_err(|e| e.to_string())
+}
+
+/// A DAG that exists.
+pub(crate) async fn existing(session: &Session, dag_id: &DagId) -> Result<DagDoc, Failure> {
+    match session.engine.store.dag(dag_id).await? {
+        Some(dag) => Ok(dag),
+        None => Err(session.engine.no_such_dag(dag_id).await.into()),
+    }
+}

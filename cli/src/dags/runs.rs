@@ -1,0 +1,66 @@
+//! `updraft dags list-runs`
+
+use crate::failure::Failure;
+use crate::metastore::Session;
+use crate::printer::{Cell, Printer, Rows};
+use updraft_model::{DagId, DagRunState, RunDoc};
+
+/// Which runs.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The DAG's id
+    #[arg(value_parser = super::parse_dag_id)]
+    dag_id: DagId,
+
+    /// Only runs in this state: queued, running, success or failed
+    #[arg(long)]
+    state: Option<DagRunState>,
+
+    /// At most so many, the latest
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+}
+
+/// How many runs one request brings where most of them may be left out.
+const PAGE: usize = 100;
+
+/// Lists the runs, latest `run_after` first.
+pub(crate) async fn run(arguments: &Arguments, session: &Session, printer: Printer) -> Result<(), Failure> {
+    super::existing(session, &arguments.dag_id).await?;
+    let limit = arguments.limit as usize;
+    let (found, more) = find(arguments, session, limit).await?;
+    let mut rows = Rows::new(&["dag_id", "run_id", "state", "run_after", "logical_date", "start_date", "end_date"]);
+    for run in &found {
+        rows.push(vec![
+            Cell::text(&run.facts.dag_id),
+            Cell::text(&run.facts.run_id),
+            Cell::State(Some(run.state.as_str())),
+            Cell::Time(Some(run.facts.run_after)),
+            Cell::Time(run.facts.logical_date),
+            Cell::Time(run.start_date),
+            Cell::Time(run.end_date),
+        ]);
+    }
+    if more {
+        printer.note(format_args!("note: these are the latest {limit}; `--limit N` shows more"));
+    }
+    printer.rows(&rows)
+}
+
+/// The runs that were asked for, and whether there are more of them.
+async fn find(arguments: &Arguments, session: &Session, limit: usize) -> Result<(Vec<RunDoc>, bool), Failure> {
+    let mut found: Vec<RunDoc> = Vec::new();
+    let mut page = None;
+    loop {
+        // One more than is shown tells whether there are more.
+        let size = (limit + 1 - found.len()).clamp(1, PAGE);
+        let next = session.engine.store.list_runs(&arguments.dag_id, size, page).await?;
+        found.extend(next.items.into_iter().filter(|run| arguments.state.is_none_or(|state| run.state == state)));
+        page = next.next;
+        if found.len() > limit || page.is_none() {
+            let more = found.len() > limit;
+            found.truncate(limit);
+            return Ok((found, more));
+        }
+    }
+}

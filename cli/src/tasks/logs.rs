@@ -1,0 +1,106 @@
+//! `updraft tasks logs`
+
+use super::OfRun;
+use crate::failure::Failure;
+use crate::metastore::Session;
+use crate::printer::{Cell, Printer};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use updraft_model::AttemptOutcome;
+use updraft_service::views::LogView;
+
+/// Whose logs.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    run: OfRun,
+
+    /// The task's id
+    task_id: String,
+
+    /// Only this try, counted from 1
+    #[arg(long = "try", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    try_number: Option<u32>,
+
+    /// Go on until the task instance has ended, as far as its log is on this machine
+    #[arg(long, short)]
+    follow: bool,
+}
+
+/// How often a log is read again.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Prints the logs, and nothing else, on standard output.
+pub(crate) async fn run(arguments: &Arguments, session: &Session, printer: Printer) -> Result<(), Failure> {
+    let mut shown = Shown::default();
+    loop {
+        let run = arguments.run.find(session).await?;
+        // Read before the logs: when the task had ended by then, the logs are complete.
+        let task = session.engine.task_of_run(&run, &arguments.task_id).await?;
+        let ended = run.task_state(task).is_finished() || run.state.is_finished();
+        let logs = session.engine.logs(&session.blobs, &run, &arguments.task_id, arguments.try_number).await?;
+        if printer.is_for_programs() && (ended || !arguments.follow) {
+            return printer.value(&Value::Array(logs.iter().map(to_json).collect()));
+        }
+        if !printer.is_for_programs() {
+            shown.go_on(&logs, printer)?;
+        }
+        if ended || !arguments.follow {
+            if logs.is_empty() {
+                printer.note(nothing(arguments, run.task_state(task).as_str()));
+            }
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+fn nothing(arguments: &Arguments, state: &str) -> String {
+    match arguments.try_number {
+        Some(number) => format!("note: `{}` has no try {number}; its state is `{state}`", arguments.task_id),
+        None => format!("note: `{}` has no log; its state is `{state}`", arguments.task_id),
+    }
+}
+
+/// How much of each attempt has been printed: by its place, for a try may have several attempts.
+#[derive(Debug, Default)]
+struct Shown {
+    bytes: BTreeMap<usize, usize>,
+}
+
+impl Shown {
+    fn go_on(&mut self, logs: &[LogView], printer: Printer) -> Result<(), Failure> {
+        for (at, log) in logs.iter().enumerate() {
+            let before = self.bytes.get(&at).copied();
+            if before.is_none() {
+                printer.note(format_args!("*** try {}", log.try_number));
+            }
+            let printed = before.unwrap_or(0);
+            if let Some(new) = log.text.get(printed..).filter(|new| !new.is_empty()) {
+                printer.text(new)?;
+            }
+            self.bytes.insert(at, printed.max(log.text.len()));
+        }
+        Ok(())
+    }
+}
+
+fn to_json(log: &LogView) -> Value {
+    let attempt = log.attempt.as_ref();
+    let state = match attempt.map(|attempt| attempt.outcome) {
+        None => "running",
+        Some(AttemptOutcome::Success) => "success",
+        Some(AttemptOutcome::Skipped) => "skipped",
+        Some(AttemptOutcome::Failed | AttemptOutcome::FailedForGood) => "failed",
+    };
+    json!({
+        "try_number": log.try_number,
+        "state": state,
+        "start_date": attempt.map(|a| Cell::Time(Some(a.start_date)).to_json()),
+        "end_date": attempt.map(|a| Cell::Time(Some(a.end_date)).to_json()),
+        "hostname": attempt.and_then(|a| a.hostname.clone()),
+        "message": attempt.and_then(|a| a.message.clone()),
+        "text": log.text,
+    })
+}

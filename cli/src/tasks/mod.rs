@@ -1,0 +1,70 @@
+//! `updraft tasks ...`
+
+mod list;
+mod logs;
+mod states;
+
+use crate::dags::{existing, parse_dag_id};
+use crate::failure::Failure;
+use crate::metastore::{MetastoreUrl, Session};
+use crate::printer::Printer;
+use clap::Subcommand;
+use updraft_model::{DagId, RunDoc};
+use updraft_service::Error;
+
+/// What to do with tasks.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List the tasks of a DAG, upstreams first
+    List(list::Arguments),
+    /// List the task instances of a run, with their states
+    StatesForDagRun(states::Arguments),
+    /// Print the logs of a task instance
+    Logs(logs::Arguments),
+}
+
+/// Does it.
+pub(crate) async fn run(command: Command, metastore: &MetastoreUrl, printer: Printer) -> Result<(), Failure> {
+    let session = Session::open(metastore).await?;
+    match command {
+        Command::List(arguments) => list::run(&arguments, &session, printer).await,
+        Command::StatesForDagRun(arguments) => states::run(&arguments, &session, printer).await,
+        Command::Logs(arguments) => logs::run(&arguments, &session, printer).await,
+    }
+}
+
+/// Which run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct OfRun {
+    /// The DAG's id
+    #[arg(value_parser = parse_dag_id)]
+    pub(crate) dag_id: DagId,
+
+    /// The run's id, or its logical date
+    #[arg(value_name = "RUN_ID")]
+    pub(crate) run: String,
+}
+
+impl OfRun {
+    /// The run: by its id, else, as in Airflow, by its logical date.
+    pub(crate) async fn find(&self, session: &Session) -> Result<RunDoc, Failure> {
+        let error = match session.engine.run_by_id(&self.dag_id, &self.run).await {
+            Ok(run) => return Ok(run),
+            Err(error @ Error::NotFound { .. }) => error,
+            Err(error) => return Err(error.into()),
+        };
+        let Ok(date) = crate::dags::parse_instant(&self.run) else { return Err(error.into()) };
+        existing(session, &self.dag_id).await?;
+        let mut page = None;
+        loop {
+            let found = session.engine.store.list_runs(&self.dag_id, 100, page).await?;
+            if let Some(run) = found.items.into_iter().find(|run| run.facts.logical_date == Some(date)) {
+                return Ok(run);
+            }
+            page = found.next;
+            if page.is_none() {
+                return Err(error.into());
+            }
+        }
+    }
+}

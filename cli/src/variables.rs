@@ -1,0 +1,18 @@
+//! Every environment variable the command line reads, once.
+
+/// Which metastore: `file:HOME` or `dynamodb://TABLE`. The option `--metastore` goes before it.
+pub(crate) const METASTORE: &str = "UPDRAFT_METASTORE";
+
+/// The bucket of a deployment, with its DAG files, logs and large values: its name, as `infra` puts it out.
+pub(crate) const BUCKET: &str = "UPDRAFT_BUCKET";
+
+/// The URL of the SQS queue that workers are fed from.
+#[cfg(feature = "aws")]
+pub(crate) const TASK_QUEUE_URL: &str = "UPDRAFT_TASK_QUEUE_URL";
+
+/// The URL of the SQS queue that the scheduler is fed from.
+#[cfg(feature = "aws")]
+pub(crate) const SCHEDULER_QUEUE_URL: &str = "UPDRAFT_SCHEDULER_QUEUE_URL";
+
+/// What is logged on standard error, as `tracing` filters are written; `warn` if not set.
+pub(crate) const LOG: &str = "UPDRAFT_LOG";

@@ -1,0 +1,82 @@
+//! `updraft xcom ...`
+
+use crate::failure::{Failure, did_you_mean};
+use crate::metastore::{MetastoreUrl, Session};
+use crate::printer::{Cell, Printer, Rows};
+use crate::tasks::OfRun;
+use clap::Subcommand;
+use serde_json::Value;
+use updraft_service::engine::near;
+
+/// What to do with XComs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List what the tasks of a run returned or pushed
+    List {
+        #[command(flatten)]
+        run: OfRun,
+    },
+    /// Print one value: text as it is, anything else as JSON; with `--output json` always as JSON
+    Get {
+        #[command(flatten)]
+        run: OfRun,
+
+        /// The task's id
+        task_id: String,
+
+        /// The value's key
+        #[arg(long, default_value = updraft_execution::RETURN_VALUE)]
+        key: String,
+    },
+}
+
+/// Does it.
+pub(crate) async fn run(command: Command, metastore: &MetastoreUrl, printer: Printer) -> Result<(), Failure> {
+    let session = Session::open(metastore).await?;
+    match command {
+        Command::List { run } => list(&run, &session, printer).await,
+        Command::Get { run, task_id, key } => get(&run, &task_id, &key, &session, printer).await,
+    }
+}
+
+async fn list(run: &OfRun, session: &Session, printer: Printer) -> Result<(), Failure> {
+    let run = run.find(session).await?;
+    let mut rows = Rows::new(&["dag_id", "run_id", "task_id", "key", "value"]);
+    for (task_id, key, value) in session.engine.xcoms(&session.blobs, &run, None, None).await? {
+        rows.push(vec![
+            Cell::text(&run.facts.dag_id),
+            Cell::text(&run.facts.run_id),
+            Cell::Text(task_id),
+            Cell::Text(key),
+            Cell::Json(value),
+        ]);
+    }
+    printer.rows(&rows)
+}
+
+async fn get(run: &OfRun, task_id: &str, key: &str, session: &Session, printer: Printer) -> Result<(), Failure> {
+    let run = run.find(session).await?;
+    let found = session.engine.xcoms(&session.blobs, &run, Some(task_id), Some(key)).await?;
+    match found.into_iter().next() {
+        Some((_, _, Value::String(text))) if !printer.is_for_programs() => printer.text(&format!("{text}\n")),
+        Some((_, _, value)) => printer.value(&value),
+        None => Err(absent(&run, task_id, key, session).await?),
+    }
+}
+
+/// Why there is no such value.
+async fn absent(run: &updraft_model::RunDoc, task_id: &str, key: &str, session: &Session) -> Result<Failure, Failure> {
+    let task = session.engine.task_of_run(run, task_id).await?;
+    let state = run.task_state(task);
+    let failure = Failure::user(format!("the XCom `{key}` of the task `{task_id}` does not exist"));
+    if !state.is_finished() {
+        return Ok(failure.cause(format!("the task has not ended; its state is `{state}`")));
+    }
+    let known = session.engine.xcoms(&session.blobs, run, Some(task_id), None).await?;
+    let keys: Vec<String> = known.into_iter().map(|(_, key, _)| key).collect();
+    if keys.is_empty() {
+        return Ok(failure.cause(format!("the task returned and pushed nothing; its state is `{state}`")));
+    }
+    let hint = did_you_mean(&near(key, keys.clone())).unwrap_or_else(|| format!("it has: `{}`", keys.join("`, `")));
+    Ok(failure.hint(hint))
+}
