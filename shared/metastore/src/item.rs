@@ -172,7 +172,7 @@ impl Update {
                         Some(Value::N(n)) => *n,
                         _ => 0,
                     };
-                    item.insert((*name).to_owned(), Value::N(now + by));
+                    item.insert((*name).to_owned(), Value::N(now.saturating_add(*by)));
                 }
             }
         }

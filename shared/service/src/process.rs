@@ -17,7 +17,7 @@ use updraft_log_store::LogStore;
 use updraft_metastore::{Items, Metastore};
 use updraft_model::attempt::INLINE_BYTES_MAX;
 use updraft_model::operators::{self, OPERATORS};
-use updraft_model::{AttemptOutcome, ValueRef};
+use updraft_model::{AttemptKey, AttemptOutcome, ValueRef};
 use updraft_templates::{Context, DagFacts, Options, Renderer, TaskFacts, XComs};
 
 /// How much of an attempt's XComs its item holds; what comes after goes to the log store, so that no item nears DynamoDB's limit.
@@ -40,9 +40,16 @@ pub struct ProcessRunner<I, L> {
     pub renderer: Arc<Renderer>,
 }
 
-/// The name of an attempt's log in the log store.
-pub fn log_name(work: &updraft_model::AttemptKey) -> String {
-    format!("logs/{}/{}/{}-{}.log", work.incarnation, work.task, work.try_number, work.token)
+/// The name of an attempt's log in the log store. Spread over a bounded number of folders, none of which is ever to be removed.
+pub fn log_name(attempt: &AttemptKey) -> String {
+    format!("logs/{}.log", blob_name(attempt))
+}
+
+/// What the names of an attempt's log and large values have in common.
+fn blob_name(attempt: &AttemptKey) -> String {
+    let AttemptKey { incarnation, task, try_number, token } = attempt;
+    let folder: String = incarnation.as_str().chars().take(2).collect();
+    format!("{folder}/{incarnation}-{task}-{try_number}-{token}")
 }
 
 /// A log on its way to its spool.
@@ -280,11 +287,7 @@ impl<I: Items, L: LogStore> ProcessRunner<I, L> {
         for (number, (key, value)) in last.into_iter().enumerate() {
             let bytes = serde_json::to_vec(&value).expect("a JSON value always serializes");
             let at = if bytes.len() > INLINE_BYTES_MAX || inline + bytes.len() > INLINE_TOTAL_MAX {
-                let attempt = work.key();
-                let name = format!(
-                    "xcoms/{}/{}/{}-{}-{number}.json",
-                    attempt.incarnation, attempt.task, attempt.try_number, attempt.token
-                );
+                let name = format!("xcoms/{}-{number}.json", blob_name(&work.key()));
                 ValueRef::At(self.logs.put(&name, bytes).await?)
             } else {
                 inline += bytes.len();
