@@ -7,6 +7,10 @@ use std::collections::BTreeMap;
 use updraft_model::cell::End;
 use updraft_model::{Cell, DagRunState, Plan, RunDoc, TaskIndex};
 
+/// How many cells one write changes at most: a DynamoDB expression has at most 4 KB and 300 operators. What is left over follows from
+/// the image that the write returns.
+pub const CHANGES_MAX: usize = 100;
+
 /// What follows from an image.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Decision {
@@ -23,6 +27,18 @@ impl Decision {
     /// Whether nothing follows.
     pub fn is_empty(&self) -> bool {
         self.cells.is_empty() && self.end.is_none()
+    }
+
+    /// As much of it as one write may change; the rest follows from the image that the write returns. Tasks are in a topological
+    /// order, so what is kept does not rest on what is left.
+    pub fn bounded(mut self) -> Self {
+        if let Some((left, _)) = self.cells.iter().nth(CHANGES_MAX) {
+            let left = *left;
+            self.cells.retain(|task, _| *task < left);
+            self.end = None;
+            self.rests_on.clear();
+        }
+        self
     }
 
     /// The tasks it queues.

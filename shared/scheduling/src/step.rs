@@ -5,7 +5,7 @@
 //! enough (invariant 5, see [`crate::attention`]).
 
 use crate::attention;
-use crate::decide::{Decision, decide};
+use crate::decide::{CHANGES_MAX, Decision, decide};
 use crate::retries::{self, RetryDelay};
 use jiff::{SignedDuration, Timestamp};
 use updraft_model::cell::{End, Wait};
@@ -70,11 +70,18 @@ pub fn start(plan: &Plan, run: &RunDoc, now: Timestamp) -> Step {
 pub fn begin(plan: &Plan, mut run: RunDoc, now: Timestamp) -> (RunDoc, Vec<TaskIndex>) {
     run.state = DagRunState::Running;
     run.start_date = Some(now);
-    let step = with_decision(plan, &run, RunChange::default(), now, None);
-    let mut image = step.image;
+    // A put writes the whole document, so nothing bounds what it decides.
+    let decision = decide(plan, &run, now);
+    let queued: Vec<TaskIndex> = decision.queued().collect();
+    let mut change =
+        RunChange { cells: decision.cells.into_iter().map(|(t, (_, to))| (t, to)).collect(), ..RunChange::default() };
+    if let Some(state) = decision.end {
+        end_run(&run, state, now, &mut change);
+    }
+    let mut image = change.apply(&run);
     image.revision = 0;
     image.wake_at = attention::needed(&image, now).or(run.wake_at);
-    (image, step.queued)
+    (image, queued)
 }
 
 /// Claims a queued try, without having seen an image: refused when the cell is anything else.
@@ -326,7 +333,7 @@ fn with_decision(
     now: Timestamp,
     continue_with: Option<&Continue>,
 ) -> Step {
-    let decision = decide(plan, &change.apply(run), now);
+    let decision = decide(plan, &change.apply(run), now).bounded();
     if !decision.is_empty() {
         change.if_epoch = Some(run.epoch);
         change.if_state = Some(run.state);
@@ -344,7 +351,12 @@ fn with_decision(
         }
         change.cells.push((task, to));
     }
-    change.if_cells.extend(rests_on.into_iter().filter(|(task, _)| !own.contains(task)));
+    if rests_on.len() > CHANGES_MAX {
+        // Too many to name. Rare (a deadlock of a large run), so the whole document may stand for them.
+        change.if_revision = Some(run.revision);
+    } else {
+        change.if_cells.extend(rests_on.into_iter().filter(|(task, _)| !own.contains(task)));
+    }
     let claimed = continue_with.and_then(|wish| take(plan, wish, now, &mut change, &mut queued));
     if !queued.is_empty() || claimed.is_some() {
         change.looks = (run.looks > 0).then_some(0).or(change.looks);

@@ -1,6 +1,6 @@
 //! Decisions: complete, repeatable, and no run ends too early.
 
-use crate::generate::{Image, NOW, config, dag, dag_of, image, run};
+use crate::generate::{Image, NOW, at, config, dag, dag_of, image, plain, run};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use updraft_model::{Cell, DagRunState, Plan, RunDoc, Task, TaskIndex, TaskInstanceState};
@@ -119,4 +119,27 @@ proptest! {
         let expected = if plan.leaves().iter().any(bad) { DagRunState::Failed } else { DagRunState::Success };
         prop_assert_eq!(decide(&plan, &run, NOW).end, Some(expected));
     }
+}
+
+/// A fan-out of 350 is queued by writes of bounded size, each following from the image of the one before.
+#[test]
+fn a_wide_fan_out_is_decided_in_bounded_writes() {
+    let tasks = std::iter::once(plain("root", &[])).chain((0..350).map(|n| plain(&format!("t{n}"), &[0]))).collect();
+    let plan = Plan::new(dag_of(tasks));
+    let mut cells = vec![Cell::None; 351];
+    cells[0] = Cell::ended(updraft_model::cell::End::Success, 1);
+    let mut run = run(DagRunState::Running, cells, 0);
+    let mut writes = 0;
+    loop {
+        let step = updraft_scheduling::step::sweep(&plan, &run, &[], at(0));
+        if step.change.cells.is_empty() {
+            break;
+        }
+        assert!(step.change.cells.len() <= updraft_scheduling::decide::CHANGES_MAX);
+        assert_eq!(step.change.state, None, "a part of a decision never ends the run");
+        writes += 1;
+        run = step.image;
+    }
+    assert_eq!(writes, 4);
+    assert_eq!(run.cells.values().filter(|c| matches!(c, Cell::Queued { .. })).count(), 350);
 }
