@@ -2,7 +2,7 @@
 
 use crate::metastore::MetastoreUrl;
 use crate::printer::Format;
-use crate::{dags, tasks, variables, xcom};
+use crate::{dags, standalone, tasks, variables, xcom};
 use clap::{Parser, Subcommand};
 
 /// Schedules and runs the tasks of DAG files, on this machine or on AWS.
@@ -33,6 +33,8 @@ pub(crate) enum Command {
     /// Show what tasks returned or pushed
     #[command(subcommand)]
     Xcom(xcom::Command),
+    /// Run scheduler, executor, workers and web server in one process
+    Standalone(standalone::Arguments),
     /// Print the version
     Version,
 }

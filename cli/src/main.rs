@@ -11,6 +11,7 @@ mod failure;
 mod home;
 mod metastore;
 mod printer;
+mod standalone;
 mod stores;
 mod tasks;
 mod variables;
@@ -54,11 +55,14 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
 async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
     let Arguments { metastore, output, command } = arguments;
     let printer = Printer::new(output);
-    log_to_stderr()?;
+    // A server says what it does; a command only what goes wrong.
+    let server = matches!(command, Command::Standalone(_));
+    log_to_stderr(if server { "info" } else { "warn" }, server)?;
     match command {
         Command::Dags(command) => Box::pin(dags::run(command, &metastore, printer)).await,
         Command::Tasks(command) => Box::pin(tasks::run(command, &metastore, printer)).await,
         Command::Xcom(command) => Box::pin(xcom::run(command, &metastore, printer)).await,
+        Command::Standalone(arguments) => Ok(Box::pin(standalone::run(arguments)).await?),
         Command::Version => version(printer),
     }
 }
@@ -72,19 +76,23 @@ fn version(printer: Printer) -> Result<(), Failure> {
     }
 }
 
-/// What the engine has to say of itself: warnings, unless more is asked for.
-fn log_to_stderr() -> Result<(), Failure> {
-    let wanted = std::env::var(variables::LOG).unwrap_or_else(|_| "warn".to_owned());
+/// What the engine has to say of itself, at the usual level unless another is asked for.
+fn log_to_stderr(usual: &str, with_time: bool) -> Result<(), Failure> {
+    let wanted = std::env::var(variables::LOG).unwrap_or_else(|_| usual.to_owned());
     let filter = EnvFilter::try_new(&wanted).map_err(|e| {
         Failure::user(format!("`{}` is no filter for logs: `{wanted}`", variables::LOG))
             .cause(e.to_string())
             .hint("use `debug`, or `warn,updraft_service=debug`")
     })?;
-    tracing_subscriber::fmt()
+    let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(printer::colors_on_stderr())
-        .without_time()
-        .init();
+        .with_target(false);
+    if with_time {
+        subscriber.init()
+    } else {
+        subscriber.without_time().init()
+    }
     Ok(())
 }

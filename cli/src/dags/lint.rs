@@ -53,14 +53,12 @@ fn to_json(diagnostic: &Diagnostic) -> Value {
 
 /// What was checked, and what came of it, in a line.
 fn summary(checked: &[Checked]) -> String {
-    let dags = checked.iter().map(|file| file.dags.len()).sum();
     let all = checked.iter().flat_map(|file| &file.diagnostics);
     let errors = all.clone().filter(|d| d.is_error()).count();
     let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     format!(
-        "{}, {} loaded: {}, {}",
+        "{}: {}, {}",
         count(checked.len(), "DAG file"),
-        count(dags, "DAG"),
         count(errors, "error"),
         count(all.count() - errors, "warning")
     )

@@ -1,0 +1,121 @@
+//! `updraft standalone`: scheduler, executor, workers and web server in one process, on a store that survives it.
+//!
+//! Wiring only: every decision is taken by the functions that the cloud's functions call.
+
+mod loops;
+mod startup;
+mod watch;
+
+use crate::failure::Failure;
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+
+/// Scheduler, executor, workers and web server in one process.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The DAG folder.
+    #[arg(long, value_name = "DIR", default_value = "./dags", env = "UPDRAFT_DAGS")]
+    pub(crate) dags: PathBuf,
+    /// Where the metastore and logs are kept; made if it is not there.
+    #[arg(long, value_name = "DIR", default_value = "./.updraft", env = "UPDRAFT_HOME")]
+    pub(crate) home: PathBuf,
+    /// The port of the status page and health, on 127.0.0.1; 0 chooses a free one.
+    #[arg(long, value_name = "N", default_value_t = 8080, env = "UPDRAFT_PORT")]
+    pub(crate) port: u16,
+    /// One task at a time, or many.
+    #[arg(long, value_enum, default_value_t = Executor::Local)]
+    pub(crate) executor: Executor,
+    /// How many tasks run at once with the local executor.
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) parallelism: u16,
+    /// New DAGs start paused unless their file says otherwise.
+    #[arg(long)]
+    pub(crate) pause_new_dags: bool,
+}
+
+/// How attempts are spread over workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Executor {
+    /// One task at a time.
+    Sequential,
+    /// `--parallelism` tasks at once.
+    Local,
+}
+
+/// Why the server did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// There is no DAG folder.
+    #[error("there is no DAG folder `{0}`")]
+    NoDags(PathBuf),
+    /// The home could not be made.
+    #[error("the home `{home}` could not be made: {cause}")]
+    Home {
+        /// Which.
+        home: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// Another server has the home, or it cannot be locked.
+    #[error(transparent)]
+    Lock(#[from] updraft_metastore_embedded::LockError),
+    /// The metastore could not be used.
+    #[error(transparent)]
+    Store(#[from] updraft_metastore::Error),
+    /// The first look at everything failed.
+    #[error(transparent)]
+    Engine(#[from] updraft_service::Error),
+    /// The port is not to be had.
+    #[error("could not listen on 127.0.0.1:{port}: {cause}")]
+    Port {
+        /// Which.
+        port: u16,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// Something of the operating system failed.
+    #[error("{what}: {cause}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why it failed.
+        cause: std::io::Error,
+    },
+}
+
+impl Error {
+    /// How to mend it, where that can be said.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoDags(path) => Some(format!(
+                "make it with `mkdir {}` and put a YAML file into it, or name another folder with `--dags DIR`",
+                path.display()
+            )),
+            Self::Home { .. } => Some("name a folder you may write to with `--home DIR`".to_owned()),
+            Self::Port { .. } => {
+                Some("stop what listens there, or choose another port with `--port N` (0: any free one)".to_owned())
+            }
+            Self::Lock(_) | Self::Store(_) | Self::Engine(_) | Self::System { .. } => None,
+        }
+    }
+}
+
+pub(crate) use startup::run;
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let hint = error.hint();
+        let failure = match error {
+            Error::Store(error) => error.into(),
+            Error::Engine(error) => error.into(),
+            Error::System { .. } => Self::fault(error.to_string()),
+            Error::NoDags(_) | Error::Home { .. } | Error::Lock(_) | Error::Port { .. } => {
+                Self::user(error.to_string())
+            }
+        };
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! From nothing to a server, and back.
+
+use super::loops::{self, Server};
+use super::{Arguments, Error, Executor, watch};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::net::TcpListener;
+use tokio::sync::watch as signal;
+use updraft_clock::System;
+use updraft_dag_store::Directory;
+use updraft_execution::Launcher;
+use updraft_metastore::Metastore;
+use updraft_metastore_embedded::{Embedded, ServerLock};
+use updraft_service::{Engine, ProcessRunner, Settings};
+use updraft_task_queue::LocalQueue;
+use updraft_templates::Renderer;
+
+/// The folder of the home in which attempts have their temporary directories.
+const SCRATCH: &str = "tmp";
+
+/// How far a server has been told to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stopping {
+    /// Not at all.
+    No,
+    /// Nothing new begins; what runs goes on to its end.
+    Draining,
+    /// At once: running attempts are killed with the process, and retried or failed by the rules at the next start.
+    Now,
+}
+
+/// Runs the server until it is told to stop.
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Error> {
+    let begun = Instant::now();
+    if !arguments.dags.is_dir() {
+        return Err(Error::NoDags(arguments.dags));
+    }
+    let home = prepare(&arguments.home)?;
+    let mut lock = ServerLock::acquire(&home)?;
+    furnish(&home)?;
+    let server = Arc::new(wire(&arguments, &home)?);
+    let ingested = server.engine.ingest_all(&server.dags).await?;
+    let recovered = server.engine.recover().await?;
+
+    // Listening is the last thing that can fail, and nothing runs before it has not.
+    let (port, address) = (arguments.port, ("127.0.0.1", arguments.port));
+    let listener = TcpListener::bind(address).await.map_err(|cause| Error::Port { port, cause })?;
+    let local = listener.local_addr().map_err(|cause| Error::System { what: "the port's address", cause })?;
+    let url = format!("http://{local}");
+    lock.announce(&url)?;
+    tracing::info!(
+        dags = %arguments.dags.display(),
+        home = %home.display(),
+        files = ingested.parsed.len() + ingested.unchanged,
+        unfinished = recovered.looked_at,
+        ms = begun.elapsed().as_millis(),
+        "ready: {url}"
+    );
+
+    let (stop, stopping) = signal::channel(Stopping::No);
+    let workers = match arguments.executor {
+        Executor::Sequential => 1,
+        Executor::Local => arguments.parallelism,
+    };
+    let watcher = watch::start(server.clone(), stopping.clone());
+    let running = loops::start(&server, workers, &stopping);
+    let http = tokio::spawn(serve(listener, server.clone(), stopping));
+    wait_for_signals(&stop, running).await?;
+    let _ = stop.send(Stopping::Now);
+    drop(watcher);
+    if let Err(error) = http.await {
+        tracing::error!(%error, "the web server ended badly");
+    }
+    tracing::info!("stopped");
+    drop(lock);
+    Ok(())
+}
+
+/// Makes the home, readable for its owner alone: logs and XComs may hold what is nobody else's business.
+fn prepare(home: &Path) -> Result<PathBuf, Error> {
+    use std::os::unix::fs::DirBuilderExt;
+    let failed = |cause| Error::Home { home: home.to_owned(), cause };
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(home).map_err(failed)?;
+    home.canonicalize().map_err(failed)
+}
+
+/// Makes the home's folders, and clears what a server before left in its scratch folder. Only under the lock.
+fn furnish(home: &Path) -> Result<(), Error> {
+    let failed = |cause| Error::Home { home: home.to_owned(), cause };
+    match std::fs::remove_dir_all(home.join(SCRATCH)) {
+        Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => return Err(failed(cause)),
+        Ok(()) | Err(_) => {}
+    }
+    for folder in ["versions", "logs", "xcoms", SCRATCH] {
+        std::fs::create_dir_all(home.join(folder)).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Binds the ports to this machine.
+fn wire(arguments: &Arguments, home: &Path) -> Result<Server, Error> {
+    let items = Arc::new(Embedded::open(&home.join("metastore.db"))?);
+    let dags = arguments.dags.canonicalize().map_err(|cause| Error::System { what: "the DAG folder", cause })?;
+    let system = |what| move |cause| Error::System { what, cause };
+    let launcher = Launcher::current_exe().map_err(system("this program's own path"))?.with_scratch(home.join(SCRATCH));
+    let runner = ProcessRunner {
+        store: Metastore::new(items.clone()),
+        logs: updraft_log_store::Directory::new(home),
+        launcher,
+        versions: home.join("versions"),
+        search_path: vec![dags.clone()],
+        renderer: Arc::new(Renderer::new()),
+    };
+    let settings = Settings {
+        dags_are_paused_at_creation: arguments.pause_new_dags,
+        hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        ..Settings::default()
+    };
+    let queue = Arc::new(LocalQueue::default());
+    let engine = Engine::new(items.clone(), queue.clone(), System, settings);
+    Ok(Server { engine, items, queue, runner, dags: Directory::new(dags) })
+}
+
+async fn serve(listener: TcpListener, server: Arc<Server>, mut stopping: signal::Receiver<Stopping>) {
+    let router = updraft_api::router(Arc::new(server.reader()));
+    let stopped = async move {
+        let _ = stopping.wait_for(|s| *s == Stopping::Now).await;
+    };
+    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
+        tracing::error!(%error, "the web server stopped");
+    }
+}
+
+/// Waits for the loops to end, or for signals: the first drains, the second stops at once.
+async fn wait_for_signals(stop: &signal::Sender<Stopping>, mut running: tokio::task::JoinSet<()>) -> Result<(), Error> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let listen = |kind| signal(kind).map_err(|cause| Error::System { what: "listening for signals", cause });
+    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            ended = running.join_next() => match ended {
+                Some(Ok(())) => continue,
+                Some(Err(error)) => {
+                    // A loop that panics is a fault of ours; without it the server would only seem to work.
+                    tracing::error!(%error, "a part of the server failed; stopping");
+                    let _ = stop.send(Stopping::Now);
+                    running.shutdown().await;
+                    return Ok(());
+                }
+                None => return Ok(()),
+            },
+        }
+        if *stop.borrow() == Stopping::No {
+            tracing::info!(
+                "draining: nothing new begins, running tasks go on to their end; once more to stop them now"
+            );
+            let _ = stop.send(Stopping::Draining);
+        } else {
+            tracing::warn!(
+                "stopping now: running tasks are killed, and retried or failed by the rules at the next start"
+            );
+            let _ = stop.send(Stopping::Now);
+            running.shutdown().await;
+            return Ok(());
+        }
+    }
+}
