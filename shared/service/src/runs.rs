@@ -1,11 +1,12 @@
 //! Looking at a run: start it, settle what died, decide what is undecided, deliver what is owed, send again what may be lost.
 
 use crate::engine::{Engine, Error, ROUNDS_MAX, Version};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use updraft_clock::Clock;
 use updraft_metastore::{Items, Outcome};
 use updraft_model::{
-    ActiveRun, AttemptKey, Cell, DagChange, DagDoc, DagRunState, Incarnation, OutboxEntry, RunDoc, RunName, TaskIndex,
+    ActiveRun, Attempt, AttemptKey, AttemptOutcome, Cell, DagChange, DagDoc, DagRunState, Incarnation, OutboxEntry,
+    RunDoc, RunName, TaskIndex,
 };
 use updraft_scheduling::decide::decide;
 use updraft_scheduling::step::{self, Ended, Expired, Step};
@@ -88,6 +89,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             match self.store.update_run(&run.facts.incarnation, &step.change).await? {
                 Outcome::Updated(image) => {
                     self.after(version, &step, &image).await;
+                    self.bury(&image, &expired).await;
                     sent.extend(step.queued);
                     // The dead are settled once; who claims from now on lives.
                     all_dead = false;
@@ -98,6 +100,33 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             }
         }
         Err(Error::Contention(run.facts.run_id))
+    }
+
+    /// Leaves an item for each attempt that died without one, so that people see the try. Only once its cell has been settled: an item
+    /// before that would settle it, and the attempt may yet thaw and put its own.
+    async fn bury(&self, run: &RunDoc, settled: &[Expired]) {
+        for Expired { cell, task, left } in settled {
+            let (Cell::Running { try_number, lease }, None) = (cell, left) else { continue };
+            let key = AttemptKey {
+                incarnation: run.facts.incarnation.clone(),
+                task: *task,
+                try_number: *try_number,
+                token: lease.token.clone(),
+            };
+            let attempt = Attempt {
+                outcome: AttemptOutcome::Failed,
+                start_date: lease.since,
+                end_date: self.clock.now(),
+                xcoms: BTreeMap::new(),
+                log: None,
+                log_uri: None,
+                message: Some("its worker died, or did not renew its lease in time".to_owned()),
+                hostname: None,
+            };
+            if let Err(error) = self.store.put_attempt(&key, &attempt).await {
+                tracing::warn!(%error, "an attempt that died is not recorded");
+            }
+        }
     }
 
     /// The cells whose leases are over, with what their attempts left.

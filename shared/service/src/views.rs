@@ -147,7 +147,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                     None => format!("[the log kept at {uri} is gone]\n"),
                 },
                 (Some(log), None) => log.clone(),
-                (None, None) => String::new(),
+                // Its worker died: what it had written may still lie on this machine.
+                (None, None) => spooled(logs, &key).unwrap_or_default(),
             };
             views.push(LogView { try_number: key.try_number, attempt: Some(attempt), text });
         }
@@ -160,10 +161,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 try_number: *running,
                 token: lease.token.clone(),
             };
-            let spooled = logs.spool(&crate::process::log_name(&key)).ok();
-            let text = spooled.and_then(|path| std::fs::read(path).ok());
-            if let Some(bytes) = text {
-                let text = String::from_utf8_lossy(&bytes).into_owned();
+            if let Some(text) = spooled(logs, &key) {
                 views.push(LogView { try_number: *running, attempt: None, text });
             }
         }
@@ -192,4 +190,10 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         }
         Ok(found)
     }
+}
+
+/// What this machine's spool holds of an attempt's log.
+fn spooled<L: LogStore>(logs: &L, key: &AttemptKey) -> Option<String> {
+    let path = logs.spool(&crate::process::log_name(key)).ok()?;
+    Some(String::from_utf8_lossy(&std::fs::read(path).ok()?).into_owned())
 }
