@@ -82,3 +82,22 @@ pub fn check(run_type: DagRunType, run_id: &str) -> Result<(), RunIdError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_type_and_two_underscores_suggest_a_type() {
+        for (run_id, expected) in [
+            ("scheduled__2025", DagRunType::Scheduled),
+            ("scheduled_2025", DagRunType::Manual),
+            ("scheduled", DagRunType::Manual),
+            ("asset_triggered__", DagRunType::AssetTriggered),
+            ("nightly scheduled__", DagRunType::Manual),
+        ] {
+            assert_eq!(type_of(run_id), expected, "{run_id}");
+        }
+        assert!(check(DagRunType::Manual, "scheduled_2025").is_ok());
+    }
+}

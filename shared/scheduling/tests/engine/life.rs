@@ -3,7 +3,7 @@
 use crate::generate::{NOW, config, dag, lease, run};
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
-use updraft_model::{AttemptOutcome, Cell, DagRunState, Held, Plan, RunDoc, TaskIndex};
+use updraft_model::{AttemptOutcome, Cell, DagRunState, Held, OutboxEntry, Plan, RunDoc, TaskIndex};
 use updraft_scheduling::step::{self, Continue, Ended, Expired};
 
 /// More writes than any run of the random DAGs takes: eight tasks, three tries each, a claim and an end each, and the waits.
@@ -93,6 +93,8 @@ proptest! {
         }
         prop_assert!(image.cells.values().all(Cell::is_final), "nothing here can deadlock: {image:?}");
         prop_assert!(image.end_date.is_some());
+        let leave = OutboxEntry::Leave { epoch: image.active_epoch };
+        prop_assert_eq!(image.outbox.iter().collect::<Vec<_>>(), [(&step::LEAVE.to_owned(), &leave)]);
         prop_assert!(image.wake_at.is_some(), "its end is not delivered yet");
         let delivered = step::strike_out(&image, step::LEAVE, now);
         prop_assert!(delivered.holds(&image));

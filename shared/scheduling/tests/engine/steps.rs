@@ -4,9 +4,9 @@
 use crate::generate::{Image, NOW, at, config, dag_of, image, lease, outcome, plain, reached_image, run};
 use jiff::SignedDuration;
 use proptest::prelude::*;
-use updraft_model::cell::End;
+use updraft_model::cell::{End, Wait};
 use updraft_model::{AttemptOutcome, Cell, DagRunState, Held, OperationId, Plan, RunChange, RunDoc, TaskIndex, Token};
-use updraft_scheduling::step::{self, Continue, Ended, Expired, Step};
+use updraft_scheduling::step::{self, Continue, Ended, Expired, Step, TimeoutMost};
 use updraft_scheduling::{attention, decide};
 
 const RUNNING: &[DagRunState] = &[DagRunState::Running];
@@ -21,7 +21,10 @@ fn ended(outcome: AttemptOutcome) -> Ended {
 }
 
 fn wish() -> impl Strategy<Value = Continue> {
-    let timeout = proptest::option::of((1..100i64).prop_map(SignedDuration::from_secs));
+    let timeout = proptest::option::of(
+        (1..100i64, any::<bool>())
+            .prop_map(|(seconds, unlimited)| TimeoutMost { most: SignedDuration::from_secs(seconds), unlimited }),
+    );
     (proptest::option::of(-3..8i32), timeout).prop_map(|(priority_least, timeout_most)| Continue {
         token: Token::trusted("continued"),
         until: at(150),
@@ -218,7 +221,10 @@ proptest! {
             let fits = |task: TaskIndex| {
                 let timeout = plan.task(task).execution_timeout;
                 wish.priority_least.is_none_or(|least| plan.priority(task) >= least)
-                    && wish.timeout_most.is_none_or(|most| timeout.is_none_or(|timeout| timeout <= most))
+                    && wish.timeout_most.is_none_or(|TimeoutMost { most, unlimited }| match timeout {
+                        Some(timeout) => timeout <= most,
+                        None => unlimited,
+                    })
             };
             prop_assert_eq!(step.claimed.as_ref().map(|(task, ..)| *task), first.filter(|task| fits(*task)));
             for pair in alone.queued.windows(2) {
@@ -359,4 +365,51 @@ fn clearing_a_finished_run_queues_it_with_retries_anew() {
     assert_eq!(started.image.state, DagRunState::Running);
     assert_eq!(started.image.active_epoch, cleared.epoch);
     assert_eq!(started.image.cell(A), &Cell::Queued { try_number: 4 });
+}
+
+#[test]
+fn a_run_is_needed_by_its_leases_and_waits_and_looked_at_regularly() {
+    let waiting = |due| Cell::Waiting { wait: Wait::Retry, try_number: 1, due };
+    let held = |until| Cell::Running { try_number: 1, lease: lease("t", until) };
+    let leaving =
+        |until| Cell::Final { end: End::Failed, try_number: 1, winner: None, leaving: Some(lease("t", until)) };
+    for (cell, looks, expected) in [
+        (Cell::Queued { try_number: 1 }, 0, 60),
+        (Cell::Queued { try_number: 1 }, 1, 120),
+        (Cell::Queued { try_number: 1 }, 40, 900),
+        (waiting(at(20)), 0, 20),
+        (waiting(at(400)), 3, 400),
+        (waiting(at(-20)), 3, 60),
+        (held(at(30)), 3, 30),
+        (held(at(-30)), 3, -30),
+        (leaving(at(30)), 3, 30),
+    ] {
+        let image = run(DagRunState::Running, vec![cell], looks);
+        assert_eq!(attention::needed(&image, NOW), Some(at(expected)), "{:?}", image.cell(A));
+    }
+}
+
+#[test]
+fn a_run_that_is_failed_by_hand_has_no_unfinished_cell() {
+    let plan = Plan::new(dag_of(["a", "b", "c", "d"].map(|id| plain(id, &[])).into()));
+    let held = lease("t", at(30));
+    let cells = vec![
+        Cell::Running { try_number: 1, lease: held.clone() },
+        Cell::Queued { try_number: 2 },
+        Cell::ended(End::Success, 1),
+        Cell::None,
+    ];
+    let image = step::fail_run(&plan, &run(DagRunState::Running, cells, 0), &operation(), NOW).image;
+    let cells: Vec<Cell> = plan.tasks().map(|task| image.cell(task).clone()).collect();
+    assert_eq!(
+        cells,
+        [
+            Cell::Final { end: End::Failed, try_number: 1, winner: None, leaving: Some(held) },
+            Cell::ended(End::Skipped, 2),
+            Cell::ended(End::Success, 1),
+            Cell::ended(End::Skipped, 0),
+        ]
+    );
+    assert_eq!(image.state, DagRunState::Failed);
+    assert!(image.outbox.contains_key(step::LEAVE));
 }
