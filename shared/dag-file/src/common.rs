@@ -113,11 +113,33 @@ pub(crate) fn warn_ignored(cursor: &Cursor<'_>) {
     }
 }
 
+/// Keys that are read and kept, but that the engine does not act on yet.
+const NOT_ENFORCED: &[&str] = &[
+    "concurrency",
+    "dagrun_timeout",
+    "dagrun_timeout_sec",
+    "depends_on_past",
+    "fail_fast",
+    "max_active_tasks",
+    "max_active_tis_per_dag",
+    "max_active_tis_per_dagrun",
+    "render_template_as_native_obj",
+    "wait_for_downstream",
+];
+
+/// Warns of a key that is kept for later, unless it says what is so anyway.
+pub(crate) fn warn_not_enforced(cursor: &Cursor<'_>) {
+    if NOT_ENFORCED.contains(&&*cursor.name) {
+        warn_ignored(cursor);
+    }
+}
+
 /// Puts one common argument into a task. Null means Airflow's default, as it does there.
 pub(crate) fn apply(task: &mut Task, cursor: &Cursor<'_>) {
     if cursor.is_not_given() {
         return;
     }
+    warn_not_enforced(cursor);
     let none = cursor.is_none();
     // Where a value was refused the task keeps what it has; its DAG is not handed out.
     match &*cursor.name {

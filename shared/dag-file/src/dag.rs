@@ -287,8 +287,9 @@ fn timetable(fields: &Fields<'_>, zone: &Timezone, options: &LoadOptions) -> Opt
 
 fn settings(dag: &mut Dag, fields: &Fields<'_>) {
     let text = |name| fields.get(name).filter(|c| !c.is_null()).and_then(Cursor::text).map(str::to_owned);
-    let flag = |name| fields.given(name).and_then(Cursor::boolean);
-    let count = |name| fields.given(name).and_then(|c| c.count(1));
+    let given = |name| fields.given(name).inspect(|c| common::warn_not_enforced(c));
+    let flag = |name| given(name).and_then(Cursor::boolean);
+    let count = |name| given(name).and_then(|c| c.count(1));
     dag.description = text("description");
     dag.doc_md = text("doc_md");
     dag.dag_display_name = text("dag_display_name");
@@ -300,7 +301,7 @@ fn settings(dag: &mut Dag, fields: &Fields<'_>) {
     // The older name wins where both are given, as in dag-factory.
     dag.max_active_tasks = count("max_active_tasks");
     dag.max_active_tasks = count("concurrency").or(dag.max_active_tasks);
-    let timeout = fields.given("dagrun_timeout").or(fields.given("dagrun_timeout_sec"));
+    let timeout = given("dagrun_timeout").or_else(|| given("dagrun_timeout_sec"));
     dag.dagrun_timeout = timeout.and_then(Cursor::duration_above_zero);
     dag.params = fields.get("params").and_then(common::params).unwrap_or_default();
     let tags = fields.given("tags").map(Cursor::texts).unwrap_or_default();

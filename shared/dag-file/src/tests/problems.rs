@@ -248,3 +248,13 @@ fn much_of_one_thing_takes_no_more_than_its_share() {
     let text = format!("etl: {{description: '{}'}}\n", "${A".repeat(1_000_000));
     assert_eq!(load("f.yaml", text.as_bytes(), &options).dags.len(), 1);
 }
+
+#[test]
+fn what_is_kept_but_not_acted_on_is_told() {
+    let task = "operator: EmptyOperator\ndepends_on_past: true\nwait_for_downstream: true\nmax_active_tis_per_dag: 1\nmax_active_tis_per_dagrun: 2";
+    let codes: Vec<_> = loaded(&in_task(task)).diagnostics.iter().map(|d| d.code).collect();
+    assert_eq!(codes, ["ignored-key"; 4]);
+    let dag = "fail_fast: true\nmax_active_tasks: 3\ndagrun_timeout: 1h\nrender_template_as_native_obj: true";
+    assert_eq!(loaded_warnings(dag), ["ignored-key"; 4]);
+    assert!(loaded_warnings("fail_fast: false\nrender_template_as_native_obj: no").is_empty());
+}
