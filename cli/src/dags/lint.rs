@@ -12,7 +12,7 @@ use updraft_dag_file::Diagnostic;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// DAG files, or DAG folders
-    #[arg(default_value = "./dags")]
+    #[arg(default_value = "dags")]
     paths: Vec<PathBuf>,
 }
 

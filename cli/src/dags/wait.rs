@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
 use updraft_model::{DagRunState, Plan, RunDoc, TaskIndex, TaskInstanceState};
 
 /// How often the run is read.
@@ -32,8 +33,8 @@ pub(crate) async fn for_end(session: &Session, run: RunDoc, printer: Printer) ->
     let mut changed = Instant::now();
     let mut wondered = false;
     let mut run = run;
-    let interrupted = tokio::signal::ctrl_c();
-    tokio::pin!(interrupted);
+    // From here on Ctrl-C ends the waiting only.
+    let mut interrupts = signal(SignalKind::interrupt())?;
     loop {
         if seen.tell(&version.plan, &run, &progress) {
             changed = Instant::now();
@@ -53,7 +54,7 @@ pub(crate) async fn for_end(session: &Session, run: RunDoc, printer: Printer) ->
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
-            _ = &mut interrupted => {
+            _ = interrupts.recv() => {
                 progress.finish();
                 printer.note(format_args!("no longer waiting; the run `{}` goes on", run.facts.run_id));
                 return Ok(Ended::Interrupted);

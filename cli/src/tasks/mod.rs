@@ -55,10 +55,13 @@ impl OfRun {
         };
         let Ok(date) = crate::dags::parse_instant(&self.run) else { return Err(error.into()) };
         existing(session, &self.dag_id).await?;
+        // Runs keep nanoseconds, and show microseconds.
+        let is_meant =
+            |run: &RunDoc| run.facts.logical_date.is_some_and(|at| at.as_microsecond() == date.as_microsecond());
         let mut page = None;
         loop {
             let found = session.engine.store.list_runs(&self.dag_id, 100, page).await?;
-            if let Some(run) = found.items.into_iter().find(|run| run.facts.logical_date == Some(date)) {
+            if let Some(run) = found.items.into_iter().find(is_meant) {
                 return Ok(run);
             }
             page = found.next;

@@ -1,0 +1,9 @@
+//! The command line as a person or a script meets it: standard output, standard error and exit status together.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod harness;
+mod home;
+mod offline;
+mod runs;
+mod server;
