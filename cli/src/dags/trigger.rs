@@ -70,7 +70,7 @@ pub(crate) async fn run(arguments: Arguments, session: &Session, printer: Printe
             wait::Ended::Interrupted => return Err(Failure::told()),
         };
     }
-    printer.rows(&rows(&run))?;
+    printer.records(&rows(&run))?;
     if arguments.wait && run.state == DagRunState::Failed {
         return Err(Failure::user(format!("the run `{}` failed", run.facts.run_id)).hint(format!(
             "`updraft tasks states-for-dag-run {} {}` shows which tasks did",

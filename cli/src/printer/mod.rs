@@ -102,6 +102,20 @@ impl Printer {
         }
     }
 
+    /// Writes rows of many columns: in a frame, each as a list of its properties, for a screen is not that wide.
+    pub(crate) fn records(self, rows: &Rows) -> Result<(), Failure> {
+        if self.format != Format::Table {
+            return self.rows(rows);
+        }
+        let mut properties = Rows::new(&["property_name", "property_value"]);
+        for row in &rows.rows {
+            for (name, cell) in rows.columns.iter().zip(row) {
+                properties.push(vec![Cell::text(name), cell.clone()]);
+            }
+        }
+        self.rows(&properties)
+    }
+
     /// Writes a value: as YAML where that was asked for, else as JSON.
     pub(crate) fn value(self, value: &Value) -> Result<(), Failure> {
         match self.format {

@@ -47,6 +47,11 @@ fn a_triggered_run_is_queued_without_a_server() {
     assert_eq!((&run["run_type"], &run["state"], &run["end_date"]), (&json!("manual"), &json!("queued"), &Value::Null));
     assert!(run["dag_run_id"].as_str().unwrap().starts_with("manual__"));
     assert!(is_exact(&run["run_after"]));
+    let said = place.run(&["dags", "trigger", "etl", "--run-id", "r2", "--output", "table"]);
+    assert!(
+        said.contains("│ property_name       ┆ property_value") && said.contains("│ dag_run_id          ┆ r2 "),
+        "{said}"
+    );
 }
 
 #[test]
