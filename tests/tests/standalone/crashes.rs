@@ -1,0 +1,106 @@
+//! Crashes and stops: nothing is lost, and nothing that an attempt started outlives it.
+
+use crate::harness::Place;
+use crate::server::{Server, eventually, expect_run, task_states, trigger};
+
+/// A task that leaves a child in a session of its own, and takes longer than the test waits the first time it runs.
+const SLOW: &str = "\
+slow:
+  schedule: null
+  tasks:
+    a:
+      operator: BashOperator
+      bash_command: |
+        echo try {{ ti.try_number }}
+        touch began-{{ ti.try_number }}
+        if [ {{ ti.try_number }} = 1 ]; then (setsid sleep 7654.321 &); sleep 7654.123; fi
+      cwd: PLACE
+      retries: 1
+      retry_delay: 1
+    b: {operator: BashOperator, bash_command: echo b, dependencies: [a]}
+";
+
+/// Whether a process of this test's place runs with this in its command line.
+fn is_running(place: &Place, what: &str) -> bool {
+    let here = place.path().canonicalize().unwrap();
+    let Ok(processes) = std::fs::read_dir("/proc") else { return false };
+    processes.flatten().any(|process| {
+        let command = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let folder = std::fs::read_link(process.path().join("cwd")).unwrap_or_default();
+        folder.starts_with(&here) && String::from_utf8_lossy(&command).replace('\0', " ").contains(what)
+    })
+}
+
+fn slow() -> Place {
+    let place = Place::new();
+    let here = place.path().to_str().unwrap().to_owned();
+    place.write("dags/slow.yaml", &SLOW.replace("PLACE", &here));
+    place
+}
+
+#[test]
+fn a_crash_loses_nothing_and_leaves_nothing() {
+    let place = slow();
+    let server = Server::start(&place, &[]);
+    let run = trigger(&place, "slow");
+    eventually("the task and its child run", || is_running(&place, "7654.123") && is_running(&place, "7654.321"));
+    server.crash();
+    eventually("nothing of the attempt is left", || !is_running(&place, "7654."));
+    assert_eq!(task_states(&place, "slow", &run), ["a=running", "b="]);
+
+    let _server = Server::start(&place, &[]);
+    expect_run(&place, "slow", &run, "success");
+    let logs = place.output(&["tasks", "logs", "slow", &run, "a"]);
+    let logs = String::from_utf8_lossy(&logs.stdout).into_owned();
+    assert!(logs.contains("try 1") && logs.contains("try 2"), "both tries are shown: {logs}");
+}
+
+#[test]
+fn queued_tasks_run_after_a_crash() {
+    let place = Place::new();
+    place.write(
+        "dags/gate.yaml",
+        "gate:\n  schedule: null\n  tasks:\n    a: {operator: BashOperator, bash_command: 'touch a; until [ -e go ]; do sleep 0.05; done', cwd: PLACE, retries: 3, retry_delay: 1}\n    b: {operator: BashOperator, bash_command: echo b}\n    c: {operator: BashOperator, bash_command: echo c}\n"
+            .replace("PLACE", place.path().to_str().unwrap())
+            .as_str(),
+    );
+    let server = Server::start(&place, &["--executor", "sequential"]);
+    let run = trigger(&place, "gate");
+    eventually("the first task runs", || place.path().join("a").exists());
+    assert_eq!(task_states(&place, "gate", &run), ["a=running", "b=queued", "c=queued"]);
+    server.crash();
+    place.write("go", "");
+    let _server = Server::start(&place, &["--executor", "sequential"]);
+    expect_run(&place, "gate", &run, "success");
+}
+
+#[test]
+fn the_first_signal_drains_and_the_second_stops() {
+    let place = Place::new();
+    let gate = "touch {{ ti.task_id }}; until [ -e go ]; do sleep 0.05; done";
+    place.write(
+        "dags/gate.yaml",
+        &format!(
+            "gate:\n  schedule: null\n  tasks:\n    a: {{operator: BashOperator, bash_command: '{gate}', cwd: {0}, retries: 1, retry_delay: 1}}\n    b: {{operator: BashOperator, bash_command: '{gate}', cwd: {0}, retries: 1, retry_delay: 1, dependencies: [a]}}\n",
+            place.path().display()
+        ),
+    );
+    let mut server = Server::start(&place, &[]);
+    let run = trigger(&place, "gate");
+    eventually("the task runs", || place.path().join("a").exists());
+    server.signal("INT");
+    place.write("go", "");
+    assert!(server.wait().success());
+    assert_eq!(task_states(&place, "gate", &run), ["a=success", "b=queued"], "what ran ended, and nothing new began");
+
+    std::fs::remove_file(place.path().join("go")).unwrap();
+    let mut server = Server::start(&place, &[]);
+    eventually("the next task runs", || place.path().join("b").exists());
+    server.signal("TERM");
+    server.signal("INT");
+    assert!(server.wait().success());
+    assert_eq!(task_states(&place, "gate", &run), ["a=success", "b=running"]);
+    place.write("go", "");
+    let _server = Server::start(&place, &[]);
+    expect_run(&place, "gate", &run, "success");
+}

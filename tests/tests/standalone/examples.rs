@@ -1,0 +1,64 @@
+//! Each example runs to its expected end.
+
+use crate::harness::Place;
+use crate::server::{Server, expect_run, returned, task_states, trigger};
+use serde_json::json;
+use std::path::Path;
+
+/// A place with the repository's examples in its DAG folder.
+fn place_with_examples() -> Place {
+    let place = Place::new();
+    let dags = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dags");
+    let mut open = vec![dags.clone()];
+    while let Some(folder) = open.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if let Ok(text) = std::fs::read_to_string(&path) {
+                let name = path.strip_prefix(&dags).unwrap().to_str().unwrap().to_owned();
+                place.write(&format!("dags/{name}"), &text);
+            }
+        }
+    }
+    place
+}
+
+#[test]
+fn each_example_runs_to_its_end() {
+    let place = place_with_examples();
+    let _server = Server::start(&place, &[]);
+    let listed = place.json(&["dags", "list", "--output", "json"]);
+    let ids: Vec<&str> = listed.as_array().unwrap().iter().map(|d| d["dag_id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["calendar", "etl", "python_callable", "retries"], "a new example needs its expectation here");
+
+    let run = trigger(&place, "etl");
+    expect_run(&place, "etl", &run, "success");
+    assert_eq!(
+        task_states(&place, "etl", &run),
+        ["extract=success", "transform=success", "load=success", "done=success"]
+    );
+    assert_eq!(returned(&place, "etl", &run, "transform"), json!("42"));
+    let loaded = returned(&place, "etl", &run, "load");
+    assert!(loaded.as_str().unwrap().starts_with("loaded 42 EUR for 2"), "{loaded}");
+
+    let run = trigger(&place, "retries");
+    expect_run(&place, "retries", &run, "success");
+    let log = place.output(&["tasks", "logs", "retries", &run, "flaky"]);
+    let log = String::from_utf8_lossy(&log.stdout).into_owned();
+    for line in ["try 1", "try 2", "try 3"] {
+        assert!(log.contains(line), "{log}");
+    }
+
+    let run = trigger(&place, "calendar");
+    expect_run(&place, "calendar", &run, "success");
+    let line = returned(&place, "calendar", &run, "open_books");
+    assert!(line.as_str().unwrap().starts_with("opening the books of "), "{line}");
+
+    let conf = ["dags", "trigger", "python_callable", "--conf", r#"{"numbers": [1, 2, 6]}"#, "--output", "json"];
+    let run = place.json(&conf)[0]["dag_run_id"].as_str().unwrap().to_owned();
+    expect_run(&place, "python_callable", &run, "success");
+    assert_eq!(returned(&place, "python_callable", &run, "summarize"), json!({"mean": 3, "median": 2}));
+    let line = returned(&place, "python_callable", &run, "report");
+    assert!(line.as_str().unwrap().ends_with("mean 3.00, median 2"), "{line}");
+}
