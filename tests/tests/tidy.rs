@@ -77,6 +77,7 @@ const CRATES: &[(&str, Kind, &[&str])] = &[
             "updraft-timetables",
         ],
     ),
+    ("updraft-function", Library, &[]),
     ("updraft", Entry, &[]),
     ("updraft-scheduler-function", Entry, &[]),
     ("updraft-worker-function", Entry, &[]),

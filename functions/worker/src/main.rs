@@ -1,3 +1,48 @@
 //! Lambda: claim, run, finish, continue in place.
 
-fn main() {}
+mod budget;
+mod worker;
+
+use lambda_runtime::service_fn;
+use std::process::ExitCode;
+use std::sync::Arc;
+use updraft_clock::System;
+use updraft_execution::Launcher;
+use updraft_function::{Environment, Error};
+use updraft_log_store_s3::S3LogStore;
+use updraft_metastore::Metastore;
+use updraft_metastore_dynamodb::DynamoDb;
+use updraft_service::{Engine, ProcessRunner, Settings};
+use updraft_task_queue_sqs::Sqs;
+use updraft_templates::Renderer;
+use worker::Worker;
+
+fn main() -> ExitCode {
+    // The supervisor of a task's processes is this executable again; it must not have threads or a runtime.
+    if std::env::args_os().nth(1).is_some_and(|first| first == updraft_execution::SUPERVISE) {
+        return updraft_execution::supervisor_main();
+    }
+    updraft_function::run(serve)
+}
+
+async fn serve() -> Result<(), Error> {
+    let environment = Environment::read()?;
+    let scratch = environment.scratch;
+    let temporary = scratch.join("tmp");
+    std::fs::create_dir_all(&temporary)?;
+    let aws = updraft_metastore_dynamodb::settings().await?;
+    let items = DynamoDb::new(&aws, environment.table);
+    let queue = Sqs::new(&aws, environment.task_queue_url, environment.scheduler_queue_url);
+    let settings = Settings { hostname: environment.hostname, ..Settings::default() };
+    let runner = ProcessRunner {
+        store: Metastore::new(items.clone()),
+        logs: S3LogStore::with_spools(&aws, environment.bucket, scratch.join("spools")),
+        launcher: Launcher::current_exe()?.with_scratch(temporary),
+        versions: scratch.join("versions"),
+        // The DAG folder is not at hand here: versions carry the files that their tasks name.
+        search_path: Vec::new(),
+        renderer: Arc::new(Renderer::new()),
+    };
+    let worker = Worker { engine: Engine::new(items, queue, System, settings), runner };
+    lambda_runtime::run(service_fn(|event| worker.handle(event))).await
+}

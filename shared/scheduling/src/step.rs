@@ -48,7 +48,23 @@ pub struct Continue {
     /// Only a task of at least this priority: nothing that waits elsewhere is overtaken.
     pub priority_least: Option<i32>,
     /// Only a task whose execution_timeout fits; none: any.
-    pub timeout_most: Option<SignedDuration>,
+    pub timeout_most: Option<TimeoutMost>,
+}
+
+/// Which execution_timeouts fit into the time that is left here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeoutMost {
+    /// At most this long.
+    pub most: SignedDuration,
+    /// Whether a task without one fits: nobody knows how long it takes.
+    pub unlimited: bool,
+}
+
+impl TimeoutMost {
+    /// Whether a task with this execution_timeout fits.
+    pub fn fits(self, timeout: Option<SignedDuration>) -> bool {
+        timeout.map_or(self.unlimited, |timeout| timeout <= self.most)
+    }
 }
 
 /// Starts a queued run that has its place among the active ones.
@@ -381,7 +397,7 @@ fn take(
     let fits = |task: &TaskIndex| {
         let timeout = plan.task(*task).execution_timeout;
         wish.priority_least.is_none_or(|least| plan.priority(*task) >= least)
-            && wish.timeout_most.is_none_or(|most| timeout.is_none_or(|t| t <= most))
+            && wish.timeout_most.is_none_or(|most| most.fits(timeout))
     };
     // Queued in order of priority: if the first does not fit, a lesser one must not overtake it.
     let task = *queued.first().filter(|task| fits(task))?;

@@ -22,6 +22,8 @@ pub struct Ingested {
     pub removed: Vec<String>,
     /// Files with import errors, among the parsed ones.
     pub failed: Vec<String>,
+    /// Files that could not be taken in, through no fault of theirs: they are read at the next look.
+    pub postponed: Vec<String>,
 }
 
 /// Whether a file declares DAGs, by its name.
@@ -76,6 +78,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             Ok(None) => done.removed.push(path.to_owned()),
             Err(error) => {
                 tracing::error!(path, %error, "a file could not be taken in; it is tried again at the next look");
+                done.postponed.push(path.to_owned());
             }
         }
     }

@@ -25,4 +25,4 @@ pub mod xcoms;
 pub use engine::{Engine, Error, Settings};
 pub use process::ProcessRunner;
 pub use trigger::Trigger;
-pub use work::{Continuation, Finished, Runner, TaskRef, Work, Worked};
+pub use work::{Continuation, Finished, Runner, TaskRef, TimeoutMost, Work, Worked};

@@ -3,6 +3,7 @@
 use crate::engine::Error;
 use crate::work::{Finished, Runner, Work};
 use crate::xcoms::{self, RunXComs};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
+use updraft_clock::{Clock, System};
 use updraft_execution::{
     AttemptSpec, BashCall, Callable, Launcher, LogSink, OperatorCall, Outcome, PythonCall, RunContext, cancellation,
 };
@@ -22,6 +24,13 @@ use updraft_templates::{Context, DagFacts, Options, Renderer, TaskFacts, XComs};
 
 /// How much of an attempt's XComs its item holds; what comes after goes to the log store, so that no item nears DynamoDB's limit.
 const INLINE_TOTAL_MAX: usize = 64 * 1024;
+
+/// How long before a worker's deadline its attempt is ended: the grace for its processes, and the time to record what it came to.
+pub const WIND_UP: SignedDuration = SignedDuration::from_secs(8);
+
+/// What is said of an attempt that did not end before its worker had to.
+const OUT_OF_TIME: &str = "the worker's time was over before the task ended; let workers run longer (`WorkerTimeout` of the deployment), \
+                           or make the task shorter";
 
 /// Runs attempts as processes of this machine.
 #[derive(Debug)]
@@ -88,16 +97,18 @@ impl<I: Items, L: LogStore> Runner for ProcessRunner<I, L> {
             }
         };
         let (handle, cancel) = cancellation();
+        let (mut stopping, mut out_of_time) = (false, false);
         let source = RunXComs { store: &self.store, logs: &self.logs, work };
         let report = {
             let running = updraft_execution::run(&spec, &self.launcher, &mut sink, &source, cancel);
-            tokio::pin!(running, stop);
-            let mut stopping = false;
+            let time_over = wind_up(work.deadline);
+            tokio::pin!(running, stop, time_over);
             loop {
                 tokio::select! {
                     biased;
                     report = &mut running => break report,
                     why = &mut stop, if !stopping => { stopping = true; handle.cancel(why); }
+                    () = &mut time_over, if !stopping => { (stopping, out_of_time) = (true, true); handle.cancel(OUT_OF_TIME); }
                 }
             }
         };
@@ -108,6 +119,8 @@ impl<I: Items, L: LogStore> Runner for ProcessRunner<I, L> {
             Outcome::Failed { .. } | Outcome::TimedOut { .. } => {
                 (AttemptOutcome::Failed, Some(report.outcome.message()))
             }
+            // The cell is still ours: an end like any other failure's, and another try has a worker's whole time.
+            Outcome::Killed { .. } if out_of_time => (AttemptOutcome::Failed, Some(report.outcome.message())),
             Outcome::Killed { .. } => return None,
         };
         drop(sink);
@@ -119,6 +132,13 @@ impl<I: Items, L: LogStore> Runner for ProcessRunner<I, L> {
         self.keep_log(&name, spool.ok().as_deref(), &report.log, &mut finished).await;
         Some(finished)
     }
+}
+
+/// Waits until an attempt has to be ended so that its end is recorded before the worker is gone; for ever, where it stays.
+async fn wind_up(deadline: Option<Timestamp>) {
+    let Some(deadline) = deadline else { return std::future::pending().await };
+    let left = deadline.duration_since(System.now()) - WIND_UP;
+    tokio::time::sleep(Duration::try_from(left).unwrap_or_default()).await;
 }
 
 fn failed(message: String) -> Finished {

@@ -1,7 +1,7 @@
 //! A worker's part: claim an attempt, run it, record it, finish it with everything its end decides, continue in place.
 
 use crate::engine::{Engine, Error, ROUNDS_MAX, Version};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use updraft_metastore::{Error as StoreError, Items, Outcome};
 use updraft_model::{
     Attempt, AttemptKey, AttemptOutcome, Cell, DagId, Held, Incarnation, Lease, RunDoc, TaskIndex, Token, ValueRef,
 };
+pub use updraft_scheduling::step::TimeoutMost;
 use updraft_scheduling::step::{self, Continue, Ended, Step};
 use updraft_task_queue::TaskQueue;
 
@@ -38,6 +39,8 @@ pub struct Work {
     pub try_number: u32,
     /// The attempt's hold on its cell.
     pub lease: Lease,
+    /// When this process will be gone, if that is known. The runner ends the attempt before that, early enough to record its end.
+    pub deadline: Option<Timestamp>,
 }
 
 impl Work {
@@ -98,7 +101,7 @@ pub struct Continuation {
     /// Only a task of at least this priority; none: any.
     pub priority_least: Option<i32>,
     /// Only a task whose execution_timeout fits; none: any.
-    pub timeout_most: Option<SignedDuration>,
+    pub timeout_most: Option<TimeoutMost>,
 }
 
 /// What came of a message.
@@ -162,7 +165,14 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 }
             };
             let version = self.version(&image.facts.version).await?;
-            return Ok(Some(Work { run: image, version, task: task.task, try_number: task.try_number, lease }));
+            return Ok(Some(Work {
+                run: image,
+                version,
+                task: task.task,
+                try_number: task.try_number,
+                lease,
+                deadline,
+            }));
         }
         Err(Error::Contention(task.incarnation.to_string()))
     }
@@ -268,12 +278,12 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             let Some(step) = step::finish(&version.plan, &image, &held, ended, now, wish.as_ref()) else {
                 // Not ours any more. Either our own write landed and its answer was lost, or somebody settled, cleared or marked it.
                 return match tried.filter(|step| landed(step, &image, &held)) {
-                    Some(step) => self.finished(&version, &step, image).await,
+                    Some(step) => self.finished(&version, &step, image, deadline).await,
                     None => self.let_go(&work).await.map(|()| None),
                 };
             };
             match self.insist(&work, || self.store.update_run(&incarnation, &step.change)).await? {
-                Outcome::Updated(after) => return self.finished(&version, &step, after).await,
+                Outcome::Updated(after) => return self.finished(&version, &step, after, deadline).await,
                 Outcome::Refused(Some(now_there)) => {
                     image = now_there;
                     tried = Some(step);
@@ -285,7 +295,13 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     }
 
     /// What follows an accepted finish: messages, what the returned image decides beyond, and the task that was claimed.
-    async fn finished(&self, version: &Arc<Version>, step: &Step, after: RunDoc) -> Result<Option<Work>, Error> {
+    async fn finished(
+        &self,
+        version: &Arc<Version>,
+        step: &Step,
+        after: RunDoc,
+        deadline: Option<Timestamp>,
+    ) -> Result<Option<Work>, Error> {
         self.after(version, step, &after).await;
         // The claimed one first has to be run; what else is to be settled must not be forgotten over a failure here.
         if let Err(error) = self.settle(version, after.clone()).await {
@@ -293,7 +309,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         }
         let Some((task, try_number, lease)) = step.claimed.clone() else { return Ok(None) };
         let ours = after.cell(task).holder().is_some_and(|l| l.token == lease.token);
-        Ok(ours.then(|| Work { run: after, version: version.clone(), task, try_number, lease }))
+        Ok(ours.then(|| Work { run: after, version: version.clone(), task, try_number, lease, deadline }))
     }
 
     /// Lets go of a cell that was cleared or marked while the attempt ran; call after the attempt was killed.

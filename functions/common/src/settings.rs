@@ -1,0 +1,113 @@
+//! Every environment variable that functions read, once. `infra/template.yaml` sets them.
+
+use std::path::PathBuf;
+use tracing_subscriber::EnvFilter;
+
+/// Name of the DynamoDB table.
+pub const TABLE: &str = "UPDRAFT_TABLE";
+/// Name of the bucket with DAG files, logs and large values.
+pub const BUCKET: &str = "UPDRAFT_BUCKET";
+/// URL of the queue that workers are fed from.
+pub const TASK_QUEUE_URL: &str = "UPDRAFT_TASK_QUEUE_URL";
+/// URL of the queue that the scheduler is fed from.
+pub const SCHEDULER_QUEUE_URL: &str = "UPDRAFT_SCHEDULER_QUEUE_URL";
+/// What is logged, as `tracing` filters are written; `info` if not set.
+pub const LOG: &str = "RUST_LOG";
+/// The log stream of this function instance, set by Lambda: where people find what an attempt's worker said.
+pub const LOG_STREAM: &str = "AWS_LAMBDA_LOG_STREAM_NAME";
+
+/// A variable is missing or unusable; the function cannot start.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Not set, or empty.
+    #[error(
+        "the environment variable `{0}` is not set; deploy the function with `infra/deploy`, whose template sets it"
+    )]
+    Missing(&'static str),
+    /// Set to what cannot be used.
+    #[error(
+        "the environment variable `{name}` is no filter for logs: {why}; use `info`, or `warn,updraft_service=debug`"
+    )]
+    Filter {
+        /// Its name.
+        name: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// Where a function finds what it works on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Environment {
+    /// The metastore's table.
+    pub table: String,
+    /// The bucket.
+    pub bucket: String,
+    /// The workers' queue.
+    pub task_queue_url: String,
+    /// The scheduler's queue.
+    pub scheduler_queue_url: String,
+    /// Where this function runs, for people.
+    pub hostname: String,
+    /// The one directory that a function may write to: what it can do without after its end.
+    pub scratch: PathBuf,
+}
+
+impl Environment {
+    /// Reads the environment of this process.
+    ///
+    /// # Errors
+    /// If a variable is missing.
+    pub fn read() -> Result<Self, Error> {
+        Self::from(|name| std::env::var(name).ok())
+    }
+
+    fn from(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        let set = |name| variable(name).filter(|value| !value.is_empty());
+        let needed = |name: &'static str| set(name).ok_or(Error::Missing(name));
+        Ok(Self {
+            table: needed(TABLE)?,
+            bucket: needed(BUCKET)?,
+            task_queue_url: needed(TASK_QUEUE_URL)?,
+            scheduler_queue_url: needed(SCHEDULER_QUEUE_URL)?,
+            hostname: set(LOG_STREAM).unwrap_or_else(|| "lambda".to_owned()),
+            scratch: std::env::temp_dir().join("updraft"),
+        })
+    }
+}
+
+/// Logs as JSON on standard output, one object for each line, as CloudWatch's queries want them. CloudWatch notes the time.
+///
+/// # Errors
+/// If `RUST_LOG` is no filter.
+pub fn log_as_json() -> Result<(), Error> {
+    let wanted = std::env::var(LOG).unwrap_or_else(|_| "info".to_owned());
+    let filter = EnvFilter::try_new(&wanted).map_err(|e| Error::Filter { name: LOG, why: e.to_string() })?;
+    tracing_subscriber::fmt().json().flatten_event(true).without_time().with_env_filter(filter).init();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEEDED: [&str; 4] = [TABLE, BUCKET, TASK_QUEUE_URL, SCHEDULER_QUEUE_URL];
+
+    #[test]
+    fn every_variable_is_needed_and_named_when_it_is_missing() {
+        let whole = Environment::from(|name| Some(format!("value of {name}"))).unwrap();
+        assert_eq!(whole.table, "value of UPDRAFT_TABLE");
+        assert_eq!(whole.scheduler_queue_url, "value of UPDRAFT_SCHEDULER_QUEUE_URL");
+        assert_eq!(whole.hostname, "value of AWS_LAMBDA_LOG_STREAM_NAME");
+        for missing in NEEDED {
+            let without = |name: &str| Some(if name == missing { String::new() } else { "x".to_owned() });
+            assert_eq!(Environment::from(without), Err(Error::Missing(missing)));
+        }
+    }
+
+    #[test]
+    fn a_function_needs_no_log_stream() {
+        let some = |name: &str| NEEDED.contains(&name).then(|| "x".to_owned());
+        assert_eq!(Environment::from(some).unwrap().hostname, "lambda");
+    }
+}

@@ -1,0 +1,101 @@
+//! What a batch of messages leads to. Everything is settled before it is answered: after the answer, a function stands still.
+
+use crate::budget::Budget;
+use jiff::Timestamp;
+use lambda_runtime::LambdaEvent;
+use serde_json::Value;
+use updraft_clock::{Clock, System};
+use updraft_function::{BatchAnswer, Error, Record, batch};
+use updraft_log_store_s3::S3LogStore;
+use updraft_metastore_dynamodb::DynamoDb;
+use updraft_service::{Engine, ProcessRunner, TaskRef};
+use updraft_task_queue::Message;
+use updraft_task_queue_sqs::{Sqs, parse_body};
+
+/// The engine, and what runs attempts.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    /// Use cases on the deployment's table and queues.
+    pub(crate) engine: Engine<DynamoDb, Sqs, System>,
+    /// Runs attempts as processes of this function.
+    pub(crate) runner: ProcessRunner<DynamoDb, S3LogStore>,
+}
+
+impl Worker {
+    /// Runs what a batch of messages names, one after the other, and in place what becomes ready by it.
+    ///
+    /// # Errors
+    /// If the event is no batch of messages.
+    pub(crate) async fn handle(&self, event: LambdaEvent<Value>) -> Result<BatchAnswer, Error> {
+        let (event, context) = event.into_parts();
+        let budget = Budget::new(self.engine.clock.now(), Timestamp::try_from(context.deadline())?);
+        let records = batch::records(event).map_err(|error| {
+            tracing::error!(%error, "an event is no batch of messages");
+            format!("the event is no batch of SQS messages, and nothing else is for workers: {error}")
+        })?;
+        let mut answer = BatchAnswer::default();
+        for record in &records {
+            let Some(task) = task(record) else {
+                tracing::error!(id = record.id, body = record.body, "a message names no task; it is dropped");
+                continue;
+            };
+            if !Box::pin(self.work(&task, budget)).await {
+                answer.again(record);
+            }
+        }
+        Ok(answer)
+    }
+
+    /// Whether a task's message is done with.
+    async fn work(&self, task: &TaskRef, budget: Budget) -> bool {
+        if budget.for_attempt(self.engine.clock.now()).is_none() {
+            tracing::warn!(?task, "too little time is left to begin a task; its message comes again");
+            return false;
+        }
+        let may_continue = || budget.continuation(self.engine.clock.now());
+        match self.engine.work(task, &self.runner, Some(budget.leases_end()), may_continue).await {
+            Ok(worked) => {
+                tracing::info!(incarnation = %task.incarnation, attempts = worked.attempts, "worked");
+                true
+            }
+            Err(error) => {
+                tracing::error!(?task, %error, "an attempt was not begun, or its end not written; the message comes again");
+                false
+            }
+        }
+    }
+}
+
+/// The task that a message names; none where it names none.
+fn task(record: &Record) -> Option<TaskRef> {
+    match parse_body(&record.body)? {
+        Message::Task { incarnation, task, try_number, .. } => Some(TaskRef { incarnation, task, try_number }),
+        Message::Run { .. } | Message::Dag { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_messages_that_name_a_task_are_work() {
+        let named = |body: &str| task(&Record { id: "1".to_owned(), body: body.to_owned() });
+        let body = r#"{"look_at":"task","dag_id":"d","incarnation":"i1","task":3,"try_number":2,"priority":1}"#;
+        let found = named(body).expect("it names a task");
+        assert_eq!((found.incarnation.as_str(), found.try_number), ("i1", 2));
+        assert_eq!(serde_json::to_value(found.task).unwrap(), 3);
+        for body in [
+            "",
+            "not JSON",
+            "{}",
+            "null",
+            r#"{"look_at":"run","incarnation":"i1"}"#,
+            r#"{"look_at":"dag","dag_id":"d"}"#,
+            r#"{"look_at":"task","dag_id":"d"}"#,
+            r#"{"look_at":"task","dag_id":"d","incarnation":"i1","task":-1,"try_number":2,"priority":1}"#,
+        ] {
+            assert_eq!(named(body), None, "{body}");
+        }
+    }
+}
