@@ -40,16 +40,17 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let tags: BTreeMap<&str, &str> = listed.iter().map(|f| (f.path.as_str(), f.etag.as_str())).collect();
         let known = self.known_files().await?;
         let mut done = Ingested::default();
+        // First what is gone: a file that was renamed lets go of its DAGs before the new name asks for them.
+        for path in known.keys().filter(|path| !tags.contains_key(path.as_str())) {
+            self.remove_file(path).await?;
+            done.removed.push(path.clone());
+        }
         for entry in listed.iter().filter(|f| is_dag_file(&f.path)) {
             if known.get(&entry.path).is_some_and(|record| is_current(record, entry, &tags)) {
                 done.unchanged += 1;
                 continue;
             }
             self.ingest_into(folder, &entry.path, &mut done).await;
-        }
-        for path in known.keys().filter(|path| !tags.contains_key(path.as_str())) {
-            self.remove_file(path).await?;
-            done.removed.push(path.clone());
         }
         Ok(done)
     }
@@ -146,7 +147,9 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         };
         for dag in loaded.dags {
             let dag_id = dag.dag_id.clone();
-            if let Some(other) = self.declared_elsewhere(&dag_id, path).await? {
+            if let Some(other) = self.declared_elsewhere(folder, &dag_id, path).await? {
+                // Read again at each look, until one of the two files lets go.
+                record.etag.clear();
                 errors.push(format!(
                     "{path}: error: the DAG `{dag_id}` is already declared by `{other}`; give one of them another id"
                 ));
@@ -188,14 +191,23 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         Ok(self.store.put_import_error(&error).await?)
     }
 
-    /// The file that declares the DAG, where it is another one that still does.
-    async fn declared_elsewhere(&self, dag_id: &DagId, path: &str) -> Result<Option<String>, Error> {
+    /// The file that declares the DAG, where it is another one that is still there.
+    async fn declared_elsewhere<D: DagStore>(
+        &self,
+        folder: &D,
+        dag_id: &DagId,
+        path: &str,
+    ) -> Result<Option<String>, Error> {
         let Some(dag) = self.store.dag(dag_id).await? else { return Ok(None) };
         if dag.file == path || dag.version.is_none() {
             return Ok(None);
         }
-        let other = self.store.file(&dag.file).await?;
-        Ok(other.filter(|record| record.dag_ids.contains(dag_id)).map(|record| record.path))
+        let Some(other) = self.store.file(&dag.file).await?.filter(|record| record.dag_ids.contains(dag_id)) else {
+            return Ok(None);
+        };
+        // A rename may be told in any order.
+        let still_there = folder.read(&other.path).await?.is_some();
+        Ok(still_there.then_some(other.path))
     }
 
     /// The files that a DAG's tasks need, read from the folder and noted in the record with their tags.

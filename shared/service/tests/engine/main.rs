@@ -1,0 +1,8 @@
+//! Use cases over ports in memory.
+
+#[cfg(test)]
+mod costs;
+#[cfg(test)]
+mod files;
+#[cfg(test)]
+mod world;

@@ -1,0 +1,85 @@
+//! An engine in memory, whose costs are counted, and whose tasks are acted.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::time::Duration;
+use updraft_clock::System;
+use updraft_dag_store::{DagStore, Directory};
+use updraft_metastore::counting::Counting;
+use updraft_metastore::memory::Memory;
+use updraft_model::{AttemptOutcome, DagId, RunDoc};
+use updraft_service::runs::Leases;
+use updraft_service::trigger::Trigger;
+use updraft_service::{Continuation, Engine, Finished, Runner, Settings, TaskRef, Work};
+use updraft_task_queue::{Lane, LocalQueue, Message, TaskQueue};
+
+/// An engine and a DAG folder.
+pub(crate) struct World {
+    pub(crate) engine: Engine<Counting<Memory>, LocalQueue, System>,
+    pub(crate) folder: Directory,
+}
+
+/// Every task succeeds at once.
+struct Succeeds;
+
+impl Runner for Succeeds {
+    async fn run<S: Future<Output = String> + Send>(&self, _: &Work, _: S) -> Option<Finished> {
+        Some(Finished {
+            outcome: AttemptOutcome::Success,
+            message: None,
+            xcoms: BTreeMap::new(),
+            log: Some("done\n".to_owned()),
+            log_uri: None,
+        })
+    }
+}
+
+impl World {
+    /// An empty one.
+    pub(crate) fn new() -> Self {
+        let items = Counting::new(Memory::default());
+        Self {
+            engine: Engine::new(items, LocalQueue::default(), System, Settings::default()),
+            folder: Directory::new(tempfile::tempdir().unwrap().keep()),
+        }
+    }
+
+    /// Writes a DAG file.
+    pub(crate) async fn write(&self, path: &str, text: &str) {
+        self.folder.write(path, text.as_bytes()).await.unwrap();
+    }
+
+    /// Triggers a run and looks at it, as the scheduler does.
+    pub(crate) async fn trigger(&self, dag_id: &str) -> RunDoc {
+        let dag_id = DagId::parse(dag_id).unwrap();
+        let trigger = Trigger { dag_id, run_id: None, logical_date: None, conf: serde_json::Value::Null };
+        let run = self.engine.trigger(trigger).await.unwrap();
+        self.engine.look_at_run(&run.facts.incarnation, Leases::Heed).await.unwrap();
+        self.engine.store.run(&run.facts.incarnation).await.unwrap().unwrap()
+    }
+
+    /// Runs what is queued until nothing is, in place or not.
+    pub(crate) async fn work(&self, in_place: bool) {
+        loop {
+            let received = self.engine.queue.receive(Lane::Tasks, 1, Duration::ZERO).await.unwrap();
+            let Some(Message::Task { incarnation, task, try_number, .. }) =
+                received.into_iter().find_map(|d| d.message)
+            else {
+                return;
+            };
+            let task = TaskRef { incarnation, task, try_number };
+            let may_continue = || in_place.then(Continuation::default);
+            self.engine.work(&task, &Succeeds, None, may_continue).await.unwrap();
+        }
+    }
+}
+
+/// A DAG of so many tasks, one after the other.
+pub(crate) fn chain(dag_id: &str, tasks: usize) -> String {
+    let mut text = format!("{dag_id}:\n  schedule: null\n  tasks:\n");
+    for n in 0..tasks {
+        let after = n.checked_sub(1).map(|before| format!(", dependencies: [t{before}]")).unwrap_or_default();
+        text += &format!("    t{n}: {{operator: BashOperator, bash_command: 'true'{after}}}\n");
+    }
+    text
+}
