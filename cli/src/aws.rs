@@ -45,13 +45,14 @@ fn parse_uri(uri: &str) -> Option<(&str, Option<&str>)> {
 /// Logs and large values by their URIs, each of which names its bucket: reading needs no setting.
 #[derive(Debug)]
 pub(crate) struct Buckets {
-    settings: SdkConfig,
+    // Far larger than the path that stands here on one machine.
+    settings: Box<SdkConfig>,
 }
 
 impl Buckets {
     /// With these settings.
     pub(crate) fn new(settings: SdkConfig) -> Self {
-        Self { settings }
+        Self { settings: Box::new(settings) }
     }
 }
 

@@ -90,9 +90,9 @@ fn log_to_stderr(usual: &str, with_time: bool) -> Result<(), Failure> {
         .with_ansi(printer::colors_on_stderr())
         .with_target(false);
     if with_time {
-        subscriber.init()
+        subscriber.init();
     } else {
-        subscriber.without_time().init()
+        subscriber.without_time().init();
     }
     Ok(())
 }
