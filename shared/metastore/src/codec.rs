@@ -180,6 +180,14 @@ fn wake_changes(key: &Key, wake_at: Option<Option<Timestamp>>, changes: &mut Vec
     }
 }
 
+/// That an item is in the time index exactly here, or out of it.
+fn wake_condition(wake_at: Option<Timestamp>) -> Condition {
+    match wake_at {
+        Some(at) => Condition::Equals(Path::Top(WAKE_AT), Value::N(at.as_millisecond())),
+        None => Condition::Absent(Path::Top(WAKE_AT)),
+    }
+}
+
 /// A change of a run document as an update of its item.
 pub fn run_update(incarnation: &Incarnation, change: &RunChange) -> Update {
     let key = keys::run(incarnation);
@@ -197,6 +205,7 @@ pub fn run_update(incarnation: &Incarnation, change: &RunChange) -> Update {
         .extend(running.into_iter().chain(restarting).map(|(t, prefix)| Condition::BeginsWith(cell_path(&t), prefix)));
     conditions.extend(change.if_revision.map(|r| Condition::Equals(Path::Top("rv"), Value::N(r as i64))));
     conditions.extend(change.if_wake_at_most.map(|at| Condition::AtMost(Path::Top(WAKE_AT), at.as_millisecond())));
+    conditions.extend(change.if_wake_at.map(wake_condition));
     conditions.extend(change.if_outbox_len.map(|n| Condition::Exactly("ob", n)));
 
     let mut changes = vec![Change::Add("rv", 1)];
@@ -315,6 +324,7 @@ pub fn dag_update(dag_id: &DagId, change: &DagChange) -> Update {
         change.if_active.as_ref().map(|(run, epoch)| Condition::BeginsWith(active_path(run), format!("{epoch}:"))),
     );
     conditions.extend(change.if_not_active.as_ref().map(|run| Condition::Absent(active_path(run))));
+    conditions.extend(change.if_wake_at.map(wake_condition));
     conditions.extend(change.if_revision.map(|r| Condition::Equals(Path::Top("rv"), Value::N(r as i64))));
 
     let mut changes = vec![Change::Add("rv", 1)];

@@ -40,6 +40,9 @@ pub struct RunChange {
     pub if_revision: Option<u64>,
     /// Condition: in the time index no later than this.
     pub if_wake_at_most: Option<Timestamp>,
+    /// Condition: in the time index exactly here (`Some(None)`: out of it). For changes that put the wake-up earlier than the image has
+    /// it: somebody may have put it earlier still.
+    pub if_wake_at: Option<Option<Timestamp>>,
     /// Condition: the outbox is exactly this long; only an empty one lets a run leave the time index.
     pub if_outbox_len: Option<usize>,
     /// Cells to write; [`Cell::None`] removes.
@@ -77,6 +80,7 @@ impl RunChange {
             && self.if_restarting.as_ref().is_none_or(|h| held(h, Cell::restarting_prefix(h.try_number, &h.token)))
             && self.if_revision.is_none_or(|r| r == run.revision)
             && self.if_wake_at_most.is_none_or(|most| run.wake_at.is_some_and(|w| w <= most))
+            && self.if_wake_at.is_none_or(|at| at == run.wake_at)
             && self.if_outbox_len.is_none_or(|n| run.outbox.len() == n)
     }
 
@@ -122,6 +126,9 @@ pub struct DagChange {
     pub if_active: Option<(Incarnation, u32)>,
     /// Condition: the run is not active.
     pub if_not_active: Option<Incarnation>,
+    /// Condition: in the time index exactly here (`Some(None)`: out of it). For changes that put the wake-up earlier than the image has
+    /// it: somebody may have put it earlier still.
+    pub if_wake_at: Option<Option<Timestamp>>,
     /// Condition: nothing was written since. Only for changes that put the wake-up later.
     pub if_revision: Option<u64>,
     /// The version new runs get.
@@ -157,6 +164,7 @@ impl DagChange {
             && self.if_active_fewer_than.is_none_or(|n| dag.active.len() < n as usize)
             && self.if_active.as_ref().is_none_or(|(run, epoch)| dag.active.get(run).is_some_and(|a| a.epoch == *epoch))
             && self.if_not_active.as_ref().is_none_or(|run| !dag.active.contains_key(run))
+            && self.if_wake_at.is_none_or(|at| at == dag.wake_at)
             && self.if_revision.is_none_or(|r| r == dag.revision)
     }
 

@@ -118,15 +118,17 @@ pub fn claim_again(run: &RunDoc, task: TaskIndex, try_number: u32, lease: &Lease
     let late = run.wake_at.is_none_or(|at| at > lease.until);
     (claimable && late).then(|| RunChange {
         if_wake_at_most: None,
+        if_wake_at: Some(run.wake_at),
         wake_at: Some(Some(lease.until)),
         ..claim(task, try_number, lease)
     })
 }
 
-/// Renews a lease. The condition is state and own token, not the old lease: a renewal whose answer was lost may have landed.
-pub fn renew(held: &Held, lease: &Lease) -> RunChange {
+/// Renews a lease. Conditioned on the lease it replaces: a renewal whose answer was lost may land late, and must not take back a later
+/// one. A refusal that shows the attempt with another lease is such a renewal that has landed: go on from that one.
+pub fn renew(held: &Held, from: &Lease, lease: &Lease) -> RunChange {
     RunChange {
-        if_running: Some(held.clone()),
+        if_cells: vec![(held.task, Cell::Running { try_number: held.try_number, lease: from.clone() })],
         cells: vec![(held.task, Cell::Running { try_number: held.try_number, lease: lease.clone() })],
         ..RunChange::default()
     }
@@ -240,13 +242,14 @@ pub fn rearm(run: &RunDoc, now: Timestamp) -> RunChange {
     }
 }
 
-/// Strikes out a delivered effect, and leaves the time index where it was the last.
+/// Strikes out a delivered effect, and leaves the time index where it was the last. Refused when anything was written since: the run may
+/// have been cleared, started and ended again, and note an effect of the same name anew.
 pub fn strike_out(run: &RunDoc, id: &str, now: Timestamp) -> RunChange {
     let mut after = run.clone();
     after.outbox.remove(id);
     let leaves = attention::needed(&after, now).is_none();
     RunChange {
-        if_revision: leaves.then_some(run.revision),
+        if_revision: Some(run.revision),
         outbox_remove: vec![id.to_owned()],
         wake_at: leaves.then_some(None),
         ..RunChange::default()
@@ -423,6 +426,8 @@ fn complete(run: &RunDoc, mut change: RunChange, now: Timestamp) -> Step {
         if run.wake_at.is_some_and(|at| at <= need) {
             change.if_wake_at_most = Some(need);
         } else {
+            // Another writer may have put it earlier than this since.
+            change.if_wake_at = Some(run.wake_at);
             change.wake_at = Some(Some(need));
         }
     }

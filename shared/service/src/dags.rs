@@ -22,7 +22,9 @@ fn needed(dag: &DagDoc, confirmed: bool, now: Timestamp) -> Option<Timestamp> {
     let soon = now.saturating_add(attention::LOOK_EVERY).unwrap_or(Timestamp::MAX);
     let later = now.saturating_add(SignedDuration::from_mins(15)).unwrap_or(Timestamp::MAX);
     let due = dag.next_due.filter(|_| !dag.paused && dag.version.is_some());
-    let due = due.map(|at| if dag.has_room() { at } else { at.max(soon) });
+    // A run that falls due later keeps its instant even while there is no place for it: the write that frees one does not move the
+    // wake-up. One that is due already waits for the place, which whoever leaves it announces.
+    let due = due.map(|at| if dag.has_room() || at > now { at } else { soon });
     let runs = (!dag.active.is_empty()).then_some(if confirmed { later } else { soon });
     let held = (!dag.held.is_empty() && !dag.paused).then_some(soon);
     due.into_iter().chain(runs).chain(held).min()
@@ -117,6 +119,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 if_version: Some(dag.version.clone()),
                 if_last: Some(dag.last),
                 next_due: Some(next_due),
+                if_wake_at: Some(dag.wake_at),
                 wake_at: Some(dag.wake_at.into_iter().chain(next_due).min()),
                 ..DagChange::default()
             };

@@ -300,19 +300,22 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 ..DagChange::default()
             };
             let change = match dag.active.get(incarnation) {
-                Some(there) if there.epoch == run.epoch => return Ok(true),
+                // A later epoch's: the image of the run is old. Starting it will be refused, and give the new one.
+                Some(there) if there.epoch >= run.epoch => return Ok(true),
                 // The place of an earlier epoch, not yet given back: it becomes this epoch's.
                 Some(there) => DagChange { if_active: Some((incarnation.clone(), there.epoch)), ..take },
                 None if !dag.paused && dag.has_room() => DagChange {
                     if_paused: Some(false),
                     if_not_active: Some(incarnation.clone()),
                     if_active_fewer_than: Some(dag.max_active_runs),
+                    if_wake_at: Some(dag.wake_at),
                     wake_at: Some(dag.wake_at.into_iter().chain(wake).min()),
                     ..take
                 },
                 None if dag.held.contains_key(incarnation) => return Ok(false),
                 None => DagChange {
                     held_put: vec![(incarnation.clone(), run.facts.run_after)],
+                    if_wake_at: Some(dag.wake_at),
                     wake_at: Some(dag.wake_at.into_iter().chain(wake).min()),
                     ..DagChange::default()
                 },

@@ -185,6 +185,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         deadline: Option<Timestamp>,
         may_continue: &(impl Fn() -> Option<Continuation> + Send),
     ) -> Result<Option<Work>, Error> {
+        let Some(work) = self.still_held(work, deadline).await? else { return Ok(None) };
         let (stop, stopped) = tokio::sync::oneshot::channel::<String>();
         // Pending for ever when the keeper ends without a reason: only a reason stops an attempt.
         let stopped = async move {
@@ -228,16 +229,65 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         self.finish(work, ended, deadline, may_continue).await
     }
 
+    /// The attempt, if it may still begin. A process that was stopped between its claim and this may have lost it: beginning would run
+    /// it beside the next one, until the first renewal noticed.
+    async fn still_held(&self, mut work: Work, deadline: Option<Timestamp>) -> Result<Option<Work>, Error> {
+        loop {
+            let now = self.clock.now();
+            if now < work.lease.until {
+                return Ok(Some(work));
+            }
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                return Ok(None);
+            }
+            let mut stands = work.lease.clone();
+            match self.renew(&work, &mut stands, deadline).await? {
+                Outcome::Updated(image) => work = Work { run: image, lease: stands, ..work },
+                Outcome::Refused(_) => {
+                    self.let_go(&work).await?;
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// Renews a lease from where it stands, which becomes where it stands then.
+    async fn renew(
+        &self,
+        work: &Work,
+        stands: &mut Lease,
+        deadline: Option<Timestamp>,
+    ) -> Result<Outcome<RunDoc>, StoreError> {
+        for _ in 0..ROUNDS_MAX {
+            let now = whole_millis(self.clock.now());
+            let lease = Lease { until: self.lease_until(now, deadline), ..stands.clone() };
+            let change = step::renew(&work.held(), stands, &lease);
+            let outcome = self.store.update_run(&work.run.facts.incarnation, &change).await?;
+            match &outcome {
+                Outcome::Updated(_) => *stands = lease,
+                Outcome::Refused(Some(image)) => match image.cell(work.task) {
+                    // An earlier renewal of ours, whose answer was lost, has landed.
+                    Cell::Running { lease: there, .. } if there.token == stands.token && there != stands => {
+                        *stands = there.clone();
+                        continue;
+                    }
+                    _ => {}
+                },
+                Outcome::Refused(None) => {}
+            }
+            return Ok(outcome);
+        }
+        Err(StoreError::Unavailable("renewals of one lease kept overtaking each other".to_owned()))
+    }
+
     /// Renews the lease until it is lost, then says so. Never ends an attempt for a metastore that is merely unavailable before the
     /// lease is over.
     async fn keep_lease(&self, work: &Work, deadline: Option<Timestamp>, stop: tokio::sync::oneshot::Sender<String>) {
-        let mut until = work.lease.until;
+        let mut stands = work.lease.clone();
         let why = loop {
             self.clock.sleep(self.settings.renew_every).await;
-            let now = whole_millis(self.clock.now());
-            let lease = Lease { until: self.lease_until(now, deadline), ..work.lease.clone() };
-            match self.store.update_run(&work.run.facts.incarnation, &step::renew(&work.held(), &lease)).await {
-                Ok(Outcome::Updated(_)) => until = lease.until,
+            match self.renew(work, &mut stands, deadline).await {
+                Ok(Outcome::Updated(_)) => {}
                 Ok(Outcome::Refused(image)) => {
                     let state = image.map(|run| run.task_state(work.task));
                     break match state {
@@ -245,7 +295,9 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                         None => "the run was deleted while it ran".to_owned(),
                     };
                 }
-                Err(error) if now >= until => break format!("the lease ended and could not be renewed: {error}"),
+                Err(error) if self.clock.now() >= stands.until => {
+                    break format!("the lease ended and could not be renewed: {error}");
+                }
                 Err(error) => tracing::warn!(%error, "a lease was not renewed; trying again"),
             }
         };
@@ -352,14 +404,11 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     }
 }
 
-/// Whether a step whose answer was lost is what made this image: the cell is as the step left it, or has moved on only as a retry of
-/// ours could.
+/// Whether a step whose answer was lost is what made this image: the cell is exactly as the step left it. The token alone does not
+/// say so: the sweep that took this attempt for dead names it too, and decided something else from it.
 fn landed(step: &Step, image: &RunDoc, held: &Held) -> bool {
-    match image.cell(held.task) {
-        Cell::Final { winner: Some(token), .. } => *token == held.token,
-        cell @ Cell::Waiting { .. } => cell == step.image.cell(held.task),
-        _ => false,
-    }
+    let cell = image.cell(held.task);
+    matches!(cell, Cell::Final { .. } | Cell::Waiting { .. }) && cell == step.image.cell(held.task)
 }
 
 /// Leases are kept in whole milliseconds.

@@ -79,6 +79,7 @@ fn change() -> impl Strategy<Value = RunChange> {
         proptest::option::weighted(0.2, 0u64..3),
         proptest::option::weighted(0.2, at()),
         proptest::option::weighted(0.2, 0usize..2),
+        proptest::option::weighted(0.2, proptest::option::of(at())),
     );
     let changes = (
         proptest::collection::btree_map(task(), cell(), 0..3),
@@ -99,6 +100,7 @@ fn change() -> impl Strategy<Value = RunChange> {
         if_revision: c.5,
         if_wake_at_most: c.6,
         if_outbox_len: c.7,
+        if_wake_at: c.8,
         cells: w.0.into_iter().collect(),
         max_tries: w.1.into_iter().collect(),
         state: w.2,
@@ -148,6 +150,7 @@ proptest! {
             if_active_fewer_than: fewer,
             if_active: (which == 1).then(|| (run.clone(), epoch)),
             if_not_active: (which == 2).then(|| run.clone()),
+            if_wake_at: (which == 0).then(|| wake.unwrap_or(dag.wake_at)),
             version: version.map(|v| v.map(VersionId::trusted)),
             paused,
             last: last.flatten(),

@@ -90,7 +90,10 @@ fn plain_changes(plan: &Plan, run: &RunDoc) -> Vec<RunChange> {
         changes.push(step::claim(task, try_number, &lease));
         changes.extend(step::claim_again(run, task, try_number, &lease));
     }
-    changes.extend(running(run).iter().map(|held| step::renew(held, &lease(held.token.as_str(), until))));
+    for held in running(run) {
+        let from = run.cell(held.task).holder().expect("it runs");
+        changes.push(step::renew(&held, from, &lease(held.token.as_str(), until)));
+    }
     changes
 }
 
@@ -244,7 +247,8 @@ proptest! {
             let cleared = step::clear(&plan, &run, &[held.task], &operation(), NOW).image;
             prop_assert!(cleared.cell(held.task).holder().is_some_and(|lease| lease.token == held.token));
             prop_assert!(!early.change.holds(&cleared), "a finish decided before the clear");
-            prop_assert!(!step::renew(&held, &lease(held.token.as_str(), at(150))).holds(&cleared));
+            let from = run.cell(held.task).holder().expect("it runs");
+            prop_assert!(!step::renew(&held, from, &lease(held.token.as_str(), at(150))).holds(&cleared));
             prop_assert_eq!(step::finish(&plan, &cleared, &held, ended(outcome), NOW, None), None);
             let free = step::acknowledge(&plan, &cleared, &held, NOW).expect("it has to let go").image;
             prop_assert_eq!(free.cell(held.task).holder(), None);
@@ -299,7 +303,10 @@ fn a_renewed_lease_keeps_the_sweep_away() {
     let sweep = step::sweep(&plan, &run, &[Expired { cell: run.cell(A).clone(), task: A, left: None }], NOW);
     assert_eq!(sweep.image.cell(A).state(), updraft_model::TaskInstanceState::Failed);
     let held = Held { task: A, try_number: 1, token: Token::trusted("t") };
-    let renewed = step::renew(&held, &lease("t", at(150))).apply(&run);
+    let renewal = step::renew(&held, &lease("t", at(-1)), &lease("t", at(150)));
+    let late = step::renew(&held, &lease("t", at(-1)), &lease("t", at(90)));
+    let renewed = renewal.apply(&run);
+    assert!(!late.holds(&renewed), "an earlier renewal that lands late takes nothing back");
     assert!(!sweep.change.holds(&renewed));
     assert!(step::expired(&renewed, NOW, false).is_empty());
 }
