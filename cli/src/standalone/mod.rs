@@ -14,13 +14,13 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The DAG folder.
-    #[arg(long, value_name = "DIR", default_value = "./dags", env = "UPDRAFT_DAGS")]
+    #[arg(long, value_name = "DIR", default_value = "./dags")]
     pub(crate) dags: PathBuf,
-    /// Where the metastore and logs are kept; made if it is not there.
-    #[arg(long, value_name = "DIR", default_value = "./.updraft", env = "UPDRAFT_HOME")]
+    /// Where the metastore and logs are kept; made if it is not there. Other commands find it by `--metastore file:DIR`.
+    #[arg(long, value_name = "DIR", default_value = "./.updraft")]
     pub(crate) home: PathBuf,
     /// The port of the status page and health, on 127.0.0.1; 0 chooses a free one.
-    #[arg(long, value_name = "N", default_value_t = 8080, env = "UPDRAFT_PORT")]
+    #[arg(long, value_name = "N", default_value_t = 8080)]
     pub(crate) port: u16,
     /// One task at a time, or many.
     #[arg(long, value_enum, default_value_t = Executor::Local)]

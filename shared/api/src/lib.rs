@@ -27,7 +27,10 @@ pub fn router<I: Items, Q: TaskQueue, C: Clock>(engine: Arc<Engine<I, Q, C>>) ->
         .route("/", get(status::<I, Q, C>))
         .route("/health", get(health::<I, Q, C>))
         .route("/api/v2/monitor/health", get(health::<I, Q, C>))
-        .route("/api/v2/version", get(|| async { Json(json!({"version": env!("CARGO_PKG_VERSION"), "git_version": null})) }))
+        .route(
+            "/api/v2/version",
+            get(|| async { Json(json!({"version": env!("CARGO_PKG_VERSION"), "git_version": null})) }),
+        )
         .with_state(engine)
 }
 

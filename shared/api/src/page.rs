@@ -54,11 +54,11 @@ fn runs(latest: &[RunDoc]) -> String {
     if latest.is_empty() {
         return "<span class=quiet>no runs yet</span>".to_owned();
     }
-    let items: String = latest
-        .iter()
-        .map(|run| format!("<li>{} <span class=quiet>{}</span></li>", state(run.state), escape(&run.facts.run_id)))
-        .collect();
-    format!("<ul>{items}</ul>")
+    let mut list = "<ul>".to_owned();
+    for run in latest {
+        let _ = write!(list, "<li>{} <span class=quiet>{}</span></li>", state(run.state), escape(&run.facts.run_id));
+    }
+    list + "</ul>"
 }
 
 /// The page.
@@ -89,7 +89,7 @@ pub(crate) async fn render<I: Items, Q: TaskQueue, C: Clock>(engine: &Engine<I, 
             let next = match &dag.doc {
                 _ if dag.summary.is_stale => "file is gone".to_owned(),
                 Some(doc) if doc.paused => "paused".to_owned(),
-                Some(doc) => doc.next_due.map(isoformat).unwrap_or_else(|| "by hand".to_owned()),
+                Some(doc) => doc.next_due.map_or_else(|| "by hand".to_owned(), isoformat),
                 None => String::new(),
             };
             let _ = write!(
@@ -104,7 +104,8 @@ pub(crate) async fn render<I: Items, Q: TaskQueue, C: Clock>(engine: &Engine<I, 
         }
         html.push_str("</table></div>");
         if dags.len() > DAGS_MAX {
-            let _ = write!(html, "<p class=quiet>and {} more; `updraft dags list` shows all</p>", dags.len() - DAGS_MAX);
+            let _ =
+                write!(html, "<p class=quiet>and {} more; `updraft dags list` shows all</p>", dags.len() - DAGS_MAX);
         }
     }
     html.push_str("</body></html>");

@@ -30,7 +30,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// [`Error::NotFound`] where there is no such DAG, [`Error::Refused`] where the run id is taken or malformed, the conf is no object or
     /// too large, or the DAG's file is gone.
     pub async fn trigger(&self, trigger: Trigger) -> Result<RunDoc, Error> {
-        let now = self.clock.now();
+        // Airflow's instants have microseconds.
+        let now = Timestamp::from_microsecond(self.clock.now().as_microsecond()).unwrap_or(Timestamp::MAX);
         let Some(dag) = self.store.dag(&trigger.dag_id).await? else {
             return Err(self.no_such_dag(&trigger.dag_id).await);
         };

@@ -130,7 +130,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let Some(mut work) = self.claim(task, deadline).await? else { return Ok(Worked { attempts }) };
         loop {
             attempts += 1;
-            match self.run_attempt(work, runner, deadline, &may_continue).await? {
+            match Box::pin(self.run_attempt(work, runner, deadline, &may_continue)).await? {
                 Some(next) => work = next,
                 None => return Ok(Worked { attempts }),
             }

@@ -3,15 +3,19 @@
 use crate::harness::Place;
 use crate::server::{Server, expect_run, trigger};
 
+/// A task of a DAG file.
+fn bash(task_id: &str, settings: &str, command: &str) -> String {
+    format!("    {task_id}: {{operator: BashOperator, {settings}, bash_command: '{command}'}}\n")
+}
+
 #[test]
 fn sequential_runs_one_at_a_time_by_priority() {
     let place = Place::new();
     let here = place.path().display();
     let mut text = "d:\n  schedule: null\n  tasks:\n".to_owned();
     for (task, weight) in [("low", 1), ("high", 9), ("mid_one", 5), ("mid_two", 5)] {
-        text += &format!(
-            "    {task}: {{operator: BashOperator, priority_weight: {weight}, cwd: {here}, bash_command: 'echo +{task} >> order; sleep 0.1; echo -{task} >> order'}}\n"
-        );
+        let command = format!("echo +{task} >> order; sleep 0.1; echo -{task} >> order");
+        text.push_str(&bash(task, &format!("priority_weight: {weight}, cwd: {here}"), &command));
     }
     place.write("dags/d.yaml", &text);
     let _server = Server::start(&place, &["--executor", "sequential"]);
@@ -29,9 +33,10 @@ fn local_runs_many_at_once_but_no_more_than_told() {
     let mut text = "d:\n  schedule: null\n  tasks:\n".to_owned();
     // Each of four waits for a second one, and counts how many run beside it.
     for n in 0..4 {
-        text += &format!(
-            "    t{n}: {{operator: BashOperator, cwd: {here}, execution_timeout: 30, bash_command: 'touch run-{n}; ls | grep -c ^run- >> seen; until [ $(cat seen | wc -l) -ge 2 ]; do sleep 0.02; done; sleep 0.2; rm run-{n}'}}\n"
-        );
+        let count = format!("touch run-{n}; ls | grep -c ^run- >> seen");
+        let meet = "until [ $(cat seen | wc -l) -ge 2 ]; do sleep 0.02; done; sleep 0.2";
+        let command = format!("{count}; {meet}; rm run-{n}");
+        text.push_str(&bash(&format!("t{n}"), &format!("cwd: {here}, execution_timeout: 30"), &command));
     }
     place.write("dags/d.yaml", &text);
     let _server = Server::start(&place, &["--parallelism", "2"]);

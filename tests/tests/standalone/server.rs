@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// How long anything may take on a busy machine before the test gives up.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A running server. Dropping it kills it, and with it everything it started.
 pub(crate) struct Server {
@@ -21,8 +21,9 @@ impl Server {
     pub(crate) fn start(place: &Place, more: &[&str]) -> Self {
         let mut arguments = vec!["standalone", "--port", "0"];
         arguments.extend(more);
-        let mut child = place.command(&arguments).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-        let errors = BufReader::new(child.stderr.take().expect("piped"));
+        let child = place.command(&arguments).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let mut server = Self { child, url: String::new() };
+        let errors = BufReader::new(server.child.stderr.take().expect("piped"));
         let (send, lines) = mpsc::channel();
         // Reads to the end, so that the server never waits for a full pipe.
         std::thread::spawn(move || errors.lines().map_while(Result::ok).for_each(|line| drop(send.send(line))));
@@ -31,12 +32,11 @@ impl Server {
         while begun.elapsed() < PATIENCE {
             let Ok(line) = lines.recv_timeout(Duration::from_secs(1)) else { continue };
             if let Some((_, rest)) = line.split_once("ready: ") {
-                let url = rest.split_whitespace().next().unwrap_or_default().to_owned();
-                return Self { child, url };
+                rest.split_whitespace().next().unwrap_or_default().clone_into(&mut server.url);
+                return server;
             }
             seen.push(line);
         }
-        let _ = child.kill();
         panic!("the server did not get ready: {seen:#?}");
     }
 

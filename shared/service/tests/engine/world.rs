@@ -76,10 +76,9 @@ impl World {
 
 /// A DAG of so many tasks, one after the other.
 pub(crate) fn chain(dag_id: &str, tasks: usize) -> String {
-    let mut text = format!("{dag_id}:\n  schedule: null\n  tasks:\n");
-    for n in 0..tasks {
+    let task = |n: usize| {
         let after = n.checked_sub(1).map(|before| format!(", dependencies: [t{before}]")).unwrap_or_default();
-        text += &format!("    t{n}: {{operator: BashOperator, bash_command: 'true'{after}}}\n");
-    }
-    text
+        format!("    t{n}: {{operator: BashOperator, bash_command: 'true'{after}}}\n")
+    };
+    format!("{dag_id}:\n  schedule: null\n  tasks:\n{}", (0..tasks).map(task).collect::<Vec<_>>().concat())
 }
