@@ -1,0 +1,248 @@
+//! Who acts: workers, schedulers, people. Each is a future that calls the engine as its Lambda or its server would.
+
+use crate::queue::SimQueue;
+use crate::rng::Rng;
+use crate::runner::SimRunner;
+use crate::scenario;
+use crate::store::{SimClock, SimItems};
+use crate::world::{Event, MINUTE, Micros, SECOND, Shared, instant};
+use std::sync::Arc;
+use std::time::Duration;
+use updraft_metastore::Metastore;
+use updraft_model::{DagChange, DagId, Incarnation, Plan, TaskIndex};
+use updraft_service::runs::Leases;
+use updraft_service::{Continuation, Engine, Settings, TaskRef, Trigger};
+use updraft_task_queue::{Lane, Message, TaskQueue};
+
+pub(crate) type SimEngine = Engine<SimItems, SimQueue, SimClock>;
+
+/// What a process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Takes tasks. In the cloud one at a time, cut off at a limit; on a server several.
+    Worker { slots: usize, limit: Option<Micros> },
+    /// Ticks, and takes looks. `ahead`: sends what falls due soon by delayed messages.
+    Scheduler { ahead: bool },
+    /// Triggers, clears, fails, pauses.
+    Person { acts: usize },
+    /// Unpauses everything in the end.
+    Caretaker,
+}
+
+/// An engine as one process holds it.
+pub(crate) fn engine(world: &Shared, process: usize) -> Arc<SimEngine> {
+    let items = SimItems { world: world.clone(), process };
+    let queue = SimQueue { world: world.clone(), process };
+    let clock = SimClock { world: world.clone(), process };
+    Arc::new(Engine::new(items, queue, clock, Settings { plans_max: 3, ..Settings::default() }))
+}
+
+/// The hand of one process on world and engine.
+#[derive(Clone)]
+pub(crate) struct Hand {
+    pub(crate) world: Shared,
+    pub(crate) process: usize,
+    pub(crate) engine: Arc<SimEngine>,
+}
+
+impl Hand {
+    fn draw<T>(&self, draw: impl FnOnce(&mut Rng) -> T) -> T {
+        draw(&mut self.world.lock().rng)
+    }
+
+    fn failed(&self, what: &str, error: &dyn std::fmt::Display) {
+        self.world.lock().say(self.process, &format!("{what}: {error}"));
+    }
+
+    async fn receive(&self, lane: Lane) -> Option<(Message, String)> {
+        match self.engine.queue.receive(lane, 1, Duration::from_secs(20)).await {
+            Ok(deliveries) => deliveries.into_iter().find_map(|d| Some((d.message?, d.receipt))),
+            Err(_) => {
+                self.world.sleep(SECOND).await;
+                None
+            }
+        }
+    }
+
+    async fn acknowledge(&self, lane: Lane, receipt: &str) {
+        if self.engine.queue.acknowledge(lane, receipt).await.is_err() {
+            self.failed("acknowledge", &"comes again");
+        }
+    }
+
+    /// Takes tasks, one after the other.
+    pub(crate) async fn work(self, limit: Option<Micros>) {
+        let runner = SimRunner { world: self.world.clone(), process: self.process };
+        loop {
+            let Some((message, receipt)) = self.receive(Lane::Tasks).await else { continue };
+            let Message::Task { incarnation, task, try_number, .. } = message else { continue };
+            let deadline = limit.map(|limit| self.begin_invocation(limit));
+            let task = TaskRef { incarnation, task, try_number };
+            let result = self.engine.work(&task, &runner, deadline.map(instant), || self.may_continue(deadline)).await;
+            match result {
+                Ok(worked) => {
+                    self.world.lock().stats.attempts_in_place += u64::from(worked.attempts.saturating_sub(1));
+                    self.acknowledge(Lane::Tasks, &receipt).await;
+                }
+                Err(error) => self.failed("work", &error),
+            }
+            if limit.is_some() {
+                self.world.lock().processes[self.process].deadline = None;
+            }
+        }
+    }
+
+    fn begin_invocation(&self, limit: Micros) -> Micros {
+        let mut world = self.world.lock();
+        let at = world.now + limit;
+        let (process, generation) = (self.process, world.processes[self.process].generation);
+        world.processes[process].deadline = Some(at);
+        world.at(at, Event::Deadline { process, generation, at });
+        at
+    }
+
+    fn may_continue(&self, deadline: Option<Micros>) -> Option<Continuation> {
+        let mut world = self.world.lock();
+        let has_time = deadline.is_none_or(|at| at - world.now > MINUTE);
+        let priority_least = world.rng.chance(2_000).then_some(3);
+        (has_time && world.rng.chance(7_000)).then_some(Continuation { priority_least, timeout_most: None })
+    }
+
+    /// Ticks every minute, more or less.
+    pub(crate) async fn tick(self, ahead: bool) {
+        loop {
+            let result = if ahead { self.engine.tick_ahead().await } else { self.engine.tick().await };
+            if let Err(error) = result {
+                self.failed("tick", &error);
+            }
+            let now = self.world.lock().now;
+            let until_next = MINUTE - now % MINUTE + self.draw(|rng| rng.range(0, 3 * SECOND));
+            self.world.sleep(until_next).await;
+        }
+    }
+
+    /// Looks where messages say.
+    pub(crate) async fn look(self) {
+        loop {
+            let Some((message, receipt)) = self.receive(Lane::Looks).await else { continue };
+            let result = match message {
+                Message::Run { incarnation } => self.engine.look_at_run(&incarnation, Leases::Heed).await,
+                Message::Dag { dag_id } => self.engine.look_at_dag(&dag_id).await,
+                Message::Task { .. } => Ok(()),
+            };
+            match result {
+                Ok(()) => self.acknowledge(Lane::Looks, &receipt).await,
+                Err(error) => self.failed("look", &error),
+            }
+        }
+    }
+
+    /// Does something now and then.
+    pub(crate) async fn act(self, acts: usize) {
+        let until = self.world.lock().calm_from;
+        for number in 0..acts {
+            let wait = self.draw(|rng| rng.range(SECOND, 2 * until / (acts as Micros + 1)));
+            self.world.sleep(wait).await;
+            if self.world.lock().is_calm() {
+                return;
+            }
+            if let Err(error) = self.act_once(number).await {
+                self.failed("act", &error);
+            }
+        }
+    }
+
+    async fn act_once(&self, number: usize) -> Result<(), updraft_service::Error> {
+        let (dags, runs) = {
+            let world = self.world.lock();
+            let dags: Vec<DagId> = world.monitor.dags.keys().cloned().collect();
+            let runs: Vec<Incarnation> = world.monitor.runs.keys().cloned().collect();
+            (dags, runs)
+        };
+        let dag_id = self.draw(|rng| rng.pick(&dags).clone());
+        let choice = self.draw(|rng| rng.index(20));
+        match choice {
+            0..6 => {
+                self.world.lock().stats.triggers += 1;
+                let run_id = Some(format!("by_hand_{}_{number}", self.process));
+                let trigger = Trigger { dag_id, run_id, logical_date: None, conf: serde_json::Value::Null };
+                self.engine.trigger(trigger).await.map(|_| ())
+            }
+            6..8 => self.pause(&dag_id).await,
+            8..10 => self.new_version(&dag_id).await,
+            _ if runs.is_empty() => Ok(()),
+            10..12 => {
+                self.world.lock().stats.runs_failed_by_hand += 1;
+                let run = self.draw(|rng| rng.pick(&runs).clone());
+                self.engine.fail_run(&run).await.map(|_| ())
+            }
+            _ => self.clear(&runs).await,
+        }
+    }
+
+    async fn clear(&self, runs: &[Incarnation]) -> Result<(), updraft_service::Error> {
+        let (run, tasks) = {
+            let mut world = self.world.lock();
+            let run = world.rng.pick(runs).clone();
+            let document = world.monitor.runs[&run].clone();
+            let plan = world.monitor.plans[&document.facts.version].clone();
+            world.stats.clears += 1;
+            world.stats.clears_of_ended_runs += u64::from(document.state.is_finished());
+            let mut tasks: Vec<TaskIndex> = plan.tasks().filter(|_| world.rng.chance(3_000)).collect();
+            if world.rng.chance(6_000) {
+                // With everything below, as people mostly do.
+                let below: Vec<TaskIndex> = tasks.iter().flat_map(|t| plan.descendants(*t)).collect();
+                tasks.extend(below);
+                tasks.sort();
+                tasks.dedup();
+            }
+            (run, tasks)
+        };
+        self.engine.clear(&run, &tasks).await.map(|_| ())
+    }
+
+    async fn pause(&self, dag_id: &DagId) -> Result<(), updraft_service::Error> {
+        self.world.lock().stats.dags_paused += 1;
+        self.engine.set_paused(dag_id, true).await?;
+        let length = self.draw(|rng| rng.range(SECOND, 4 * MINUTE));
+        self.world.sleep(length).await;
+        self.engine.set_paused(dag_id, false).await.map(|_| ())
+    }
+
+    /// The DAG's file is changed: other tasks, the same schedule.
+    async fn new_version(&self, dag_id: &DagId) -> Result<(), updraft_service::Error> {
+        let version = {
+            let mut world = self.world.lock();
+            let current = world.monitor.dags[dag_id].version.clone();
+            let Some(plan) = current.and_then(|v| world.monitor.plans.get(&v).cloned()) else { return Ok(()) };
+            let mut dag = plan.dag.clone();
+            dag.tasks = scenario::tasks(&mut world.rng);
+            let version = scenario::version(dag);
+            world.monitor.plans.insert(version.id(), Arc::new(Plan::new(version.dag.clone())));
+            world.stats.new_versions += 1;
+            version
+        };
+        let id = self.engine.store.put_version(&version).await?;
+        let change = DagChange { version: Some(Some(id)), ..DagChange::default() };
+        self.engine.store.update_dag(dag_id, &change).await?;
+        Ok(())
+    }
+
+    /// When all is calm, lets everything run.
+    pub(crate) async fn take_care(self) {
+        let wait = self.world.lock().calm_from + SECOND;
+        self.world.sleep(wait).await;
+        let dags: Vec<DagId> = self.world.lock().monitor.dags.keys().cloned().collect();
+        for dag in dags {
+            while let Err(error) = self.engine.set_paused(&dag, false).await {
+                self.failed("unpause", &error);
+                self.world.sleep(SECOND).await;
+            }
+        }
+    }
+}
+
+/// A store to fill before the world begins.
+pub(crate) fn bare_store(world: &Shared) -> Metastore<Arc<updraft_metastore::memory::Memory>> {
+    Metastore::new(world.lock().ground.memory.clone())
+}

@@ -1,0 +1,361 @@
+//! What must hold after every accepted write, at every start of an attempt and for every message: the invariants, by the numbers
+//! of the design.
+
+use crate::model::{Stand, verdict};
+use crate::transitions::{self, Seen};
+use crate::world::{Micros, World, instant};
+use jiff::SignedDuration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use updraft_metastore::{Item, Key, codec, keys};
+use updraft_model::{
+    Cell, DagDoc, DagId, DagRunState, Incarnation, OperationId, Plan, RunDoc, TaskIndex, TaskInstanceState, Token,
+    VersionId,
+};
+use updraft_scheduling::attention;
+use updraft_service::Work;
+use updraft_task_queue::Message;
+
+/// A task instance.
+pub(crate) type Instance = (Incarnation, TaskIndex);
+
+/// An attempt that was started.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) instance: Instance,
+    pub(crate) process: usize,
+    pub(crate) over: bool,
+}
+
+/// What was seen so far.
+#[derive(Debug, Default)]
+pub(crate) struct Monitor {
+    pub(crate) plans: BTreeMap<VersionId, Arc<Plan>>,
+    pub(crate) runs: BTreeMap<Incarnation, RunDoc>,
+    pub(crate) dags: BTreeMap<DagId, DagDoc>,
+    drawn: BTreeMap<String, usize>,
+    pub(crate) started: BTreeMap<Token, Started>,
+    tries: BTreeMap<(Instance, u32), Token>,
+    /// Tries whose attempts died: leases over, no item left.
+    pub(crate) died: BTreeSet<(Instance, u32)>,
+    operations: BTreeSet<OperationId>,
+    /// Attempt items, and when they were written.
+    attempt_items: BTreeMap<Key, (Item, Micros)>,
+}
+
+impl Monitor {
+    pub(crate) fn drawn_by(&mut self, id: &str, process: usize) {
+        self.drawn.insert(id.to_owned(), process);
+    }
+
+    pub(crate) fn drawer(&self, token: &Token) -> Option<usize> {
+        self.drawn.get(token.as_str()).copied()
+    }
+
+    pub(crate) fn attempt_is_over(&mut self, token: &Token) {
+        if let Some(attempt) = self.started.get_mut(token) {
+            attempt.over = true;
+        }
+    }
+
+    /// When an attempt's item was written.
+    pub(crate) fn item_written(&self, key: &Key) -> Option<Micros> {
+        self.attempt_items.get(key).map(|(_, at)| *at)
+    }
+
+    /// With a process everything it started is gone.
+    pub(crate) fn process_is_gone(&mut self, process: usize) {
+        for attempt in self.started.values_mut().filter(|a| a.process == process) {
+            attempt.over = true;
+        }
+    }
+
+    /// Whether an attempt was started and still goes on.
+    pub(crate) fn lives(&self, token: &Token) -> bool {
+        self.started.get(token).is_some_and(|a| !a.over)
+    }
+
+    fn stand(cell: &Cell) -> Stand {
+        match cell.state() {
+            TaskInstanceState::Success => Stand::Success,
+            TaskInstanceState::Failed => Stand::Failed,
+            TaskInstanceState::Skipped => Stand::Skipped,
+            TaskInstanceState::UpstreamFailed => Stand::UpstreamFailed,
+            TaskInstanceState::None => Stand::Nothing,
+            _ => Stand::Active,
+        }
+    }
+
+    /// The stands of a run's tasks.
+    pub(crate) fn stands(run: &RunDoc, plan: &Plan) -> Vec<Stand> {
+        plan.tasks().map(|t| Self::stand(run.cell(t))).collect()
+    }
+}
+
+fn wake(at: Option<jiff::Timestamp>) -> String {
+    at.map_or_else(|| "none".to_owned(), |at| format!("{}ms", crate::world::micros(at) / 1000))
+}
+
+impl World {
+    /// Looks at an accepted write.
+    pub(crate) fn observe(&mut self, process: usize, key: &Key, item: Option<&Item>) {
+        match keys::document(key) {
+            Some(keys::Document::Run(incarnation)) => self.observe_run(process, &incarnation, item),
+            Some(keys::Document::Dag(dag_id)) => self.observe_dag(process, &dag_id, item),
+            None if key.sk.starts_with(keys::ATTEMPTS) => {
+                let item = item.cloned().unwrap_or_default();
+                let before = self.monitor.attempt_items.insert(key.clone(), (item.clone(), self.now));
+                if before.is_some_and(|(before, _)| before != item) {
+                    self.violate(format!("1: the attempt item {} {} was written twice", key.pk, key.sk));
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn observe_run(&mut self, process: usize, incarnation: &Incarnation, item: Option<&Item>) {
+        let Some(item) = item else {
+            self.say(process, &format!("run {incarnation} discarded"));
+            self.monitor.runs.remove(incarnation);
+            return;
+        };
+        let after = codec::run_doc(item).expect("the engine writes what it reads");
+        let before = self.monitor.runs.get(incarnation).cloned();
+        let plan = self.monitor.plans[&after.facts.version].clone();
+        self.say(process, &describe(before.as_ref(), &after));
+        self.check_run_state(before.as_ref(), &after, &plan);
+        if let Some(before) = &before {
+            self.check_cells(process, before, &after, &plan);
+        }
+        self.check_index(&after);
+        self.monitor.runs.insert(incarnation.clone(), after);
+    }
+
+    /// Invariant 6, the state's own transitions, and the epoch's (PROTOCOL F1).
+    fn check_run_state(&mut self, before: Option<&RunDoc>, after: &RunDoc, plan: &Plan) {
+        let run = &after.facts.incarnation;
+        let (was, epoch) = before.map_or((DagRunState::Queued, 0), |b| (b.state, b.epoch));
+        let acted = match (before.and_then(|b| b.operation.as_ref()), &after.operation) {
+            (old, Some(new)) if old != Some(new) => Some(new),
+            _ => None,
+        };
+        if after.epoch != epoch + u32::from(acted.is_some()) {
+            self.violate(format!("1: run {run}: epoch {epoch} became {} by operation {acted:?}", after.epoch));
+        }
+        if let Some(operation) = acted
+            && !self.monitor.operations.insert(operation.clone())
+        {
+            self.violate(format!("F1: run {run}: operation {operation} acted twice"));
+        }
+        let legal = match (was, after.state) {
+            (a, b) if a == b => true,
+            // A run of empty operators starts and ends in one write.
+            (DagRunState::Queued, _) | (DagRunState::Running, DagRunState::Success | DagRunState::Failed) => true,
+            (DagRunState::Success | DagRunState::Failed, DagRunState::Queued) => acted.is_some(),
+            _ => false,
+        };
+        if !legal {
+            self.violate(format!("6: run {run} went from {was} to {}", after.state));
+        }
+        let ends = !was.is_finished() && after.state.is_finished();
+        if ends && acted.is_none() {
+            let stands = Monitor::stands(after, plan);
+            if stands.iter().any(|s| matches!(s, Stand::Active)) && after.epoch == 0 {
+                self.violate(format!("6: run {run} ended although a task is under way: {stands:?}"));
+            }
+            // Only a run that is stuck ends with a task that has not.
+            let could_go_on = |t: TaskIndex| {
+                let upstream: Vec<Stand> = plan.upstream(t).iter().map(|u| stands[u.at()]).collect();
+                stands[t.at()] == Stand::Nothing && verdict(plan.task(t).trigger_rule, &upstream).is_some()
+            };
+            if let Some(task) = plan.tasks().find(|t| could_go_on(*t)) {
+                self.violate(format!("6: run {run} ended although task {task} could still become something"));
+            }
+        }
+        if was == DagRunState::Queued && after.state != was && acted.is_none() && before.is_some() {
+            let place = self.monitor.dags.get(&after.facts.dag_id).and_then(|d| d.active.get(run));
+            if place.is_none_or(|p| p.epoch != after.active_epoch) {
+                self.violate(format!("7: run {run} runs without a place among the active runs"));
+            }
+        }
+    }
+
+    /// Invariants 1 and 2 for each cell that changed.
+    fn check_cells(&mut self, process: usize, before: &RunDoc, after: &RunDoc, plan: &Plan) {
+        let run = &after.facts.incarnation;
+        let bumped = before.epoch != after.epoch;
+        for task in plan.tasks().filter(|t| before.cell(*t) != after.cell(*t)) {
+            let seen = Seen { world: self, process, before, after, plan, task, bumped };
+            match transitions::check(&seen) {
+                Ok(found) => {
+                    self.stats.renewals += u64::from(found == transitions::Kind::Renewed);
+                    self.stats.settled_by_item += u64::from(found == transitions::Kind::SettledByItem);
+                    if let transitions::Kind::Died(try_number) = found {
+                        self.stats.attempts_died += 1;
+                        self.monitor.died.insert(((run.clone(), task), try_number));
+                    }
+                }
+                Err(why) => {
+                    let (from, to) = (before.cell(task).encode(), after.cell(task).encode());
+                    self.violate(format!("1: run {run} task {task}: `{from}` became `{to}`: {why}"));
+                }
+            }
+        }
+    }
+
+    /// Invariant 5 for runs.
+    fn check_index(&mut self, run: &RunDoc) {
+        let need = attention::needed(run, instant(self.now));
+        let kept = match (need, run.wake_at) {
+            (Some(need), Some(at)) => at <= need,
+            (Some(_), None) => false,
+            (None, _) => true,
+        };
+        if !kept {
+            self.violate(format!(
+                "5: run {} ({}) needs attention at {}, and is in the time index at {}",
+                run.facts.incarnation,
+                run.state,
+                wake(need),
+                wake(run.wake_at)
+            ));
+        }
+    }
+
+    fn observe_dag(&mut self, process: usize, dag_id: &DagId, item: Option<&Item>) {
+        let Some(item) = item else { return };
+        let after = codec::dag_doc(dag_id, item).expect("the engine writes what it reads");
+        let line = format!(
+            "dag {dag_id} active {:?} held {:?} paused {} due {} wake {}",
+            after.active.iter().map(|(r, a)| format!("{r}@{}", a.epoch)).collect::<Vec<_>>(),
+            after.held.keys().map(Incarnation::as_str).collect::<Vec<_>>(),
+            after.paused,
+            wake(after.next_due),
+            wake(after.wake_at)
+        );
+        self.say(process, &line);
+        if let Some(before) = self.monitor.dags.get(dag_id).cloned() {
+            self.check_places(&before, &after);
+        }
+        self.check_dag_index(&after);
+        self.monitor.dags.insert(dag_id.clone(), after);
+    }
+
+    /// Invariant 7 and PROTOCOL C1.
+    fn check_places(&mut self, before: &DagDoc, after: &DagDoc) {
+        if after.active.len() > before.active.len().max(after.max_active_runs as usize) {
+            self.violate(format!("7: {} runs of {} are active", after.active.len(), after.dag_id));
+        }
+        for (run, place) in &before.active {
+            let stays = after.active.get(run).is_some_and(|p| p.epoch >= place.epoch);
+            let runs = self
+                .monitor
+                .runs
+                .get(run)
+                .is_some_and(|r| r.state == DagRunState::Running && r.active_epoch == place.epoch);
+            if runs && !stays {
+                self.violate(format!("7: the place of run {run} was given away while it runs"));
+            }
+        }
+        self.stats.runs_held += after.held.keys().filter(|r| !before.held.contains_key(*r)).count() as u64;
+    }
+
+    /// Invariant 5 for DAGs.
+    fn check_dag_index(&mut self, dag: &DagDoc) {
+        let now = instant(self.now);
+        let soon = now + attention::LOOK_EVERY;
+        let mut needs: Vec<(&str, jiff::Timestamp)> = Vec::new();
+        if !dag.paused {
+            if let Some(due) = dag.next_due.filter(|_| dag.version.is_some()) {
+                needs.push(("a run due", if dag.has_room() && due > now { due } else { due.max(soon) }));
+            }
+            if !dag.held.is_empty() {
+                needs.push(("a run held back", soon));
+            }
+        }
+        if !dag.active.is_empty() {
+            needs.push(("active runs", now + SignedDuration::from_mins(15)));
+        }
+        if dag.active.iter().any(|(run, place)| place.facts.is_some() && !self.monitor.runs.contains_key(run)) {
+            needs.push(("a run to be put", soon));
+        }
+        let millisecond = SignedDuration::from_millis(1);
+        for (what, need) in needs {
+            if dag.wake_at.is_none_or(|at| at > need + millisecond) {
+                self.violate(format!(
+                    "5: {} has {what}, needs attention at {}, and is in the time index at {}",
+                    dag.dag_id,
+                    wake(Some(need)),
+                    wake(dag.wake_at)
+                ));
+            }
+        }
+    }
+
+    /// Invariants 2 and 8: an attempt starts.
+    pub(crate) fn attempt_starts(&mut self, process: usize, work: &Work) {
+        let run = work.run.facts.incarnation.clone();
+        let (task, token) = (work.task, work.lease.token.clone());
+        let instance = (run.clone(), task);
+        self.stats.attempts_started += 1;
+        self.say(process, &format!("start {run} task {task} try {} {token}", work.try_number));
+        let now = instant(self.now);
+        if self.monitor.started.contains_key(&token) {
+            self.violate(format!("8: attempt {token} of run {run} task {task} started twice"));
+        }
+        let of_try = self.monitor.tries.insert((instance.clone(), work.try_number), token.clone());
+        if let Some(earlier) = of_try.filter(|earlier| *earlier != token) {
+            self.violate(format!(
+                "8: try {} of run {run} task {task} started twice, as {earlier} and {token}",
+                work.try_number
+            ));
+        }
+        // The lease as the store has it: who else holds the task instance now?
+        let holder = self.monitor.runs.get(&run).and_then(|r| r.cell(task).holder().cloned());
+        if let Some(holder) = holder.filter(|h| h.token != token && h.until >= now && self.monitor.lives(&h.token)) {
+            self.violate(format!(
+                "2: attempt {token} of run {run} task {task} started while {} holds it until {}",
+                holder.token,
+                wake(Some(holder.until))
+            ));
+        }
+        if work.lease.until < now {
+            let until = wake(Some(work.lease.until));
+            self.violate(format!(
+                "2: attempt {token} of run {run} task {task} started after its lease ended at {until}"
+            ));
+        }
+        self.monitor.started.insert(token, Started { instance, process, over: false });
+    }
+
+    /// Invariant 3: a message names what is already written.
+    pub(crate) fn message_is_not_ahead(&mut self, process: usize, message: &Message) {
+        let Message::Task { incarnation, task, try_number, .. } = message else { return };
+        let there = self.monitor.runs.get(incarnation).map_or(&Cell::None, |run| run.cell(*task));
+        let waits = matches!(there, Cell::None | Cell::Cleared { .. } | Cell::Waiting { .. });
+        if there.try_number() < *try_number || (waits && there.try_number() < *try_number) {
+            let cell = there.encode();
+            self.say(process, &format!("sent {message:?}"));
+            self.violate(format!(
+                "3: a message for try {try_number} of run {incarnation} task {task}, where `{cell}` is"
+            ));
+        }
+    }
+}
+
+/// A write in a line.
+fn describe(before: Option<&RunDoc>, after: &RunDoc) -> String {
+    let mut line = format!("run {} {} epoch {}", after.facts.incarnation, after.state, after.epoch);
+    for (task, cell) in &after.cells {
+        let was = before.map(|b| b.cell(*task).encode()).unwrap_or_default();
+        let is = cell.encode();
+        if was != is {
+            line += &format!(" {task}:{was}>{is}");
+        }
+    }
+    let gone = before.into_iter().flat_map(|b| b.cells.iter().filter(|(t, _)| !after.cells.contains_key(t)));
+    for (task, cell) in gone {
+        line += &format!(" {task}:{}>", cell.encode());
+    }
+    line + &format!(" outbox {} looks {} wake {}", after.outbox.len(), after.looks, wake(after.wake_at))
+}

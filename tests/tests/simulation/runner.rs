@@ -1,0 +1,46 @@
+//! Attempts as the simulation runs them: they take their time, heed a stop, and are counted.
+
+use crate::scenario;
+use crate::world::{MILLI, SECOND, Shared};
+use std::collections::BTreeMap;
+use std::future::Future;
+use updraft_service::{Finished, Runner, Work};
+
+/// Runs attempts in one process.
+#[derive(Debug, Clone)]
+pub(crate) struct SimRunner {
+    pub(crate) world: Shared,
+    pub(crate) process: usize,
+}
+
+impl Runner for SimRunner {
+    async fn run<S: Future<Output = String> + Send>(&self, work: &Work, stop: S) -> Option<Finished> {
+        let (run, token) = (work.run.facts.incarnation.clone(), work.lease.token.clone());
+        let (length, to_kill, seed) = {
+            let mut world = self.world.lock();
+            world.attempt_starts(self.process, work);
+            let to_kill = world.rng.range(MILLI, 8 * SECOND);
+            let length = scenario::duration(world.seed, &run, work.task, work.try_number);
+            world.trouble_during(self.process, length);
+            (length, to_kill, world.seed)
+        };
+        tokio::select! {
+            biased;
+            why = stop => {
+                // Killing takes a while, and only then is the attempt gone.
+                self.world.sleep(to_kill).await;
+                let mut world = self.world.lock();
+                world.say(self.process, &format!("stopped {token}: {why}"));
+                world.stats.attempts_stopped += 1;
+                world.monitor.attempt_is_over(&token);
+                return None;
+            }
+            () = self.world.sleep(length) => {}
+        }
+        let outcome = scenario::outcome(seed, &run, work.task, work.try_number);
+        let mut world = self.world.lock();
+        world.say(self.process, &format!("ran {token}: {outcome:?}"));
+        world.monitor.attempt_is_over(&token);
+        Some(Finished { outcome, message: None, xcoms: BTreeMap::new(), log: None, log_uri: None })
+    }
+}

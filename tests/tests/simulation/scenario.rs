@@ -1,0 +1,133 @@
+//! What a seed's world is asked to do: DAGs, and how each try of each task will end, fixed before it begins.
+
+use crate::model::{Stand, TASKS_MAX};
+use crate::rng::{Rng, hash, mix};
+use crate::world::{MINUTE, Micros, SECOND, instant};
+use jiff::SignedDuration;
+use updraft_metastore::Version;
+use updraft_model::{AttemptOutcome, Dag, DagId, Incarnation, Task, TaskId, TaskIndex, TriggerRule};
+use updraft_timetables::{CronStyle, Timetable, Timezone};
+
+const EMPTY: &str = "airflow.providers.standard.operators.empty.EmptyOperator";
+const BASH: &str = "airflow.providers.standard.operators.bash.BashOperator";
+
+/// How a task behaves in one run.
+#[derive(Debug, Clone, Copy)]
+enum Behaviour {
+    Succeeds,
+    FailsFirst(u32),
+    FailsAlways,
+    FailsForGood,
+    Skips,
+}
+
+/// How a try of a task ends if nothing stops it.
+pub(crate) fn outcome(seed: u64, run: &Incarnation, task: TaskIndex, try_number: u32) -> AttemptOutcome {
+    let drawn = mix(seed ^ hash(run.as_str()) ^ (u64::from(task.0) << 40));
+    let behaviour = match drawn % 100 {
+        0..55 => Behaviour::Succeeds,
+        55..70 => Behaviour::FailsFirst(1 + (drawn >> 32) as u32 % 3),
+        70..80 => Behaviour::FailsAlways,
+        80..87 => Behaviour::FailsForGood,
+        _ => Behaviour::Skips,
+    };
+    match behaviour {
+        Behaviour::Succeeds => AttemptOutcome::Success,
+        Behaviour::FailsFirst(times) if try_number > times => AttemptOutcome::Success,
+        Behaviour::FailsFirst(_) | Behaviour::FailsAlways => AttemptOutcome::Failed,
+        Behaviour::FailsForGood => AttemptOutcome::FailedForGood,
+        Behaviour::Skips => AttemptOutcome::Skipped,
+    }
+}
+
+/// How long a try takes: most are short, some outlive renewals, a few outlive a lease.
+pub(crate) fn duration(seed: u64, run: &Incarnation, task: TaskIndex, try_number: u32) -> Micros {
+    let drawn = mix(!seed ^ hash(run.as_str()) ^ (u64::from(task.0) << 20) ^ u64::from(try_number));
+    let within = |from: Micros, to: Micros| from + (drawn >> 16) as Micros % (to - from);
+    match drawn % 20 {
+        0..2 => within(2 * MINUTE, 7 * MINUTE),
+        2..5 => within(20 * SECOND, 2 * MINUTE),
+        _ => within(50_000, 10 * SECOND),
+    }
+}
+
+/// How a task ends, its tries taken together, where `died` says which tries died under it.
+pub(crate) fn end(
+    seed: u64,
+    run: &Incarnation,
+    task: TaskIndex,
+    retries: u32,
+    died: impl Fn(u32) -> bool,
+) -> (Stand, u32) {
+    let mut try_number = 1;
+    loop {
+        let outcome = if died(try_number) { AttemptOutcome::Failed } else { outcome(seed, run, task, try_number) };
+        let stand = match outcome {
+            AttemptOutcome::Success => Stand::Success,
+            AttemptOutcome::Skipped => Stand::Skipped,
+            AttemptOutcome::Failed if try_number <= retries => {
+                try_number += 1;
+                continue;
+            }
+            AttemptOutcome::Failed | AttemptOutcome::FailedForGood => Stand::Failed,
+        };
+        return (stand, try_number);
+    }
+}
+
+/// A DAG of a seed's world. `window`: how long its timetable makes runs.
+pub(crate) fn dag(rng: &mut Rng, number: usize, window: Micros) -> Dag {
+    let scheduled = rng.chance(6_500);
+    let schedule = scheduled.then_some("* * * * *");
+    let style = if rng.chance(5_000) { CronStyle::Trigger } else { CronStyle::DataInterval };
+    Dag {
+        dag_id: DagId::trusted(format!("dag{number}")),
+        file: format!("dag{number}.yaml"),
+        description: None,
+        doc_md: None,
+        dag_display_name: None,
+        tags: Vec::new(),
+        owners: Vec::new(),
+        timetable: Timetable::from_schedule(schedule, &Timezone::utc(), style).expect("a cron expression"),
+        timezone: "UTC".to_owned(),
+        start_date: Some(instant(-rng.range(0, 4 * MINUTE))),
+        end_date: Some(instant(window)),
+        catchup: rng.chance(5_000),
+        max_active_runs: Some(1 + rng.index(3) as u32),
+        max_active_tasks: None,
+        is_paused_upon_creation: None,
+        dagrun_timeout: None,
+        fail_fast: false,
+        render_template_as_native_obj: false,
+        params: serde_json::Map::new(),
+        tasks: tasks(rng),
+    }
+}
+
+/// Tasks: dense and sparse graphs, chains and fans.
+pub(crate) fn tasks(rng: &mut Rng) -> Vec<Task> {
+    let count = 1 + rng.index(TASKS_MAX);
+    let density = *rng.pick(&[1_500, 3_500, 6_000]);
+    (0..count).map(|index| task(rng, index, density)).collect()
+}
+
+fn task(rng: &mut Rng, index: usize, density: u32) -> Task {
+    let empty = rng.chance(1_500);
+    let mut task = Task::new(TaskId::trusted(format!("t{index}")), if empty { EMPTY } else { BASH });
+    task.upstream = (0..index).filter(|_| rng.chance(density)).map(|up| TaskIndex(up as u32)).collect();
+    if rng.chance(5_000) {
+        task.trigger_rule = *rng.pick(TriggerRule::ALL);
+    }
+    task.retries = rng.index(4) as u32;
+    task.retry_delay = SignedDuration::from_millis(*rng.pick(&[1, 900, 5_000, 45_000, 200_000]));
+    if rng.chance(1_000) {
+        task.retry_exponential_backoff = 2.0;
+    }
+    task.priority_weight = rng.range(1, 5) as i32;
+    task
+}
+
+/// A DAG as the store keeps it.
+pub(crate) fn version(dag: Dag) -> Version {
+    Version { dag, files: std::collections::BTreeMap::new() }
+}

@@ -1,0 +1,242 @@
+//! Which cell may become which (the table of `updraft_model::cell`), held against what was stored and what ran.
+
+use crate::model::{Stand, verdict};
+use crate::monitor::Monitor;
+use crate::world::{MINUTE, Micros, World, instant, micros};
+use jiff::Timestamp;
+use updraft_metastore::{codec, keys};
+use updraft_model::cell::{End, Wait};
+use updraft_model::{Attempt, AttemptKey, AttemptOutcome, Cell, Lease, Plan, RunDoc, TaskIndex};
+
+/// A change of a cell, with everything it is judged by.
+pub(crate) struct Seen<'a> {
+    pub(crate) world: &'a World,
+    /// Who wrote.
+    pub(crate) process: usize,
+    pub(crate) before: &'a RunDoc,
+    pub(crate) after: &'a RunDoc,
+    pub(crate) plan: &'a Plan,
+    pub(crate) task: TaskIndex,
+    /// Whether the write was an intervention.
+    pub(crate) bumped: bool,
+}
+
+/// What a change was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Other,
+    Renewed,
+    SettledByItem,
+    /// This try's attempt died and left nothing.
+    Died(u32),
+}
+
+/// Judges a change.
+pub(crate) fn check(seen: &Seen<'_>) -> Result<Kind, String> {
+    let (from, to) = (seen.before.cell(seen.task), seen.after.cell(seen.task));
+    if to.try_number() < from.try_number() {
+        return Err("tries were taken back".to_owned());
+    }
+    if seen.bumped && seen.is_intervention(from, to) {
+        return Ok(Kind::Other);
+    }
+    match from {
+        Cell::None | Cell::Cleared { .. } => seen.decided(from.try_number(), None, to),
+        Cell::Waiting { due, .. } => seen.decided(from.try_number(), Some(*due), to),
+        Cell::Queued { try_number } => match to {
+            Cell::Running { try_number: n, lease } if n == try_number => seen.fresh(lease),
+            _ => Err("a queued try is claimed, and nothing else".to_owned()),
+        },
+        Cell::Scheduled { .. } => Err("nothing is held by a limit here".to_owned()),
+        Cell::Running { try_number, lease } => seen.settled(*try_number, lease, to),
+        // By rule, since an upstream that was cleared too ended otherwise: it still has to let go.
+        Cell::Restarting { try_number, lease } if to.holder() == Some(lease) => match to {
+            Cell::Final { end: End::Skipped | End::UpstreamFailed, try_number: n, winner: None, .. }
+                if n == try_number =>
+            {
+                Ok(Kind::Other)
+            }
+            _ => Err("a restarting attempt was kept otherwise".to_owned()),
+        },
+        Cell::Restarting { try_number, lease } => {
+            seen.has_left(lease)?;
+            seen.decided_or_cleared(*try_number, to)
+        }
+        Cell::Final { end, try_number, winner, leaving: Some(lease) } => {
+            seen.has_left(lease)?;
+            let left = Cell::Final { end: *end, try_number: *try_number, winner: winner.clone(), leaving: None };
+            if *to == left { Ok(Kind::Other) } else { Err("what has ended may only let go".to_owned()) }
+        }
+        Cell::Final { .. } => Err("what has ended stays".to_owned()),
+    }
+}
+
+impl Seen<'_> {
+    fn now(&self) -> Timestamp {
+        instant(self.world.now)
+    }
+
+    /// Cleared or marked, with the attempt that held it kept in mind.
+    fn is_intervention(&self, from: &Cell, to: &Cell) -> bool {
+        match (from.holder(), to) {
+            (Some(held), Cell::Restarting { try_number, lease }) => held == lease && *try_number == from.try_number(),
+            (held, Cell::Final { end: End::Failed | End::Skipped, try_number, winner: None, leaving }) => {
+                leaving.as_ref() == held && *try_number == from.try_number()
+            }
+            // Cleared, and what follows from that in the same write.
+            (None, _) => self.decided_or_cleared(from.try_number(), to).is_ok(),
+            (Some(_), _) => false,
+        }
+    }
+
+    fn decided_or_cleared(&self, tries: u32, to: &Cell) -> Result<Kind, String> {
+        match to {
+            Cell::None if tries == 0 => Ok(Kind::Other),
+            Cell::Cleared { try_number } if *try_number == tries => Ok(Kind::Other),
+            _ => self.decided(tries, None, to),
+        }
+    }
+
+    /// What may become of a task instance nobody holds.
+    fn decided(&self, tries: u32, due: Option<Timestamp>, to: &Cell) -> Result<Kind, String> {
+        let stands = Monitor::stands(self.after, self.plan);
+        let upstream: Vec<Stand> = self.plan.upstream(self.task).iter().map(|u| stands[u.at()]).collect();
+        let says = verdict(self.plan.task(self.task).trigger_rule, &upstream);
+        let ready = says == Some(Stand::Active) && due.is_none_or(|due| due <= self.now());
+        let empty = self.plan.task(self.task).operator.ends_with("EmptyOperator");
+        match to {
+            Cell::Queued { try_number } | Cell::Running { try_number, .. } if *try_number == tries + 1 => {
+                if !ready || empty {
+                    return Err(format!("the rule says {says:?} of {upstream:?}; due {due:?}; empty {empty}"));
+                }
+                if let Cell::Running { lease, .. } = to { self.fresh(lease) } else { Ok(Kind::Other) }
+            }
+            Cell::Final { end, try_number, winner: None, leaving: None } => match end {
+                End::Success if empty && ready && *try_number == tries + 1 => Ok(Kind::Other),
+                End::Skipped if says == Some(Stand::Skipped) && *try_number == tries => Ok(Kind::Other),
+                // Two upstreams settled so close that either may have been seen first.
+                End::Skipped if *try_number == tries && upstream.contains(&Stand::Skipped) => Ok(Kind::Other),
+                End::UpstreamFailed if says == Some(Stand::UpstreamFailed) && *try_number == tries => Ok(Kind::Other),
+                _ => Err(format!("the rule says {says:?} of {upstream:?}")),
+            },
+            _ => Err("nobody held it".to_owned()),
+        }
+    }
+
+    /// A claim holds with a token that this process drew and never used.
+    fn fresh(&self, lease: &Lease) -> Result<Kind, String> {
+        let monitor = &self.world.monitor;
+        if monitor.drawer(&lease.token) != Some(self.process) || monitor.started.contains_key(&lease.token) {
+            return Err("the token of a claim is not fresh".to_owned());
+        }
+        Ok(Kind::Other)
+    }
+
+    /// An attempt that no longer holds is known to be gone, or its lease is over.
+    fn has_left(&self, lease: &Lease) -> Result<(), String> {
+        let may_live = self.world.monitor.lives(&lease.token) && lease.until >= self.now();
+        if may_live { Err("the attempt that has to let go still lives".to_owned()) } else { Ok(()) }
+    }
+
+    /// An attempt's item, and when it was written.
+    fn item(&self, try_number: u32, lease: &Lease) -> Option<(Attempt, Micros)> {
+        let key = keys::attempt(&AttemptKey {
+            incarnation: self.after.facts.incarnation.clone(),
+            task: self.task,
+            try_number,
+            token: lease.token.clone(),
+        });
+        let item = self.world.ground.memory.lock().get(&key).cloned()?;
+        Some((codec::from_json_item(&item).expect("an attempt's item"), self.world.monitor.item_written(&key)?))
+    }
+
+    /// What may become of a running attempt without an intervention.
+    fn settled(&self, try_number: u32, lease: &Lease, to: &Cell) -> Result<Kind, String> {
+        match to {
+            Cell::Running { try_number: n, lease: renewed } if *n == try_number && renewed.token == lease.token => {
+                return if renewed.since == lease.since { Ok(Kind::Renewed) } else { Err("a new start".to_owned()) };
+            }
+            // By rule, after an upstream was cleared and ended otherwise.
+            Cell::Final { end: End::Skipped | End::UpstreamFailed, winner: None, leaving: Some(held), .. } => {
+                let legal = held == lease && self.after.epoch > 0;
+                return if legal { Ok(Kind::Other) } else { Err("an end by rule over a running attempt".to_owned()) };
+            }
+            _ => {}
+        }
+        let is_own = self.world.monitor.drawer(&lease.token) == Some(self.process);
+        let is_over = lease.until < self.now();
+        if !is_own && !is_over {
+            return Err("settled by another while its lease lasts".to_owned());
+        }
+        // A sweep that found no item may be overtaken by it: then the attempt counts as dead although it came to an end, as a zombie
+        // does in Airflow. Only a write on its way can be overtaken, so the item must be young.
+        let item = self.item(try_number, lease);
+        let overtaken = !is_own
+            && self.world.now - item.as_ref().map_or(self.world.now, |(_, at)| *at) < 6 * MINUTE
+            && self.settled_as(try_number, lease, AttemptOutcome::Failed, lease.until, to).is_ok();
+        let item = item.map(|(item, _)| item);
+        let fits = |item: &Attempt| self.settled_as(try_number, lease, item.outcome, item.end_date, to).is_ok();
+        let (outcome, end_date, kind) = match item.filter(|item| fits(item) || !overtaken) {
+            Some(item) if is_own => (item.outcome, item.end_date, Kind::Other),
+            Some(item) => (item.outcome, item.end_date, Kind::SettledByItem),
+            None if is_over => {
+                self.died_of_something(lease)?;
+                (AttemptOutcome::Failed, lease.until, Kind::Died(try_number))
+            }
+            None => return Err("settled without an item while its lease lasts".to_owned()),
+        };
+        self.settled_as(try_number, lease, outcome, end_date, to).map(|()| kind)
+    }
+
+    /// Whether an attempt that ended like this may leave its cell like that.
+    fn settled_as(
+        &self,
+        try_number: u32,
+        lease: &Lease,
+        outcome: AttemptOutcome,
+        end_date: Timestamp,
+        to: &Cell,
+    ) -> Result<(), String> {
+        let task = self.plan.task(self.task);
+        let tries_most = self.before.max_tries.get(&self.task).copied().unwrap_or(task.retries);
+        let wanted = match outcome {
+            AttemptOutcome::Success => End::Success,
+            AttemptOutcome::Skipped => End::Skipped,
+            AttemptOutcome::Failed if try_number <= tries_most => {
+                return self.retried(try_number, end_date, to);
+            }
+            AttemptOutcome::Failed | AttemptOutcome::FailedForGood => End::Failed,
+        };
+        let winner = Some(lease.token.clone());
+        if *to == (Cell::Final { end: wanted, try_number, winner, leaving: None }) {
+            Ok(())
+        } else {
+            Err(format!("the attempt ended in {outcome:?}"))
+        }
+    }
+
+    fn retried(&self, try_number: u32, end_date: Timestamp, to: &Cell) -> Result<(), String> {
+        let earliest = end_date + self.plan.task(self.task).retry_delay;
+        match to {
+            Cell::Waiting { wait: Wait::Retry, try_number: n, due } if *n == try_number => {
+                if *due >= earliest {
+                    Ok(())
+                } else {
+                    Err(format!("due before {earliest}"))
+                }
+            }
+            to => self.decided(try_number, Some(earliest), to).map(|_| ()),
+        }
+    }
+
+    /// A dead attempt has a cause: its process died, paused or had an error since the claim. Without faults nothing dies.
+    fn died_of_something(&self, lease: &Lease) -> Result<(), String> {
+        let process = self.world.monitor.drawer(&lease.token).ok_or("nobody drew its token")?;
+        let since = micros(lease.since);
+        if self.world.processes[process].disturbed.iter().any(|at| *at >= since) {
+            Ok(())
+        } else {
+            Err("taken for dead although nothing happened to its process".to_owned())
+        }
+    }
+}

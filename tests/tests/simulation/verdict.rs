@@ -1,0 +1,130 @@
+//! When all is quiet: did everything end, and as a plain sequential scheduler could have ended it?
+
+use crate::model::{Reference, Stand, TASKS_MAX};
+use crate::monitor::Monitor;
+use crate::scenario;
+use crate::world::{Event, World, instant};
+use std::collections::BTreeSet;
+use updraft_model::{DagRunState, Plan, RunDoc};
+
+impl World {
+    /// What is still going on, if anything.
+    pub(crate) fn restless(&self) -> Option<String> {
+        let open = self.monitor.runs.values().find(|r| !r.state.is_finished() || r.wake_at.is_some());
+        if let Some(run) = open {
+            return Some(format!(
+                "run {} is {} and wants attention: {:?}",
+                run.facts.incarnation, run.state, run.cells
+            ));
+        }
+        let dag = self.monitor.dags.values().find(|d| {
+            d.paused || !d.active.is_empty() || !d.held.is_empty() || d.next_due.is_some() || d.wake_at.is_some()
+        });
+        if let Some(dag) = dag {
+            return Some(format!("{} still wants attention: {dag:?}", dag.dag_id));
+        }
+        if !self.lanes.is_empty() {
+            return Some("messages are on their way".to_owned());
+        }
+        let lands = self.events.values().any(|e| matches!(e, Event::Land(op) if self.ops.contains_key(op)));
+        lands.then(|| "writes are on their way".to_owned())
+    }
+
+    /// Judges how everything ended.
+    pub(crate) fn judge(&mut self) {
+        let runs: Vec<RunDoc> = self.monitor.runs.values().cloned().collect();
+        for run in &runs {
+            let plan = self.monitor.plans[&run.facts.version].clone();
+            self.stats.runs += 1;
+            self.stats.cells += run.cells.len() as u64;
+            self.stats.runs_succeeded += u64::from(run.state == DagRunState::Success);
+            self.stats.runs_failed += u64::from(run.state == DagRunState::Failed);
+            if !run.outbox.is_empty() || run.end_date.is_none() {
+                self.violate(format!("6: run {} ended without what belongs to an end", run.facts.incarnation));
+            }
+            if let Err(why) = if run.epoch == 0 { self.compare(run, &plan) } else { Self::is_whole(run, &plan) } {
+                self.violate(format!("4: run {} of {}: {why}", run.facts.incarnation, run.facts.dag_id));
+            }
+        }
+        if let Err(why) = self.timetables_were_kept(&runs) {
+            self.violate(why);
+        }
+    }
+
+    /// A run in which nobody intervened: one of the ends that the reference finds.
+    fn compare(&mut self, run: &RunDoc, plan: &Plan) -> Result<(), String> {
+        let id = &run.facts.incarnation;
+        let died = &self.monitor.died;
+        let ends: Vec<(Stand, u32)> = plan
+            .tasks()
+            .map(|t| {
+                let died = |try_number| died.contains(&((id.clone(), t), try_number));
+                scenario::end(self.seed, id, t, plan.task(t).retries, died)
+            })
+            .collect();
+        let stands: Vec<Stand> = ends.iter().map(|(stand, _)| *stand).collect();
+        let possible = Reference::new(plan, &stands).ends();
+        let mut tasks = [Stand::Nothing; TASKS_MAX];
+        for (task, stand) in Monitor::stands(run, plan).into_iter().enumerate() {
+            tasks[task] = stand;
+        }
+        let failed = run.state == DagRunState::Failed;
+        self.stats.runs_compared += 1;
+        self.stats.ends_possible += possible.len() as u64;
+        self.stats.runs_deadlocked += u64::from(tasks[..plan.dag.tasks.len()].contains(&Stand::Nothing));
+        if !possible.contains(&(tasks, failed)) {
+            return Err(format!("ended {} as {tasks:?}; possible is only {possible:?}", run.state));
+        }
+        // What ran took exactly the tries it had to.
+        for (task, (_, tries)) in plan.tasks().zip(&ends) {
+            let cell = run.cell(task);
+            let ran = matches!(cell, updraft_model::Cell::Final { winner: Some(_), .. });
+            self.stats.tries_retried += u64::from(ran) * u64::from(tries - 1);
+            if ran && cell.try_number() != *tries {
+                return Err(format!("task {task} took {} tries, not {tries}", cell.try_number()));
+            }
+        }
+        Ok(())
+    }
+
+    /// A run in which somebody intervened: whole, and its state what its leaves say, unless it was failed by hand or is stuck.
+    fn is_whole(run: &RunDoc, plan: &Plan) -> Result<(), String> {
+        let stands = Monitor::stands(run, plan);
+        if stands.contains(&Stand::Active) {
+            return Err(format!("ended with tasks under way: {stands:?}"));
+        }
+        let bad = plan.leaves().iter().any(|t| !matches!(stands[t.at()], Stand::Success | Stand::Skipped));
+        if run.state == DagRunState::Success && bad { Err(format!("succeeded as {stands:?}")) } else { Ok(()) }
+    }
+
+    /// With catchup every minute has its run; without it none has two.
+    fn timetables_were_kept(&self, runs: &[RunDoc]) -> Result<(), String> {
+        for dag in self.monitor.dags.values() {
+            let of_dag = || runs.iter().filter(|r| r.facts.dag_id == dag.dag_id);
+            let names: BTreeSet<&str> = of_dag().map(|r| r.facts.run_id.as_str()).collect();
+            if names.len() != of_dag().count() {
+                return Err(format!("two runs of {} have one name", dag.dag_id));
+            }
+            let Some(version) = &dag.version else { continue };
+            let definition = &self.monitor.plans[version].dag;
+            if !definition.catchup {
+                continue;
+            }
+            let (mut last, mut missing) = (None, Vec::new());
+            let restriction = definition.time_restriction();
+            while let Ok(Some(next)) =
+                definition.timetable.next_dagrun_info(last.as_ref(), &restriction, instant(self.now))
+            {
+                let name = updraft_model::run_id::generate(updraft_model::DagRunType::Scheduled, next.run_after, None);
+                if !names.contains(name.as_str()) {
+                    missing.push(name);
+                }
+                last = next.data_interval;
+            }
+            if !missing.is_empty() {
+                return Err(format!("runs of {} were left out: {missing:?}", dag.dag_id));
+            }
+        }
+        Ok(())
+    }
+}
