@@ -2,7 +2,7 @@
 //!
 //! - [`trigger_rules`]: may this task run, given how its upstreams ended.
 //! - [`pass`]: one look over a run, as Airflow's scheduler takes it.
-//! - [`decide`]: all that follows from an image, cascades included.
+//! - [`mod@decide`]: all that follows from an image, cascades included.
 //! - [`step`]: the conditional writes in a run's life: start, claim, finish, renew, sweep, and the interventions.
 //! - [`retries`]: whether and when a failed try is tried again.
 //! - [`attention`]: when a run must be looked at next.
