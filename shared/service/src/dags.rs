@@ -1,9 +1,11 @@
 //! Looking at a DAG: put what a dead creator did not put, forget what has ended, create what is due.
 
 use crate::engine::{Engine, Error, ROUNDS_MAX, Version};
+use crate::tick::LOOK_AHEAD;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use updraft_clock::Clock;
 use updraft_metastore::{Items, Outcome};
 use updraft_model::{
@@ -34,6 +36,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// Looks at a DAG. Harmless at any time, any number at once.
     pub async fn look_at_dag(&self, dag_id: &DagId) -> Result<(), Error> {
         let Some(mut dag) = self.store.dag(dag_id).await? else { return Ok(()) };
+        let found_at = dag.wake_at;
         dag = self.confirm(dag).await?;
         let mut created = 0;
         for _ in 0..ROUNDS_MAX {
@@ -45,7 +48,22 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             }
         }
         self.send(Self::room_messages(&dag, self.clock.now())).await;
-        self.rearm_dag(&dag, created > 0).await
+        self.rearm_dag(&dag, created > 0).await?;
+        self.send(Self::ahead_messages(&dag, found_at, self.clock.now())).await;
+        Ok(())
+    }
+
+    /// A delayed look at a DAG whose next run falls due before every tick is sure to have seen that it does. Without it, whatever is
+    /// due every minute would be found by each tick only once it is late: it becomes due again after the tick has asked. None where
+    /// the DAG was found waiting for that very instant: whoever made it wait has sent the look, or a tick has.
+    fn ahead_messages(dag: &DagDoc, found_at: Option<Timestamp>, now: Timestamp) -> Vec<Outgoing> {
+        let until = now.saturating_add(LOOK_AHEAD).unwrap_or(Timestamp::MAX);
+        let due = dag.next_due.filter(|due| !dag.paused && *due > now && *due <= until && found_at != Some(*due));
+        let message = |due: Timestamp| Outgoing {
+            message: Message::Dag { dag_id: dag.dag_id.clone() },
+            delay: Duration::try_from(due.duration_since(now)).unwrap_or_default(),
+        };
+        due.map(message).into_iter().collect()
     }
 
     /// Puts the next look where it is needed, if nobody wrote meanwhile; else the DAG stays due and is looked at again.
@@ -72,7 +90,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             self.store.runs(&listed).await?.into_iter().map(|run| (run.facts.incarnation.clone(), run)).collect();
         for (incarnation, place) in dag.active.clone() {
             let gone = match (runs.get(&incarnation), place.facts) {
-                (Some(run), _) => run.state.is_finished() && run.active_epoch >= place.epoch && run.outbox.is_empty(),
+                // The run's own epoch, not the one it last ran in: it may have taken the place and been failed before it began.
+                (Some(run), _) => run.state.is_finished() && run.epoch >= place.epoch && run.outbox.is_empty(),
                 (None, Some(facts)) => !self.put_scheduled(&facts).await?,
                 // Put before it took its place, and gone: discarded.
                 (None, None) => true,
