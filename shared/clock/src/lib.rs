@@ -1,6 +1,8 @@
 //! The clock port: the only source of instants and of drawn ids for everything above the pure crates.
 //!
-//! A simulation gives a virtual one; [`System`] is the real one.
+//! A simulation gives a virtual one; [`System`] is the real one. The promises of [`Clock`] are the functions of [`suite`].
+
+pub mod suite;
 
 use jiff::Timestamp;
 use std::future::Future;
@@ -48,13 +50,11 @@ impl Clock for System {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
 
-    #[test]
-    fn drawn_ids_differ_and_have_their_length() {
-        let drawn: BTreeSet<String> = (0..1000).map(|_| System.draw(12)).collect();
-        assert_eq!(drawn.len(), 1000);
-        assert!(drawn.iter().all(|id| id.len() == 12 && id.bytes().all(|b| b.is_ascii_alphanumeric())));
-        assert_eq!(System.draw(70).len(), 70);
+    #[tokio::test]
+    async fn the_system_keeps_every_promise() {
+        suite::drawn_ids_differ(&System);
+        suite::drawn_ids_have_their_length(&System);
+        suite::sleeping_takes_its_time(&System).await;
     }
 }
