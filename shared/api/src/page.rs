@@ -22,7 +22,7 @@ h1{font-size:1.4rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .5rem}\
 th,td{text-align:left;padding:.45rem .7rem .45rem 0;border-bottom:1px solid var(--line);vertical-align:top;white-space:nowrap}\
 th{font-weight:600}.quiet{color:var(--wait)}ul{list-style:none;padding:0;margin:0}\
 .success{color:var(--ok)}.failed{color:var(--bad)}.running{color:var(--run)}.queued{color:var(--wait)}\
-pre{overflow-x:auto;border-left:3px solid var(--bad);padding:.5rem .8rem;background:#8881;white-space:pre-wrap}";
+pre{overflow-x:auto;border-left:3px solid var(--bad);padding:.5rem .8rem;background:#8881}";
 
 fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
@@ -61,6 +61,11 @@ fn runs(latest: &[RunDoc]) -> String {
     list + "</ul>"
 }
 
+/// A number of things.
+fn count(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
 /// The page.
 pub(crate) async fn render<I: Items, Q: TaskQueue, C: Clock>(engine: &Engine<I, Q, C>) -> Result<String, Error> {
     let dags = engine.all_dags().await?;
@@ -68,10 +73,10 @@ pub(crate) async fn render<I: Items, Q: TaskQueue, C: Clock>(engine: &Engine<I, 
     let mut html = format!(
         "<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport content=\"width=device-width,initial-scale=1\">\
          <meta http-equiv=refresh content=5><title>Updraft</title><style>{STYLE}</style></head><body>\
-         <h1>Updraft</h1><p class=quiet>{} DAGs · {} import errors · {}</p>",
-        dags.len(),
-        errors.len(),
-        isoformat(engine.clock.now())
+         <h1>Updraft</h1><p class=quiet>{} · {} · {} UTC</p>",
+        count(dags.len(), "DAG"),
+        count(errors.len(), "import error"),
+        engine.clock.now().strftime("%Y-%m-%d %H:%M:%S")
     );
     if dags.is_empty() && errors.is_empty() {
         html.push_str("<p>No DAG yet. Put a YAML file into the DAG folder; it appears here within a second.</p>");
