@@ -3,7 +3,7 @@
 use crate::engine::{Engine, Error, ROUNDS_MAX, Version};
 use crate::tick::LOOK_AHEAD;
 use jiff::{SignedDuration, Timestamp};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use updraft_clock::Clock;
@@ -35,9 +35,9 @@ fn needed(dag: &DagDoc, confirmed: bool, now: Timestamp) -> Option<Timestamp> {
 impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// Looks at a DAG. Harmless at any time, any number at once.
     pub async fn look_at_dag(&self, dag_id: &DagId) -> Result<(), Error> {
-        let Some(mut dag) = self.store.dag(dag_id).await? else { return Ok(()) };
+        let Some(dag) = self.store.dag(dag_id).await? else { return Ok(()) };
         let found_at = dag.wake_at;
-        dag = self.confirm(dag).await?;
+        let (mut dag, confirmed) = self.confirm(dag).await?;
         let mut created = 0;
         for _ in 0..ROUNDS_MAX {
             let (image, progress) = self.create_due(dag).await?;
@@ -48,7 +48,9 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             }
         }
         self.send(Self::room_messages(&dag, self.clock.now())).await;
-        self.rearm_dag(&dag, created > 0).await?;
+        // A run that others, or this look, made active since may yet have to be put.
+        let all_are_there = dag.active.keys().all(|run| confirmed.contains(run));
+        self.rearm_dag(&dag, all_are_there).await?;
         self.send(Self::ahead_messages(&dag, found_at, self.clock.now())).await;
         Ok(())
     }
@@ -67,9 +69,9 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     }
 
     /// Puts the next look where it is needed, if nobody wrote meanwhile; else the DAG stays due and is looked at again.
-    async fn rearm_dag(&self, dag: &DagDoc, created: bool) -> Result<(), Error> {
+    async fn rearm_dag(&self, dag: &DagDoc, confirmed: bool) -> Result<(), Error> {
         let now = self.clock.now();
-        let need = needed(dag, !created, now);
+        let need = needed(dag, confirmed, now);
         // A need that is already past (more runs are due than one look makes) keeps the DAG due.
         let earlier = matches!((dag.wake_at, need), (Some(have), Some(need)) if have <= need && have > now);
         if dag.wake_at == need || earlier {
@@ -80,10 +82,11 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         Ok(())
     }
 
-    /// Puts again the runs whose creator died, and forgets places whose runs have ended (PROTOCOL C3).
-    async fn confirm(&self, mut dag: DagDoc) -> Result<DagDoc, Error> {
+    /// Puts again the runs whose creator died, and forgets places whose runs have ended (PROTOCOL C3). Returns the runs it looked at,
+    /// which now have their documents.
+    async fn confirm(&self, mut dag: DagDoc) -> Result<(DagDoc, BTreeSet<Incarnation>), Error> {
         if dag.active.is_empty() && dag.held.is_empty() {
-            return Ok(dag);
+            return Ok((dag, BTreeSet::new()));
         }
         let listed: Vec<Incarnation> = dag.active.keys().chain(dag.held.keys()).cloned().collect();
         let runs: BTreeMap<Incarnation, RunDoc> =
@@ -118,7 +121,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 dag = image;
             }
         }
-        Ok(dag)
+        Ok((dag, listed.into_iter().collect()))
     }
 
     /// Creates the run that is due by the timetable, if one is. True: one was created.

@@ -4,6 +4,7 @@
 //! install what they need (`localstack/start` makes a Python venv) and fail, rather than skip, where that is not
 //! possible.
 
+pub mod cloud;
 pub mod emulator;
 pub mod script;
 pub mod template;
