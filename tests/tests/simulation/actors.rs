@@ -228,16 +228,19 @@ impl Hand {
         Ok(())
     }
 
-    /// When all is calm, lets everything run.
+    /// When all is calm, lets everything run. Looks again and again: a pause without an answer may land late.
     pub(crate) async fn take_care(self) {
         let wait = self.world.lock().calm_from + SECOND;
         self.world.sleep(wait).await;
-        let dags: Vec<DagId> = self.world.lock().monitor.dags.keys().cloned().collect();
-        for dag in dags {
-            while let Err(error) = self.engine.set_paused(&dag, false).await {
-                self.failed("unpause", &error);
-                self.world.sleep(SECOND).await;
+        loop {
+            let dags: Vec<DagId> =
+                self.world.lock().monitor.dags.values().filter(|d| d.paused).map(|d| d.dag_id.clone()).collect();
+            for dag in dags {
+                if let Err(error) = self.engine.set_paused(&dag, false).await {
+                    self.failed("unpause", &error);
+                }
             }
+            self.world.sleep(MINUTE).await;
         }
     }
 }
