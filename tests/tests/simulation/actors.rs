@@ -55,13 +55,11 @@ impl Hand {
     }
 
     async fn receive(&self, lane: Lane) -> Option<(Message, String)> {
-        match self.engine.queue.receive(lane, 1, Duration::from_secs(20)).await {
-            Ok(deliveries) => deliveries.into_iter().find_map(|d| Some((d.message?, d.receipt))),
-            Err(_) => {
-                self.world.sleep(SECOND).await;
-                None
-            }
-        }
+        let Ok(deliveries) = self.engine.queue.receive(lane, 1, Duration::from_secs(20)).await else {
+            self.world.sleep(SECOND).await;
+            return None;
+        };
+        deliveries.into_iter().find_map(|d| Some((d.message?, d.receipt)))
     }
 
     async fn acknowledge(&self, lane: Lane, receipt: &str) {

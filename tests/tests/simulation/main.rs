@@ -122,6 +122,7 @@ fn a_seed_says_everything() {
 }
 
 /// Takes a guard away, and expects to see it missed.
+#[expect(clippy::print_stdout, reason = "a test's own words, shown under --nocapture")]
 fn is_missed(mutation: Mutation) {
     let (stats, violation) = run_all(MUTATION_SEEDS, Some(mutation));
     let Some(report) = violation else { panic!("{mutation:?} was not noticed in {MUTATION_SEEDS:?}:\n{stats}") };

@@ -31,15 +31,15 @@ pub(crate) fn verdict(rule: TriggerRule, upstream: &[Stand]) -> Option<Stand> {
     let all = |wanted: &[Stand]| upstream.iter().all(|s| wanted.contains(s));
     let done = all(&[Success, Failed, Skipped, UpstreamFailed]);
     let run_when_done = done.then_some(Active);
-    if upstream.is_empty() {
+    if upstream.is_empty() || rule == TriggerRule::Always {
         return Some(Active);
     }
     match rule {
-        TriggerRule::Always => Some(Active),
         TriggerRule::AllSuccess if any(&[Failed, UpstreamFailed]) => Some(UpstreamFailed),
-        TriggerRule::AllSuccess if any(&[Skipped]) => Some(Skipped),
         TriggerRule::AllFailed if any(&[Success, Skipped]) => Some(Skipped),
-        TriggerRule::AllDoneMinOneSuccess | TriggerRule::NoneSkipped if any(&[Skipped]) => Some(Skipped),
+        TriggerRule::AllSuccess | TriggerRule::AllDoneMinOneSuccess | TriggerRule::NoneSkipped if any(&[Skipped]) => {
+            Some(Skipped)
+        }
         TriggerRule::AllDoneMinOneSuccess if done && !any(&[Success]) => Some(UpstreamFailed),
         TriggerRule::OneSuccess if any(&[Success]) => Some(Active),
         TriggerRule::OneSuccess if all(&[Skipped]) => Some(Skipped),
@@ -52,7 +52,8 @@ pub(crate) fn verdict(rule: TriggerRule, upstream: &[Stand]) -> Option<Stand> {
         }
         TriggerRule::NoneFailedMinOneSuccess if all(&[Skipped]) => Some(Skipped),
         TriggerRule::AllSkipped if any(&[Success, Failed, UpstreamFailed]) => Some(Skipped),
-        TriggerRule::AllSuccess
+        TriggerRule::Always
+        | TriggerRule::AllSuccess
         | TriggerRule::AllFailed
         | TriggerRule::AllDone
         | TriggerRule::AllDoneMinOneSuccess
@@ -80,8 +81,8 @@ impl Reference {
     }
 
     /// One look: every task without a state, on the states before the look.
-    fn look(&self, before: &[Stand; TASKS_MAX]) -> [Stand; TASKS_MAX] {
-        let mut after = *before;
+    fn look(&self, before: [Stand; TASKS_MAX]) -> [Stand; TASKS_MAX] {
+        let mut after = before;
         for (index, (rule, upstream, empty, _)) in self.tasks.iter().enumerate() {
             let states: Vec<Stand> = upstream.iter().map(|u| before[*u]).collect();
             if before[index] == Nothing
@@ -93,7 +94,7 @@ impl Reference {
         after
     }
 
-    fn run_failed(&self, at: &[Stand; TASKS_MAX]) -> bool {
+    fn run_failed(&self, at: [Stand; TASKS_MAX]) -> bool {
         let has_downstream = |task: usize| self.tasks.iter().any(|(_, upstream, ..)| upstream.contains(&task));
         (0..self.tasks.len()).any(|t| !has_downstream(t) && !matches!(at[t], Success | Skipped))
     }
@@ -107,12 +108,12 @@ impl Reference {
             if !seen.insert(at) {
                 continue;
             }
-            let looked = self.look(&at);
+            let looked = self.look(at);
             let active: Vec<usize> = (0..self.tasks.len()).filter(|t| at[*t] == Active).collect();
             if looked == at && active.is_empty() {
                 // What has no state now never gets one: the run is stuck, and fails.
                 let stuck = (0..self.tasks.len()).any(|t| at[t] == Nothing);
-                ends.insert((at, stuck || self.run_failed(&at)));
+                ends.insert((at, stuck || self.run_failed(at)));
                 continue;
             }
             open.push(looked);

@@ -32,11 +32,11 @@ impl Trace {
     }
 
     pub(crate) fn text(&self) -> String {
-        self.lines.iter().map(|line| format!("{line}\n")).collect()
+        self.lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect()
     }
 
     pub(crate) fn tail(&self) -> String {
-        self.lines.iter().skip(self.lines.len().saturating_sub(SHOWN)).map(|line| format!("{line}\n")).collect()
+        self.lines.iter().skip(self.lines.len().saturating_sub(SHOWN)).flat_map(|line| [line.as_str(), "\n"]).collect()
     }
 
     /// A fingerprint of every line.
