@@ -83,7 +83,13 @@ impl Environment {
 pub fn log_as_json() -> Result<(), Error> {
     let wanted = std::env::var(LOG).unwrap_or_else(|_| "info".to_owned());
     let filter = EnvFilter::try_new(&wanted).map_err(|e| Error::Filter { name: LOG, why: e.to_string() })?;
-    tracing_subscriber::fmt().json().flatten_event(true).with_span_list(false).without_time().with_env_filter(filter).init();
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_span_list(false)
+        .without_time()
+        .with_env_filter(filter)
+        .init();
     Ok(())
 }
 
