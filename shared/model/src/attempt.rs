@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 pub const INLINE_BYTES_MAX: usize = 8 * 1024;
 
 /// Where an attempt is found. Never by try alone: after a reschedule one attempt's crash must not be settled by another's
-/// item (PROTOCOL A4).
+/// item (ARCHITECTURE.md, rule A4).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AttemptKey {
     /// The run.

@@ -204,12 +204,12 @@ impl Cell {
     }
 
     /// The beginning of the text of a running cell held by `token` in `try_number`, whatever its lease: what a finish and a
-    /// renewal are conditioned on (PROTOCOL A1).
+    /// renewal are conditioned on (ARCHITECTURE.md, rule A1).
     pub fn running_prefix(try_number: u32, token: &Token) -> String {
         format!("r{try_number}.{token}.")
     }
 
-    /// The same for a restarting cell: what an acknowledgement is conditioned on (PROTOCOL A2).
+    /// The same for a restarting cell: what an acknowledgement is conditioned on (ARCHITECTURE.md, rule A2).
     pub fn restarting_prefix(try_number: u32, token: &Token) -> String {
         format!("k{try_number}.{token}.")
     }

@@ -145,7 +145,7 @@ pub struct Task {
     pub doc_md: Option<String>,
 }
 
-/// How a task's effective priority follows from the weights around it (SEMANTICS section 7).
+/// How a task's effective priority follows from the weights around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WeightRule {

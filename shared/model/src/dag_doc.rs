@@ -10,7 +10,7 @@ use updraft_timetables::DataInterval;
 /// A run's place among its DAG's active runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ActiveRun {
-    /// The epoch at which it took the place; only an end of that epoch gives it back (PROTOCOL C1).
+    /// The epoch at which it took the place; only an end of that epoch gives it back (ARCHITECTURE.md, rule C1).
     pub epoch: u32,
     /// What the run document is put from, should the writer die before it put it. None once the put is known to have
     /// happened, and for runs that were put first.

@@ -25,7 +25,7 @@ pub enum IdError {
     },
 }
 
-/// Checks an id by Airflow's rule for dag ids and task ids (SEMANTICS of 3.3.2: word characters of any script, `-`, `.`,
+/// Checks an id by Airflow's rule for dag ids and task ids (as of 3.3.2: word characters of any script, `-`, `.`,
 /// 1 to 250 characters). Airflow lets a trailing newline slip through; we do not.
 pub fn check_id(id: &str) -> Result<(), IdError> {
     if id.is_empty() {
@@ -96,7 +96,7 @@ text_id! {
 }
 text_id! {
     /// The drawn identity of one intervention, stored beside the epoch, so that a retry whose answer was lost does not act
-    /// twice (PROTOCOL F1).
+    /// twice (ARCHITECTURE.md, rule F1).
     OperationId
 }
 

@@ -204,7 +204,7 @@ pub fn topological_order(dag: &Dag) -> Vec<usize> {
     order
 }
 
-/// The tasks whose ends decide the run's outcome (SEMANTICS section 3): those without a direct downstream that counts, where a
+/// The tasks whose ends decide the run's outcome: those without a direct downstream that counts, where a
 /// teardown counts only with `on_failure_fail_dagrun`; where nothing counts, the plain leaves.
 fn effective_leaves(dag: &Dag, downstream: &[Vec<TaskIndex>]) -> Vec<TaskIndex> {
     let counts = |i: usize| !dag.tasks[i].is_teardown || dag.tasks[i].on_failure_fail_dagrun;

@@ -46,9 +46,9 @@ pub struct RunDoc {
     pub state: DagRunState,
     /// Counts the interventions in the run.
     pub epoch: u32,
-    /// The last intervention, beside the epoch it made (PROTOCOL F1).
+    /// The last intervention, beside the epoch it made (ARCHITECTURE.md, rule F1).
     pub operation: Option<OperationId>,
-    /// The epoch at which it took its place among the DAG's active runs; the end gives back that place (PROTOCOL C1).
+    /// The epoch at which it took its place among the DAG's active runs; the end gives back that place (ARCHITECTURE.md, rule C1).
     pub active_epoch: u32,
     /// When it began to run.
     pub start_date: Option<Timestamp>,
@@ -104,7 +104,7 @@ impl RunDoc {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutboxEntry {
-    /// The run ended: leave the DAG's active runs (PROTOCOL C1).
+    /// The run ended: leave the DAG's active runs (ARCHITECTURE.md, rule C1).
     Leave {
         /// The epoch at which it took the place it leaves.
         epoch: u32,

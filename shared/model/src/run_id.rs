@@ -1,4 +1,4 @@
-//! Run ids: how they are made, which are accepted, and what type one suggests (SEMANTICS section 7).
+//! Run ids: how they are made, which are accepted, and what type one suggests.
 
 use crate::states::DagRunType;
 use jiff::{Timestamp, tz::TimeZone};

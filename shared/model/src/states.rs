@@ -88,7 +88,7 @@ named_enum! {
 }
 
 impl TaskInstanceState {
-    /// Whether the state is an end (SEMANTICS section 1).
+    /// Whether the state is an end.
     pub fn is_finished(self) -> bool {
         match self {
             Self::Success | Self::Failed | Self::Skipped | Self::UpstreamFailed | Self::Removed => true,

@@ -1,7 +1,7 @@
 //! When a run must be looked at next.
 //!
 //! A run document is in the time index, at an instant not later than [`needed`] says, from its first write until its end has been
-//! delivered (DESIGN section 6, invariant 5). The need and the index change in one write: a change either finds the wake-up early
+//! delivered (ARCHITECTURE.md, invariant 5). The need and the index change in one write: a change either finds the wake-up early
 //! enough (a condition, which costs nothing) or moves it.
 
 use jiff::{SignedDuration, Timestamp};

@@ -1,4 +1,4 @@
-//! One look over a run, as Airflow's scheduler takes it (SEMANTICS section 3).
+//! One look over a run, as Airflow's scheduler takes it.
 //!
 //! (1) Every schedulable task instance is evaluated on the states before the look. (2) If nothing is ready and nothing changed,
 //! every unfinished one is evaluated again, waits ignored. (3) The run's state follows.

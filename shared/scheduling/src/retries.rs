@@ -1,4 +1,4 @@
-//! Whether and when a failed try is tried again (SEMANTICS section 5).
+//! Whether and when a failed try is tried again.
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use sha1::{Digest, Sha1};

@@ -1,7 +1,7 @@
 //! The conditional writes in a run's life. Each function takes an image and gives one [`Step`]: the change to write, and what it
 //! leads to. A refused write hands back the image that stood in the way: take the step anew on that one.
 //!
-//! Every change names what its decision used (DESIGN section 6, invariants 1 and 10) and keeps the run in the time index early
+//! Every change names what its decision used (ARCHITECTURE.md, invariants 1 and 10) and keeps the run in the time index early
 //! enough (invariant 5, see [`crate::attention`]).
 
 use crate::attention;
@@ -155,7 +155,7 @@ pub fn finish(
     Some(with_decision(plan, run, change, now, continue_with))
 }
 
-/// Lets go of an attempt that was cleared while it ran; call after it has been killed (PROTOCOL A2). None where there is nothing to
+/// Lets go of an attempt that was cleared while it ran; call after it has been killed (ARCHITECTURE.md, rule A2). None where there is nothing to
 /// let go of.
 pub fn acknowledge(plan: &Plan, run: &RunDoc, held: &Held, now: Timestamp) -> Option<Step> {
     let ours = |lease: &Lease| lease.token == held.token;
@@ -188,7 +188,7 @@ pub fn acknowledge(plan: &Plan, run: &RunDoc, held: &Held, now: Timestamp) -> Op
 /// An attempt whose lease is over, as the sweep found it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expired {
-    /// The exact cell that was read, lease included (PROTOCOL A1).
+    /// The exact cell that was read, lease included (ARCHITECTURE.md, rule A1).
     pub cell: Cell,
     /// The task.
     pub task: TaskIndex,
@@ -256,7 +256,7 @@ pub fn strike_out(run: &RunDoc, id: &str, now: Timestamp) -> RunChange {
     }
 }
 
-/// Clears task instances so that they run again (PROTOCOL A5, C2): running ones become restarting, others lose their state and get
+/// Clears task instances so that they run again (ARCHITECTURE.md, rule A5, C2): running ones become restarting, others lose their state and get
 /// their retries anew. A finished run becomes queued.
 pub fn clear(plan: &Plan, run: &RunDoc, tasks: &[TaskIndex], operation: &OperationId, now: Timestamp) -> Step {
     let mut change = intervention(run, operation);

@@ -1,4 +1,4 @@
-//! May this task run, given how its upstreams ended (SEMANTICS section 2).
+//! May this task run, given how its upstreams ended.
 //!
 //! Only *finished* upstreams are counted. A rule first says whether a state is to be set instead of running; setting does not wait:
 //! one failed upstream makes an `all_success` task `upstream_failed` while others still run. Then it says whether the task may run.

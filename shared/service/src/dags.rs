@@ -82,7 +82,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         Ok(())
     }
 
-    /// Puts again the runs whose creator died, and forgets places whose runs have ended (PROTOCOL C3). Returns the runs it looked at,
+    /// Puts again the runs whose creator died, and forgets places whose runs have ended (ARCHITECTURE.md, rule C3). Returns the runs it looked at,
     /// which now have their documents.
     async fn confirm(&self, mut dag: DagDoc) -> Result<(DagDoc, BTreeSet<Incarnation>), Error> {
         if dag.active.is_empty() && dag.held.is_empty() {

@@ -37,7 +37,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let mut run = self.store.run(incarnation).await?.ok_or_else(gone)?;
         for _ in 0..ROUNDS_MAX {
             if run.operation.as_ref() == Some(operation) {
-                // Our own earlier write, whose answer was lost (PROTOCOL F1).
+                // Our own earlier write, whose answer was lost (ARCHITECTURE.md, rule F1).
                 return Ok(run);
             }
             let version = self.version(&run.facts.version).await?;

@@ -130,7 +130,7 @@ impl World {
         self.monitor.runs.insert(incarnation.clone(), after);
     }
 
-    /// Invariant 6, the state's own transitions, and the epoch's (PROTOCOL F1).
+    /// Invariant 6, the state's own transitions, and the epoch's (ARCHITECTURE.md, rule F1).
     fn check_run_state(&mut self, before: Option<&RunDoc>, after: &RunDoc, plan: &Plan) {
         let run = &after.facts.incarnation;
         let (was, epoch) = before.map_or((DagRunState::Queued, 0), |b| (b.state, b.epoch));
@@ -241,7 +241,7 @@ impl World {
         self.monitor.dags.insert(dag_id.clone(), after);
     }
 
-    /// Invariant 7 and PROTOCOL C1.
+    /// Invariant 7 and rule C1.
     fn check_places(&mut self, before: &DagDoc, after: &DagDoc) {
         if after.active.len() > before.active.len().max(after.max_active_runs as usize) {
             self.violate(format!("7: {} runs of {} are active", after.active.len(), after.dag_id));

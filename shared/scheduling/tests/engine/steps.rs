@@ -97,7 +97,7 @@ fn plain_changes(plan: &Plan, run: &RunDoc) -> Vec<RunChange> {
     changes
 }
 
-/// Whether the run is in the time index no later than it needs to be (DESIGN section 6, invariant 5).
+/// Whether the run is in the time index no later than it needs to be (ARCHITECTURE.md, invariant 5).
 fn is_looked_at_in_time(image: &RunDoc) -> bool {
     attention::needed(image, NOW).is_none_or(|need| image.wake_at.is_some_and(|at| at <= need))
 }
