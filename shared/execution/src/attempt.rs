@@ -13,7 +13,7 @@ use crate::output::Output;
 use crate::ports::{LogSink, XComSource};
 use crate::report::{Outcome, Report};
 use crate::spec::{AttemptSpec, OperatorCall};
-use crate::supervised::{Exit, ProcessSpec, Running, Supervised};
+use crate::supervised::{Exit, ProcessSpec, Running};
 use crate::{RETURN_VALUE, bash, python};
 
 /// What an operator asks for before its process can start.
@@ -115,17 +115,36 @@ async fn execute(
     };
     let Running { mut supervised, log, channel } = running;
     let (tell_ended, has_ended) = watch::channel(false);
+    let (tell_closed, mut is_closed) = watch::channel(false);
+    let timer = timer(spec.execution_timeout);
+    tokio::pin!(timer);
     let overseen = async {
-        let verdict = verdict(&mut supervised, spec.execution_timeout, &mut cancel).await;
+        let mut verdict = tokio::select! {
+            biased;
+            exit = supervised.exited() => Verdict::Exited(exit),
+            why = cancel.cancelled() => Verdict::Killed(why),
+            timeout = &mut timer => Verdict::TimedOut(timeout),
+        };
+        if matches!((&verdict, &spec.operator), (Verdict::Exited(Some(_)), OperatorCall::Bash(_))) {
+            // Airflow's BashOperator reads to the end of the output: what a command left running in the background belongs to the task
+            // for as long as it can write.
+            tokio::select! {
+                biased;
+                _ = is_closed.wait_for(|closed| *closed) => {}
+                why = cancel.cancelled() => verdict = Verdict::Killed(why),
+                timeout = &mut timer => verdict = Verdict::TimedOut(timeout),
+            }
+        }
         let all_ended = supervised.end().await;
         tell_ended.send_replace(true);
         (verdict, all_ended)
     };
-    let (said, (), (verdict, all_ended)) = tokio::join!(
-        channel::converse(channel, plan.greeting, xcoms, has_ended.clone()),
-        output.pump(log, sink, has_ended),
-        overseen,
-    );
+    let pumped = async {
+        output.pump(log, sink, has_ended.clone()).await;
+        tell_closed.send_replace(true);
+    };
+    let (said, (), (verdict, all_ended)) =
+        tokio::join!(channel::converse(channel, plan.greeting, xcoms, has_ended.clone()), pumped, overseen);
     if let Some(scratch) = plan.scratch {
         // The directory may hold anything, gigabytes of it too.
         let _ = tokio::task::spawn_blocking(move || drop(scratch)).await;
@@ -135,21 +154,14 @@ async fn execute(
     ended
 }
 
-async fn verdict(supervised: &mut Supervised, timeout: Option<Duration>, cancel: &mut Cancel) -> Verdict {
-    let timer = async {
-        match timeout {
-            Some(timeout) => {
-                tokio::time::sleep(timeout).await;
-                timeout
-            }
-            None => std::future::pending().await,
+/// Waits for the timeout to pass, for ever where there is none.
+async fn timer(timeout: Option<Duration>) -> Duration {
+    match timeout {
+        Some(timeout) => {
+            tokio::time::sleep(timeout).await;
+            timeout
         }
-    };
-    tokio::select! {
-        biased;
-        exit = supervised.exited() => Verdict::Exited(exit),
-        why = cancel.cancelled() => Verdict::Killed(why),
-        timeout = timer => Verdict::TimedOut(timeout),
+        None => std::future::pending().await,
     }
 }
 

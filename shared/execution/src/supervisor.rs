@@ -123,6 +123,10 @@ fn start_task(args: &mut dyn Iterator<Item = OsString>) -> Result<(Pid, Duration
     let mut command = Command::new(&program);
     command.args(args).stdin(stdin).process_group(0);
     let child = command.spawn().map_err(|error| could_not_start(&program, &error))?;
+    // The log's end is seen by the server once the task's own processes have let go of it, not this one.
+    let nowhere = std::fs::File::options().write(true).open("/dev/null").map_err(|error| error.to_string())?;
+    rustix::stdio::dup2_stdout(&nowhere).map_err(|error| error.to_string())?;
+    rustix::stdio::dup2_stderr(&nowhere).map_err(|error| error.to_string())?;
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     Ok((pid.ok_or("the task's process has no id")?, grace))
 }
@@ -167,6 +171,7 @@ fn watch(control: &UnixStream, events: &Sender<Event>) -> io::Result<()> {
 fn oversee(started: Started) {
     let Started { main, mut control, grace, events } = started;
     let mut kill_at: Option<Instant> = None;
+    let mut main_ended = false;
     let mut pause = Duration::from_millis(1);
     loop {
         let now = Instant::now();
@@ -182,9 +187,12 @@ fn oversee(started: Started) {
         };
         let grace = match event {
             Ok(Event::Reaped(pid, status)) if pid == main => {
+                // What it left behind lives until the server lets go: it may still write to the log.
                 say(&mut control, &exited(status));
-                LEFTOVER_GRACE
+                main_ended = true;
+                continue;
             }
+            Ok(Event::Released) if main_ended => LEFTOVER_GRACE,
             Ok(Event::Released) => grace,
             Ok(Event::Reaped(..)) | Err(RecvTimeoutError::Timeout) => continue,
             Ok(Event::AllGone) | Err(RecvTimeoutError::Disconnected) => return,

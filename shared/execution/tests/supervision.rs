@@ -48,13 +48,28 @@ async fn a_timeout_kills_the_whole_tree() {
 async fn the_end_of_the_task_ends_what_it_left() {
     let marker = unique("left");
     let start = Instant::now();
-    let (report, log) = finish(&bash_marked(&marker, &format!("{LITTER} echo done"))).await;
+    let command = format!("{{ {LITTER} }} > /dev/null 2>&1\n echo done");
+    let (report, log) = finish(&bash_marked(&marker, &command)).await;
     assert_eq!((report.outcome, log.as_str()), (Outcome::Success, "done\n"));
     // By the supervisor, not by the last resort after it.
     assert!(report.all_ended);
     assert_eq!(marked(&marker), Vec::<String>::new());
-    // The log pipe, which they held, did not hold the attempt.
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
+/// As in Airflow, whose BashOperator reads to the end of the output.
+#[tokio::test]
+async fn what_still_writes_in_the_background_belongs_to_the_task() {
+    let marker = unique("background");
+    let (report, log) = finish(&bash_marked(&marker, "(sleep 0.5; echo late) & echo early")).await;
+    assert_eq!((report.outcome, log.as_str()), (Outcome::Success, "early\nlate\n"));
+    assert_eq!(report.xcoms, [("return_value".to_owned(), "late".into())]);
+
+    let timeout = Duration::from_millis(500);
+    let spec = AttemptSpec { execution_timeout: Some(timeout), ..bash_marked(&marker, "sleep 999 & echo early") };
+    let (report, _) = finish(&spec).await;
+    assert_eq!(report.outcome, Outcome::TimedOut { after: timeout });
+    assert_eq!(marked(&marker), Vec::<String>::new());
 }
 
 #[tokio::test]
