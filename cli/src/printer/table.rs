@@ -20,20 +20,30 @@ pub(super) fn framed(rows: &Rows, color: bool) -> String {
     format!("{table}\n")
 }
 
+/// How wide a plain column gets at most for the sake of the others; what is longer sticks out.
+const WIDTH_MAX: usize = 120;
+
 /// Columns apart by two spaces, a line a row, however wide.
 pub(super) fn plain(rows: &Rows) -> String {
     let header = rows.columns.iter().map(|name| (*name).to_owned()).collect();
     let body = rows.rows.iter().map(|row| row.iter().map(|cell| escaped(&cell.to_text())).collect());
     let lines: Vec<Vec<String>> = std::iter::once(header).chain(body).collect();
-    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    // One long value is not to pad every other row.
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0).min(WIDTH_MAX);
     let widths: Vec<usize> = (0..rows.columns.len()).map(width).collect();
     let mut out = String::new();
     for line in &lines {
-        let cells: Vec<String> = line.iter().zip(&widths).map(|(text, width)| format!("{text:<width$}")).collect();
+        let cells: Vec<String> = line.iter().zip(&widths).map(|(text, width)| padded(text, *width)).collect();
         out.push_str(cells.join("  ").trim_end());
         out.push('\n');
     }
     out
+}
+
+/// A text with spaces up to a width; a longer one stays whole.
+fn padded(text: &str, width: usize) -> String {
+    let missing = width.saturating_sub(text.chars().count());
+    format!("{text}{}", " ".repeat(missing))
 }
 
 /// Line breaks stay in a frame; other control characters could move the cursor.

@@ -4,17 +4,20 @@ use super::loops::{self, Server};
 use super::{Arguments, Error, Executor, watch};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::watch as signal;
 use updraft_clock::System;
 use updraft_dag_store::Directory;
 use updraft_execution::Launcher;
 use updraft_metastore::Metastore;
-use updraft_metastore_embedded::{Embedded, ServerLock};
+use updraft_metastore_embedded::{Embedded, LockError, ServerLock};
 use updraft_service::{Engine, ProcessRunner, Settings};
 use updraft_task_queue::LocalQueue;
 use updraft_templates::Renderer;
+
+/// How long a server waits for the lock of another.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The folder of the home in which attempts have their temporary directories.
 const SCRATCH: &str = "tmp";
@@ -37,7 +40,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Error> {
         return Err(Error::NoDags(arguments.dags));
     }
     let home = prepare(&arguments.home)?;
-    let mut lock = ServerLock::acquire(&home)?;
+    let mut lock = lock(&home).await?;
     furnish(&home)?;
     let server = Arc::new(wire(&arguments, &home)?);
     let ingested = server.engine.ingest_all(&server.dags).await?;
@@ -75,6 +78,19 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Error> {
     tracing::info!("stopped");
     drop(lock);
     Ok(())
+}
+
+/// Locks the home. A server that was just killed is gone before its lock is, by the time its last processes take to end.
+async fn lock(home: &Path) -> Result<ServerLock, Error> {
+    let patient_until = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match ServerLock::acquire(home) {
+            Err(LockError::Held { .. }) if Instant::now() < patient_until => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            result => return Ok(result?),
+        }
+    }
 }
 
 /// Makes the home, readable for its owner alone: logs and XComs may hold what is nobody else's business.

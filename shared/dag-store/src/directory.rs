@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// How deep folders may be nested, against links that go in circles.
+/// How deep folders may be nested.
 const DEPTH_MAX: usize = 32;
 
 /// A directory on this machine. Links are followed, as Airflow does.
@@ -29,7 +29,18 @@ impl Directory {
         if is_inside(path) { Ok(self.root.join(path)) } else { Err(Error::Path(path.to_owned())) }
     }
 
-    fn walk(folder: &Path, prefix: &str, depth: usize, found: &mut Vec<FileEntry>) -> std::io::Result<()> {
+    /// `above`: the folders on the way, by device and inode, so that links which go in circles are followed once.
+    fn walk(
+        folder: &Path,
+        prefix: &str,
+        above: &mut Vec<(u64, u64)>,
+        found: &mut Vec<FileEntry>,
+    ) -> std::io::Result<()> {
+        let here = std::fs::metadata(folder)?;
+        if above.contains(&(here.dev(), here.ino())) || above.len() > DEPTH_MAX {
+            return Ok(());
+        }
+        above.push((here.dev(), here.ino()));
         for entry in std::fs::read_dir(folder)? {
             let entry = entry?;
             let Ok(name) = entry.file_name().into_string() else { continue };
@@ -39,12 +50,13 @@ impl Directory {
             }
             // A file that vanishes between listing and looking is simply not there any more.
             let Ok(meta) = std::fs::metadata(entry.path()) else { continue };
-            if meta.is_dir() && depth < DEPTH_MAX {
-                Self::walk(&entry.path(), &path, depth + 1, found)?;
+            if meta.is_dir() {
+                Self::walk(&entry.path(), &path, above, found)?;
             } else if meta.is_file() {
                 found.push(FileEntry { path, etag: tag(&meta), size: meta.len() });
             }
         }
+        above.pop();
         Ok(())
     }
 }
@@ -61,7 +73,7 @@ fn unavailable(path: &Path, error: &std::io::Error) -> Error {
 impl DagStore for Directory {
     async fn list(&self) -> Result<Vec<FileEntry>, Error> {
         let mut found = Vec::new();
-        Self::walk(&self.root, "", 0, &mut found).map_err(|e| unavailable(&self.root, &e))?;
+        Self::walk(&self.root, "", &mut Vec::new(), &mut found).map_err(|e| unavailable(&self.root, &e))?;
         found.sort();
         Ok(found)
     }
@@ -112,6 +124,16 @@ mod tests {
     }
 
     crate::dag_store_suite!(folder());
+
+    #[tokio::test]
+    async fn links_in_circles_are_followed_once() {
+        let store = folder();
+        store.write("sub/a.yaml", b"x").await.unwrap();
+        std::os::unix::fs::symlink(".", store.root().join("loop")).unwrap();
+        std::os::unix::fs::symlink("..", store.root().join("sub/up")).unwrap();
+        let listed = store.list().await.unwrap();
+        assert_eq!(listed.iter().map(|f| f.path.as_str()).collect::<Vec<_>>(), ["sub/a.yaml"]);
+    }
 
     #[tokio::test]
     async fn a_missing_folder_is_an_error_that_names_it() {

@@ -72,6 +72,8 @@ impl Launcher {
 
     /// A fresh directory that is removed with all it contains when the value is dropped.
     pub(crate) fn scratch_dir(&self) -> io::Result<tempfile::TempDir> {
+        // Somebody may have tidied it away under a running server.
+        std::fs::create_dir_all(&self.inner.scratch)?;
         tempfile::Builder::new().prefix("updraft-").tempdir_in(&self.inner.scratch)
     }
 }

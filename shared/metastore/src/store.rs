@@ -96,6 +96,9 @@ pub struct FileRecord {
     /// Files its DAGs refer to.
     #[serde(default)]
     pub references: BTreeMap<String, String>,
+    /// Whether it declares a DAG that another file has: it is read again at each look, until one of the two lets go.
+    #[serde(default)]
+    pub conflicts: bool,
 }
 
 /// What is wrong with a file of the DAG folder.

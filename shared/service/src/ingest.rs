@@ -144,12 +144,12 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             etag: file.entry.etag.clone(),
             dag_ids: Vec::new(),
             references: BTreeMap::new(),
+            conflicts: false,
         };
         for dag in loaded.dags {
             let dag_id = dag.dag_id.clone();
             if let Some(other) = self.declared_elsewhere(folder, &dag_id, path).await? {
-                // Read again at each look, until one of the two files lets go.
-                record.etag.clear();
+                record.conflicts = true;
                 errors.push(format!(
                     "{path}: error: the DAG `{dag_id}` is already declared by `{other}`; give one of them another id"
                 ));
@@ -205,9 +205,9 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let Some(other) = self.store.file(&dag.file).await?.filter(|record| record.dag_ids.contains(dag_id)) else {
             return Ok(None);
         };
-        // A rename may be told in any order.
-        let still_there = folder.read(&other.path).await?.is_some();
-        Ok(still_there.then_some(other.path))
+        // Renames and swaps may be told in any order: a file that has changed since it was read owns nothing until it is read again.
+        let as_it_was = folder.read(&other.path).await?.is_some_and(|file| file.entry.etag == other.etag);
+        Ok(as_it_was.then_some(other.path))
     }
 
     /// The files that a DAG's tasks need, read from the folder and noted in the record with their tags.
@@ -321,7 +321,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
 
 /// Whether a file and all it refers to are as they were when it was read.
 fn is_current(record: &FileRecord, entry: &FileEntry, tags: &BTreeMap<&str, &str>) -> bool {
-    record.etag == entry.etag
+    !record.conflicts
+        && record.etag == entry.etag
         && record.references.iter().all(|(path, etag)| tags.get(path.as_str()) == Some(&etag.as_str()))
 }
 

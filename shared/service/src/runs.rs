@@ -79,7 +79,9 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     ) -> Result<Option<(RunDoc, BTreeSet<TaskIndex>)>, Error> {
         let mut sent = BTreeSet::new();
         let mut all_dead = leases == Leases::AllDead;
-        for _ in 0..ROUNDS_MAX {
+        // Only refusals count: each accepted write settles something, and of that there is an end.
+        let mut refused = 0;
+        while refused < ROUNDS_MAX {
             let now = self.clock.now();
             let expired = self.expired(&run, all_dead).await?;
             let step = step::sweep(&version.plan, &run, &expired, now);
@@ -95,7 +97,10 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                     all_dead = false;
                     run = image;
                 }
-                Outcome::Refused(Some(image)) => run = image,
+                Outcome::Refused(Some(image)) => {
+                    refused += 1;
+                    run = image;
+                }
                 Outcome::Refused(None) => return Ok(None),
             }
         }

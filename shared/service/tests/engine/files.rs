@@ -113,3 +113,21 @@ async fn a_renamed_file_keeps_its_dags_whatever_is_told_first() {
         assert!(world.engine.store.list_import_errors(10, None).await.unwrap().items.is_empty());
     }
 }
+
+#[tokio::test]
+async fn two_files_that_swap_their_names_swap_their_dags() {
+    let world = World::new();
+    world.write("a.yaml", &chain("a", 1)).await;
+    world.write("b.yaml", &chain("b", 1)).await;
+    world.engine.ingest_all(&world.folder).await.unwrap();
+    let path = |name: &str| world.folder.root().join(name);
+    std::fs::rename(path("a.yaml"), path("x")).unwrap();
+    std::fs::rename(path("b.yaml"), path("a.yaml")).unwrap();
+    std::fs::rename(path("x"), path("b.yaml")).unwrap();
+    world.engine.ingest_all(&world.folder).await.unwrap();
+    assert_eq!(world.engine.store.list_import_errors(10, None).await.unwrap().items, []);
+    for (dag_id, file) in [("a", "b.yaml"), ("b", "a.yaml")] {
+        let dag = world.engine.store.dag(&DagId::trusted(dag_id)).await.unwrap().unwrap();
+        assert_eq!((dag.file.as_str(), dag.version.is_some()), (file, true));
+    }
+}
