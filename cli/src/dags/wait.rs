@@ -47,7 +47,7 @@ pub(crate) async fn for_end(session: &Session, run: RunDoc, printer: Printer) ->
         }
         if changed.elapsed() >= STALLED_AFTER && !wondered && waits_for_a_worker(&version.plan, &run) {
             progress.line(&format!(
-                "nothing has happened for {} seconds; is a server running (`updraft standalone`)?",
+                "nothing has happened for {} seconds; on one machine, is `updraft standalone` running? On AWS the scheduler looks within a minute",
                 STALLED_AFTER.as_secs()
             ));
             wondered = true;
