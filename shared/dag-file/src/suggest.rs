@@ -5,45 +5,27 @@ const LENGTH_MAX: usize = 64;
 
 /// The candidate with the fewest changed characters, if it is near enough to be a slip. The first one wins a tie.
 pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let name: Vec<char> = name.chars().take(LENGTH_MAX + 1).collect();
-    if name.len() > LENGTH_MAX {
+    let length = name.chars().take(LENGTH_MAX + 1).count();
+    if length > LENGTH_MAX {
         return None;
     }
-    let allowed = name.len().div_ceil(3).min(4);
+    let name = name.to_ascii_lowercase();
+    let allowed = length.div_ceil(3).min(4);
     let mut best: Option<(usize, &str)> = None;
     for candidate in candidates {
         if candidate.len() > LENGTH_MAX * 4 {
             continue;
         }
-        let other: Vec<char> = candidate.chars().collect();
-        if other.len().abs_diff(name.len()) > allowed {
+        if candidate.chars().count().abs_diff(length) > allowed {
             continue;
         }
-        let distance = distance(&name, &other);
+        // A swap of neighbours is one slip.
+        let distance = strsim::osa_distance(&name, &candidate.to_ascii_lowercase());
         if distance <= allowed && best.is_none_or(|(least, _)| distance < least) {
             best = Some((distance, candidate));
         }
     }
     best.map(|(_, candidate)| candidate)
-}
-
-/// Damerau's distance (insertions, deletions, replacements, swaps of neighbours), letters compared without case.
-fn distance(a: &[char], b: &[char]) -> usize {
-    let same = |x: char, y: char| x.eq_ignore_ascii_case(&y);
-    let mut before_last: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        let mut row = vec![i; b.len() + 1];
-        for j in 1..=b.len() {
-            let replaced = last[j - 1] + usize::from(!same(a[i - 1], b[j - 1]));
-            row[j] = replaced.min(last[j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && same(a[i - 1], b[j - 2]) && same(a[i - 2], b[j - 1]) {
-                row[j] = row[j].min(before_last[j - 2] + 1);
-            }
-        }
-        before_last = std::mem::replace(&mut last, row);
-    }
-    last[b.len()]
 }
 
 #[cfg(test)]

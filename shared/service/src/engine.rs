@@ -164,24 +164,9 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
 
 /// The known names closest to a given one, at most three, none where nothing is close.
 pub fn near(given: &str, known: Vec<String>) -> Vec<String> {
-    let mut scored: Vec<(usize, String)> = known.into_iter().map(|name| (distance(given, &name), name)).collect();
+    let mut scored: Vec<(usize, String)> =
+        known.into_iter().map(|name| (strsim::levenshtein(given, &name), name)).collect();
     scored.retain(|(d, name)| *d <= 1 + given.chars().count().max(name.chars().count()) / 3);
     scored.sort();
     scored.into_iter().take(3).map(|(_, name)| name).collect()
-}
-
-/// Edits (insert, delete, replace) between two names.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, cb) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(ca != *cb);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }

@@ -139,28 +139,12 @@ fn suggest(name: &str) -> Option<String> {
     let nearest = || {
         known
             .iter()
-            .map(|known| (edit_distance(&known.to_ascii_lowercase(), &wanted), known))
+            .map(|known| (strsim::levenshtein(&known.to_ascii_lowercase(), &wanted), known))
             .filter(|(distance, _)| *distance <= TYPING_ERRORS_MAX)
             .min()
             .map(|(_, known)| known)
     };
     same_city.or_else(nearest).cloned()
-}
-
-/// How many letters must be added, removed or replaced to turn `left` into `right`.
-fn edit_distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, from) in left.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in right.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[right.len()]
 }
 
 #[cfg(test)]
