@@ -54,9 +54,9 @@ impl Expression {
     }
 
     /// The map's type is asked for as well, because `size` is also the length of a text.
-    fn entries(&mut self, name: &str, comparison: &str, count: usize) -> String {
+    fn fewer_than(&mut self, name: &str, count: usize) -> String {
         let (name, map, count) = (self.name(name), self.text("M"), self.number(count));
-        format!("attribute_type({name},{map}) AND size({name}){comparison}{count}")
+        format!("attribute_type({name},{map}) AND size({name})<{count}")
     }
 
     fn condition(&mut self, condition: &Condition) -> String {
@@ -75,8 +75,7 @@ impl Expression {
                 format!("{path} BETWEEN {first} AND {last}")
             }
             Condition::AtMost(path, most) => format!("{}<={}", self.path(path), self.number(most)),
-            Condition::FewerThan(name, count) => self.entries(name, "<", *count),
-            Condition::Exactly(name, count) => self.entries(name, "=", *count),
+            Condition::FewerThan(name, count) => self.fewer_than(name, *count),
         }
     }
 
@@ -195,7 +194,6 @@ mod tests {
             (Condition::BeginsWith(path(), String::new()), "attribute_exists(#0) AND attribute_type(#1,:0)"),
             (Condition::AtMost(path(), -3), "attribute_exists(#0) AND #1<=:0"),
             (Condition::FewerThan("p", 3), "attribute_exists(#0) AND attribute_type(#1,:0) AND size(#1)<:1"),
-            (Condition::Exactly("p", 3), "attribute_exists(#0) AND attribute_type(#1,:0) AND size(#1)=:1"),
         ] {
             assert_eq!(Expression::default().existing(&[condition]), expected);
         }

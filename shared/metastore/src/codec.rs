@@ -206,7 +206,6 @@ pub fn run_update(incarnation: &Incarnation, change: &RunChange) -> Update {
     conditions.extend(change.if_revision.map(|r| Condition::Equals(Path::Top("rv"), Value::N(r as i64))));
     conditions.extend(change.if_wake_at_most.map(|at| Condition::AtMost(Path::Top(WAKE_AT), at.as_millisecond())));
     conditions.extend(change.if_wake_at.map(wake_condition));
-    conditions.extend(change.if_outbox_len.map(|n| Condition::Exactly("ob", n)));
 
     let mut changes = vec![Change::Add("rv", 1)];
     changes.extend(change.cells.iter().map(|(task, cell)| match cell {

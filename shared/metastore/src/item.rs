@@ -109,8 +109,6 @@ pub enum Condition {
     AtMost(Path, i64),
     /// The map has fewer entries than this.
     FewerThan(&'static str, usize),
-    /// The map has exactly so many entries.
-    Exactly(&'static str, usize),
 }
 
 impl Condition {
@@ -128,7 +126,6 @@ impl Condition {
             }
             Self::AtMost(path, most) => matches!(path.get(item), Some(Value::N(n)) if n <= most),
             Self::FewerThan(name, count) => entries(name).is_some_and(|n| n < *count),
-            Self::Exactly(name, count) => entries(name) == Some(*count),
         }
     }
 }

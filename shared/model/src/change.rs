@@ -43,8 +43,6 @@ pub struct RunChange {
     /// Condition: in the time index exactly here (`Some(None)`: out of it). For changes that put the wake-up earlier than the image has
     /// it: somebody may have put it earlier still.
     pub if_wake_at: Option<Option<Timestamp>>,
-    /// Condition: the outbox is exactly this long; only an empty one lets a run leave the time index.
-    pub if_outbox_len: Option<usize>,
     /// Cells to write; [`Cell::None`] removes.
     pub cells: Vec<(TaskIndex, Cell)>,
     /// Tries a task may use, less one; written by clears.
@@ -81,7 +79,6 @@ impl RunChange {
             && self.if_revision.is_none_or(|r| r == run.revision)
             && self.if_wake_at_most.is_none_or(|most| run.wake_at.is_some_and(|w| w <= most))
             && self.if_wake_at.is_none_or(|at| at == run.wake_at)
-            && self.if_outbox_len.is_none_or(|n| run.outbox.len() == n)
     }
 
     /// The image after this change, conditions unchecked.

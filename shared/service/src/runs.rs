@@ -21,24 +21,10 @@ pub enum Leases {
     AllDead,
 }
 
-/// What came of trying to start a queued run.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Started {
-    /// It runs.
-    Running(Box<RunDoc>),
-    /// It waits: its DAG is paused, or has no place for another run.
-    Held,
-    /// Its run id belongs to another run; it has been discarded.
-    NameTaken(RunName),
-    /// It is not queued any more, or gone.
-    Gone,
-}
-
 impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// Looks at a run: whatever could have been missed is made up for. Harmless at any time, any number at once.
     pub async fn look_at_run(&self, incarnation: &Incarnation, leases: Leases) -> Result<(), Error> {
-        let Some(run) = self.store.run(incarnation).await? else { return Ok(()) };
-        let mut run = run;
+        let Some(mut run) = self.store.run(incarnation).await? else { return Ok(()) };
         if run.state == DagRunState::Queued {
             // Re-armed first: if starting it fails half way, somebody looks again.
             if let Outcome::Updated(image) =
@@ -46,8 +32,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             {
                 run = image;
             }
-            self.start_run(run).await?;
-            return Ok(());
+            return self.start_run(run).await;
         }
         let version = self.version(&run.facts.version).await?;
         let swept = self.sweep(&version, run, leases).await?;
@@ -237,8 +222,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     }
 
     /// Starts a queued run: its name, its place among the active runs, then the run itself. Each part is idempotent, so it may be
-    /// taken up by anybody after a crash.
-    pub async fn start_run(&self, mut run: RunDoc) -> Result<Started, Error> {
+    /// taken up by anybody after a crash. A run whose DAG is paused, or has no place for another, stays queued.
+    async fn start_run(&self, mut run: RunDoc) -> Result<(), Error> {
         let incarnation = run.facts.incarnation.clone();
         let dag_id = run.facts.dag_id.clone();
         let name = RunName {
@@ -248,41 +233,41 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         };
         match self.store.put_run_name(&dag_id, &name).await? {
             Outcome::Refused(Some(taken)) if taken.incarnation != incarnation => {
+                tracing::warn!(%dag_id, run_id = name.run_id, "a run of this name exists; the later one is discarded");
                 self.store.discard_run(&run).await?;
-                return Ok(Started::NameTaken(taken));
+                return Ok(());
             }
             Outcome::Updated(_) | Outcome::Refused(_) => {}
         }
         self.store.put_run_order(&dag_id, &name).await?;
         for _ in 0..ROUNDS_MAX {
             if run.state != DagRunState::Queued {
-                return Ok(Started::Gone);
+                return Ok(());
             }
             if !self.take_place(&run).await? {
-                return Ok(Started::Held);
+                return Ok(());
             }
             let version = self.version(&run.facts.version).await?;
             let step = step::start(&version.plan, &run, self.clock.now());
             match self.store.update_run(&incarnation, &step.change).await? {
                 Outcome::Updated(image) => {
                     self.after(&version, &step, &image).await;
-                    self.settle(&version, image.clone()).await?;
-                    return Ok(Started::Running(Box::new(image)));
+                    return self.settle(&version, image).await;
                 }
                 Outcome::Refused(Some(image)) => {
                     let ours = image.state == DagRunState::Running && image.active_epoch == run.epoch;
                     if ours {
-                        return Ok(Started::Running(Box::new(image)));
+                        return Ok(());
                     }
                     if image.state.is_finished() {
                         self.leave(&run, run.epoch).await?;
-                        return Ok(Started::Gone);
+                        return Ok(());
                     }
                     run = image;
                 }
                 Outcome::Refused(None) => {
                     self.leave(&run, run.epoch).await?;
-                    return Ok(Started::Gone);
+                    return Ok(());
                 }
             }
         }

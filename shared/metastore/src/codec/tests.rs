@@ -78,7 +78,6 @@ fn change() -> impl Strategy<Value = RunChange> {
         proptest::option::weighted(0.2, held()),
         proptest::option::weighted(0.2, 0u64..3),
         proptest::option::weighted(0.2, at()),
-        proptest::option::weighted(0.2, 0usize..2),
         proptest::option::weighted(0.2, proptest::option::of(at())),
     );
     let changes = (
@@ -99,8 +98,7 @@ fn change() -> impl Strategy<Value = RunChange> {
         if_restarting: c.4,
         if_revision: c.5,
         if_wake_at_most: c.6,
-        if_outbox_len: c.7,
-        if_wake_at: c.8,
+        if_wake_at: c.7,
         cells: w.0.into_iter().collect(),
         max_tries: w.1.into_iter().collect(),
         state: w.2,
