@@ -9,10 +9,9 @@ use std::time::Duration;
 use updraft_clock::Clock;
 use updraft_metastore::{Items, Outcome};
 use updraft_model::{
-    ActiveRun, DagChange, DagDoc, DagId, DagRunState, DagRunType, DataInterval, Incarnation, RunDoc, RunFacts, RunName,
-    run_id,
+    DagChange, DagDoc, DagId, DagRunState, DagRunType, DataInterval, Incarnation, RunDoc, RunFacts, RunName, run_id,
 };
-use updraft_scheduling::{attention, step};
+use updraft_scheduling::{attention, places, step};
 use updraft_task_queue::{Message, Outgoing, TaskQueue};
 use updraft_timetables::DagRunInfo;
 
@@ -92,19 +91,13 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let runs: BTreeMap<Incarnation, RunDoc> =
             self.store.runs(&listed).await?.into_iter().map(|run| (run.facts.incarnation.clone(), run)).collect();
         for (incarnation, place) in dag.active.clone() {
-            let gone = match (runs.get(&incarnation), place.facts) {
-                // The run's own epoch, not the one it last ran in: it may have taken the place and been failed before it began.
-                (Some(run), _) => run.state.is_finished() && run.epoch >= place.epoch && run.outbox.is_empty(),
-                (None, Some(facts)) => !self.put_scheduled(&facts).await?,
-                // Put before it took its place, and gone: discarded.
-                (None, None) => true,
+            let gone = match places::place(&place, runs.get(&incarnation)) {
+                places::Place::Stands => false,
+                places::Place::Owed(facts) => !self.put_scheduled(facts).await?,
+                places::Place::Over => true,
             };
             if gone {
-                let change = DagChange {
-                    if_active: Some((incarnation.clone(), place.epoch)),
-                    active_remove: vec![incarnation],
-                    ..DagChange::default()
-                };
+                let change = places::forget(&incarnation, place.epoch);
                 if let Outcome::Updated(image) | Outcome::Refused(Some(image)) =
                     self.store.update_dag(&dag.dag_id, &change).await?
                 {
@@ -112,7 +105,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 }
             }
         }
-        let waits = |run: &Incarnation| runs.get(run).is_some_and(|r| r.state == DagRunState::Queued);
+        let waits = |run: &Incarnation| places::waits(runs.get(run));
         let stale: Vec<Incarnation> =
             dag.held.keys().filter(|run| listed.contains(run) && !waits(run)).cloned().collect();
         if !stale.is_empty() {
@@ -153,18 +146,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let facts = self.facts(&dag.dag_id, &version, &info, now);
         let interval = info.data_interval.unwrap_or_else(|| DataInterval::exact(info.run_after));
         let following = next_run(&version, Some(&interval), now).map(|info| info.run_after);
-        let soon = now.saturating_add(attention::LOOK_EVERY).ok();
-        let change = DagChange {
-            if_version: Some(dag.version.clone()),
-            if_paused: Some(false),
-            if_last: Some(dag.last),
-            if_active_fewer_than: Some(dag.max_active_runs),
-            last: Some(interval),
-            next_due: Some(following),
-            active_put: vec![(facts.incarnation.clone(), ActiveRun { epoch: 0, facts: Some(facts.clone()) })],
-            wake_at: Some(following.into_iter().chain(soon).min()),
-            ..DagChange::default()
-        };
+        let change = places::create(&dag, &facts, interval, following, now);
         match self.store.update_dag(&dag.dag_id, &change).await? {
             Outcome::Updated(image) => {
                 if self.put_scheduled(&facts).await? {
@@ -227,12 +209,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     }
 
     async fn forget(&self, dag_id: &DagId, incarnation: &Incarnation) -> Result<(), Error> {
-        let change = DagChange {
-            if_active: Some((incarnation.clone(), 0)),
-            active_remove: vec![incarnation.clone()],
-            ..DagChange::default()
-        };
-        self.store.update_dag(dag_id, &change).await?;
+        self.store.update_dag(dag_id, &places::forget(incarnation, 0)).await?;
         Ok(())
     }
 

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use updraft_clock::Clock;
 use updraft_metastore::{Items, Outcome};
 use updraft_model::{
-    ActiveRun, Attempt, AttemptKey, AttemptOutcome, Cell, DagChange, DagDoc, DagRunState, Incarnation, OutboxEntry,
-    RunDoc, RunName, TaskIndex,
+    Attempt, AttemptKey, AttemptOutcome, Cell, DagDoc, DagRunState, Incarnation, OutboxEntry, RunDoc, RunName,
+    TaskIndex,
 };
 use updraft_scheduling::decide::decide;
+use updraft_scheduling::places;
 use updraft_scheduling::step::{self, Ended, Expired, Step};
 use updraft_task_queue::{Message, Outgoing, TaskQueue};
 
@@ -191,14 +192,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
 
     /// Gives back a run's place among its DAG's active runs. Refused means it does not hold it (any more).
     async fn leave(&self, run: &RunDoc, epoch: u32) -> Result<(), Error> {
-        let incarnation = &run.facts.incarnation;
-        let change = DagChange {
-            if_active: Some((incarnation.clone(), epoch)),
-            active_remove: vec![incarnation.clone()],
-            held_remove: vec![incarnation.clone()],
-            ..DagChange::default()
-        };
-        let outcome = self.store.update_dag(&run.facts.dag_id, &change).await?;
+        let outcome = self.store.update_dag(&run.facts.dag_id, &places::leave(&run.facts.incarnation, epoch)).await?;
         if let Outcome::Updated(dag) = outcome {
             self.send(Self::room_messages(&dag, self.clock.now())).await;
         }
@@ -276,41 +270,17 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
 
     /// Takes a place among the active runs for the run's epoch; where there is none, notes that the run waits. True: it has one.
     async fn take_place(&self, run: &RunDoc) -> Result<bool, Error> {
-        let incarnation = &run.facts.incarnation;
         let dag_id = &run.facts.dag_id;
         let Some(mut dag) = self.store.dag(dag_id).await? else {
             return Err(self.no_such_dag(dag_id).await);
         };
         for _ in 0..ROUNDS_MAX {
-            let place = ActiveRun { epoch: run.epoch, facts: None };
-            let wake = self.clock.now().saturating_add(updraft_scheduling::attention::LOOK_EVERY).ok();
-            let take = DagChange {
-                active_put: vec![(incarnation.clone(), place)],
-                held_remove: vec![incarnation.clone()],
-                ..DagChange::default()
+            let (change, waits) = match places::take(&dag, run, self.clock.now()) {
+                places::Take::Has => return Ok(true),
+                places::Take::Waits => return Ok(false),
+                places::Take::Write(change) => (change, false),
+                places::Take::Wait(change) => (change, true),
             };
-            let change = match dag.active.get(incarnation) {
-                // A later epoch's: the image of the run is old. Starting it will be refused, and give the new one.
-                Some(there) if there.epoch >= run.epoch => return Ok(true),
-                // The place of an earlier epoch, not yet given back: it becomes this epoch's.
-                Some(there) => DagChange { if_active: Some((incarnation.clone(), there.epoch)), ..take },
-                None if !dag.paused && dag.has_room() => DagChange {
-                    if_paused: Some(false),
-                    if_not_active: Some(incarnation.clone()),
-                    if_active_fewer_than: Some(dag.max_active_runs),
-                    if_wake_at: Some(dag.wake_at),
-                    wake_at: Some(dag.wake_at.into_iter().chain(wake).min()),
-                    ..take
-                },
-                None if dag.held.contains_key(incarnation) => return Ok(false),
-                None => DagChange {
-                    held_put: vec![(incarnation.clone(), run.facts.run_after)],
-                    if_wake_at: Some(dag.wake_at),
-                    wake_at: Some(dag.wake_at.into_iter().chain(wake).min()),
-                    ..DagChange::default()
-                },
-            };
-            let waits = !change.held_put.is_empty();
             match self.store.update_dag(dag_id, &change).await? {
                 // Looked at once more: a place may have come free between the look and the note.
                 Outcome::Updated(image) if waits && !image.paused && image.has_room() => dag = image,
