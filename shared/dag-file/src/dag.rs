@@ -110,26 +110,13 @@ pub(crate) fn dag<'a>(
     let tasks = crate::graph::order(cursor, drafts, &groups);
     let timetable = timetable(&fields, &dates.zone, options);
     let mut dag = Dag {
-        dag_id: dag_id.unwrap_or_else(|| DagId::trusted(id)),
         file: file.to_owned(),
-        description: None,
-        doc_md: None,
-        dag_display_name: None,
-        tags: Vec::new(),
-        owners: Vec::new(),
         timetable: timetable.unwrap_or(Timetable::Null),
         timezone: dates.zone.name().to_owned(),
         start_date,
         end_date,
         catchup: options.catchup_by_default,
-        max_active_runs: None,
-        max_active_tasks: None,
-        is_paused_upon_creation: None,
-        dagrun_timeout: None,
-        fail_fast: false,
-        render_template_as_native_obj: false,
-        params: serde_json::Map::new(),
-        tasks: tasks.unwrap_or_default(),
+        ..Dag::new(dag_id.unwrap_or_else(|| DagId::trusted(id)), tasks.unwrap_or_default())
     };
     settings(&mut dag, &fields);
     dag.owners = distinct(dag.tasks.iter().map(|t| t.owner.as_str()));

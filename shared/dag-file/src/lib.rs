@@ -51,6 +51,11 @@ pub struct LoadOptions {
     pub cron_style: CronStyle,
     /// The DAG folder in the file system, where it has one: absolute paths inside of it are accepted.
     pub dags_folder: Option<String>,
+    /// Files beside this one that are already at hand, by their paths relative to the DAG folder: `defaults.yml` up the
+    /// folders, side YAML, documents.
+    pub files: BTreeMap<String, Vec<u8>>,
+    /// Airflow Variables, for tasks that take arguments from them when they are read (`variables_as_arguments`).
+    pub variables: BTreeMap<String, String>,
 }
 
 impl LoadOptions {
@@ -63,6 +68,8 @@ impl LoadOptions {
             catchup_by_default: false,
             cron_style: CronStyle::default(),
             dags_folder: None,
+            files: BTreeMap::new(),
+            variables: BTreeMap::new(),
         }
     }
 }
@@ -76,6 +83,9 @@ pub struct Loaded {
     pub diagnostics: Vec<Diagnostic>,
     /// Files the DAGs name (`python_callable_file`), relative to the DAG folder, each once, sorted.
     pub references: Vec<String>,
+    /// Files whose contents would have changed the outcome and were not among [`LoadOptions::files`], relative to the DAG
+    /// folder, each once, sorted. Whoever has them loads again with them; what does not exist may be left out.
+    pub wanted: Vec<String>,
 }
 
 impl Loaded {
@@ -94,7 +104,12 @@ pub fn load(file: &str, text: &[u8], options: &LoadOptions) -> Loaded {
         let Fatal { at, code, message, hint } = fatal;
         sink.note(None, "", Problem { severity: Severity::Error, at, code, message, hint });
     }
-    Loaded { dags, diagnostics: sink.into_diagnostics(), references: references.into_iter().collect() }
+    Loaded {
+        dags,
+        diagnostics: sink.into_diagnostics(),
+        references: references.into_iter().collect(),
+        wanted: Vec::new(),
+    }
 }
 
 fn load_into(

@@ -2,6 +2,10 @@
 //!
 //! Everything here is data; what follows from it (descendants, priorities, leaves) is in [`crate::plan`].
 
+use crate::dag_parts::{
+    AssetCondition, AssetRef, Callbacks, Mapping, POOL_DEFAULT, QUEUE_DEFAULT, SensorSettings, TaskGroup,
+    TemplateSettings,
+};
 use crate::ids::{DagId, TaskId, TaskIndex};
 use crate::states::TriggerRule;
 use jiff::{SignedDuration, Timestamp};
@@ -38,8 +42,11 @@ pub struct Dag {
     /// Owners named by its tasks, in order of appearance.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub owners: Vec<String>,
-    /// When runs are due.
+    /// When runs are due. [`Timetable::Null`] where assets alone make them.
     pub timetable: Timetable,
+    /// The updates of assets that make runs, beside the timetable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assets: Option<AssetCondition>,
     /// The zone of the DAG's dates and cron expressions, as an IANA name or an offset.
     pub timezone: String,
     /// No run before this: the earliest `start_date` of DAG and tasks.
@@ -68,9 +75,30 @@ pub struct Dag {
     /// Templates give native values instead of text.
     #[serde(default)]
     pub render_template_as_native_obj: bool,
+    /// Paused after so many failed runs in a row; 0 is never.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub max_consecutive_failed_dag_runs: u32,
     /// Default params; a run's conf overrides them.
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     pub params: serde_json::Map<String, Value>,
+    /// The JSON schema of each param that has one.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    pub param_schemas: serde_json::Map<String, Value>,
+    /// How templates are read.
+    #[serde(default, skip_serializing_if = "TemplateSettings::is_empty")]
+    pub templates: TemplateSettings,
+    /// What is called when a run has ended.
+    #[serde(default, skip_serializing_if = "Callbacks::is_empty")]
+    pub callbacks: Callbacks,
+    /// Links of owners, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub owner_links: BTreeMap<String, String>,
+    /// What tasks take where they say nothing themselves, as understood. For people: each task holds its own values.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    pub default_args: serde_json::Map<String, Value>,
+    /// The task groups, outer ones first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<TaskGroup>,
     /// The tasks, in a topological order (upstreams before downstreams).
     pub tasks: Vec<Task>,
 }
@@ -88,6 +116,27 @@ pub struct Task {
     /// Direct upstreams, sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub upstream: Vec<TaskIndex>,
+    /// The id of the innermost group around it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// The decorator that makes it of a function, by its class path. `operator` is then the class that runs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decorator: Option<String>,
+    /// What it is expanded over when it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mapping: Option<Mapping>,
+    /// Names its mapped instances; a template.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map_index_template: Option<String>,
+    /// How it waits, if it is a sensor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sensor: Option<SensorSettings>,
+    /// No run before this; not set: the DAG's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_date: Option<Timestamp>,
+    /// No run after this; not set: the DAG's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_date: Option<Timestamp>,
     /// Who answers for it.
     pub owner: String,
     /// Tries after the first.
@@ -117,8 +166,29 @@ pub struct Task {
     /// Waits for its direct downstreams in the previous run too.
     #[serde(default)]
     pub wait_for_downstream: bool,
+    /// With `depends_on_past`: its first run does not wait.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub ignore_first_depends_on_past: bool,
+    /// With `depends_on_past`: waits for the past before it is skipped, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub wait_for_past_depends_before_skipping: bool,
+    /// The pool it takes slots of.
+    #[serde(default = "pool_default", skip_serializing_if = "is_pool_default")]
+    pub pool: String,
+    /// How many slots it takes.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub pool_slots: u32,
+    /// The queue that its messages go to.
+    #[serde(default = "queue_default", skip_serializing_if = "is_queue_default")]
+    pub queue: String,
     /// Whether the return value is pushed.
     pub do_xcom_push: bool,
+    /// Whether each key of a returned mapping is pushed by itself, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub multiple_outputs: bool,
+    /// Templates give native values instead of text; not set: as the DAG says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub render_template_as_native_obj: Option<bool>,
     /// Over the DAG's params.
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     pub params: serde_json::Map<String, Value>,
@@ -140,9 +210,24 @@ pub struct Task {
     /// Whether an empty operator has something to do beyond succeeding (callbacks, outlets).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub has_effects: bool,
+    /// What is called around its tries.
+    #[serde(default, skip_serializing_if = "Callbacks::is_empty")]
+    pub callbacks: Callbacks,
+    /// What it reads.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inlets: Vec<AssetRef>,
+    /// What it writes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outlets: Vec<AssetRef>,
+    /// The name shown instead of the id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_display_name: Option<String>,
     /// Documentation in Markdown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub doc_md: Option<String>,
+    /// Arguments that every operator of Airflow takes and that change nothing here, such as `executor_config`.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    pub other: serde_json::Map<String, Value>,
 }
 
 /// How a task's effective priority follows from the weights around it.
@@ -159,6 +244,58 @@ pub enum WeightRule {
 }
 
 impl Dag {
+    /// A DAG of these tasks that runs when it is asked to, with Airflow's defaults.
+    pub fn new(dag_id: DagId, tasks: Vec<Task>) -> Self {
+        Self {
+            dag_id,
+            file: String::new(),
+            description: None,
+            doc_md: None,
+            dag_display_name: None,
+            tags: Vec::new(),
+            owners: Vec::new(),
+            timetable: Timetable::Null,
+            assets: None,
+            timezone: "UTC".to_owned(),
+            start_date: None,
+            end_date: None,
+            catchup: false,
+            max_active_runs: None,
+            max_active_tasks: None,
+            is_paused_upon_creation: None,
+            dagrun_timeout: None,
+            fail_fast: false,
+            render_template_as_native_obj: false,
+            max_consecutive_failed_dag_runs: 0,
+            params: serde_json::Map::new(),
+            param_schemas: serde_json::Map::new(),
+            templates: TemplateSettings::default(),
+            callbacks: Callbacks::new(),
+            owner_links: BTreeMap::new(),
+            default_args: serde_json::Map::new(),
+            groups: Vec::new(),
+            tasks,
+        }
+    }
+
+    /// The schedule in a few letters, as Airflow's lists show it: `Asset` where assets make the runs.
+    pub fn schedule_summary(&self) -> String {
+        match (&self.assets, &self.timetable) {
+            (None, timetable) => timetable.describe(),
+            (Some(_), Timetable::Null) => "Asset".to_owned(),
+            (Some(_), timetable) => format!("Asset or {}", timetable.describe()),
+        }
+    }
+
+    /// The name of Airflow's class for its timetable.
+    pub fn timetable_class(&self) -> &'static str {
+        match (&self.assets, &self.timetable) {
+            (None, timetable) => timetable.airflow_class(),
+            (Some(_), Timetable::Null) => "AssetTriggeredTimetable",
+            (Some(_), _) => "AssetOrTimeSchedule",
+        }
+    }
+
     /// The bounds between which the timetable may place runs.
     pub fn time_restriction(&self) -> TimeRestriction {
         TimeRestriction { earliest: self.start_date, latest: self.end_date, catchup: self.catchup }
@@ -199,6 +336,13 @@ impl Task {
             operator: operator.into(),
             arguments: serde_json::Map::new(),
             upstream: Vec::new(),
+            group: None,
+            decorator: None,
+            mapping: None,
+            map_index_template: None,
+            sensor: None,
+            start_date: None,
+            end_date: None,
             owner: "airflow".to_owned(),
             retries: 0,
             retry_delay: RETRY_DELAY_DEFAULT,
@@ -210,7 +354,14 @@ impl Task {
             weight_rule: WeightRule::Downstream,
             depends_on_past: false,
             wait_for_downstream: false,
+            ignore_first_depends_on_past: true,
+            wait_for_past_depends_before_skipping: false,
+            pool: pool_default(),
+            pool_slots: 1,
+            queue: queue_default(),
             do_xcom_push: true,
+            multiple_outputs: false,
+            render_template_as_native_obj: None,
             params: serde_json::Map::new(),
             max_active_tis_per_dagrun: None,
             max_active_tis_per_dag: None,
@@ -218,7 +369,88 @@ impl Task {
             is_teardown: false,
             on_failure_fail_dagrun: false,
             has_effects: false,
+            callbacks: Callbacks::new(),
+            inlets: Vec::new(),
+            outlets: Vec::new(),
+            task_display_name: None,
             doc_md: None,
+            other: serde_json::Map::new(),
         }
+    }
+
+    /// Whether its templates give native values.
+    pub fn renders_native(&self, dag: &Dag) -> bool {
+        self.render_template_as_native_obj.unwrap_or(dag.render_template_as_native_obj)
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn pool_default() -> String {
+    POOL_DEFAULT.to_owned()
+}
+
+fn queue_default() -> String {
+    QUEUE_DEFAULT.to_owned()
+}
+
+fn is_pool_default(pool: &String) -> bool {
+    pool == POOL_DEFAULT
+}
+
+fn is_queue_default(queue: &String) -> bool {
+    queue == QUEUE_DEFAULT
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_one(count: &u32) -> bool {
+    *count == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_version_that_was_stored_with_fewer_fields_is_read_with_airflows_defaults() {
+        let stored = json!({"dag_id": "d", "file": "d.yaml", "timetable": "null", "timezone": "UTC", "catchup": false, "tasks": [
+            {"task_id": "t", "operator": "x", "owner": "airflow", "retry_delay": "PT5M", "trigger_rule": "all_success",
+             "priority_weight": 1, "do_xcom_push": true}]});
+        let dag: Dag = serde_json::from_value(stored).unwrap();
+        let expected = Dag {
+            file: "d.yaml".to_owned(),
+            ..Dag::new(DagId::trusted("d"), vec![Task::new(TaskId::trusted("t"), "x")])
+        };
+        assert_eq!(dag, expected);
+        assert_eq!(
+            (dag.tasks[0].pool.as_str(), dag.tasks[0].pool_slots, dag.tasks[0].queue.as_str()),
+            ("default_pool", 1, "default")
+        );
+    }
+
+    #[test]
+    fn what_is_as_airflow_has_it_takes_no_space() {
+        let task = serde_json::to_value(Task::new(TaskId::trusted("t"), "x")).unwrap();
+        assert!(
+            ["pool", "queue", "sensor", "callbacks", "inlets", "other"].iter().all(|key| task.get(key).is_none()),
+            "{task}"
+        );
     }
 }

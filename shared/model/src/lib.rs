@@ -8,6 +8,7 @@ pub mod cell;
 pub mod change;
 pub mod dag;
 pub mod dag_doc;
+pub mod dag_parts;
 pub mod ids;
 pub mod operators;
 pub mod plan;
@@ -20,6 +21,10 @@ pub use cell::{Cell, Lease};
 pub use change::{DagChange, Held, RunChange};
 pub use dag::{Dag, Task, WeightRule};
 pub use dag_doc::{ActiveRun, DagDoc};
+pub use dag_parts::{
+    Asset, AssetCondition, AssetRef, Callback, CallbackKind, Callbacks, ExpandInput, Mapping, SensorMode,
+    SensorSettings, TaskGroup, TemplateSettings,
+};
 pub use ids::{DagId, Incarnation, OperationId, TaskId, TaskIndex, Token, VersionId};
 pub use plan::Plan;
 pub use run::{OutboxEntry, RunDoc, RunFacts, RunName};

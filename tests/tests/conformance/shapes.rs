@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 use updraft_dag_file::{LoadOptions, load};
-use updraft_model::{Dag, DagId, Plan, Task, TaskId, Timetable, TriggerRule};
+use updraft_model::{Dag, DagId, Plan, Task, TaskId, TriggerRule};
 
 /// A DAG of a few tasks, as a file's header or a case gives it.
 #[derive(Deserialize)]
@@ -66,28 +66,7 @@ fn shape_task(task_id: TaskId, value: &Value) -> Task {
 
 /// A DAG without a schedule.
 pub(crate) fn dag(tasks: Vec<Task>) -> Dag {
-    Dag {
-        dag_id: DagId::trusted("d"),
-        file: "d.yaml".to_owned(),
-        description: None,
-        doc_md: None,
-        dag_display_name: None,
-        tags: Vec::new(),
-        owners: Vec::new(),
-        timetable: Timetable::Null,
-        timezone: "UTC".to_owned(),
-        start_date: None,
-        end_date: None,
-        catchup: false,
-        max_active_runs: None,
-        max_active_tasks: None,
-        is_paused_upon_creation: None,
-        dagrun_timeout: None,
-        fail_fast: false,
-        render_template_as_native_obj: false,
-        params: serde_json::Map::new(),
-        tasks,
-    }
+    Dag { file: "d.yaml".to_owned(), ..Dag::new(DagId::trusted("d"), tasks) }
 }
 
 /// The task that a DAG file with one task declares, where the file gives `key` this value; or why the file is refused.

@@ -81,26 +81,13 @@ pub(crate) fn dag(rng: &mut Rng, number: usize, window: Micros) -> Dag {
     let schedule = scheduled.then_some("* * * * *");
     let style = if rng.chance(5_000) { CronStyle::Trigger } else { CronStyle::DataInterval };
     Dag {
-        dag_id: DagId::trusted(format!("dag{number}")),
         file: format!("dag{number}.yaml"),
-        description: None,
-        doc_md: None,
-        dag_display_name: None,
-        tags: Vec::new(),
-        owners: Vec::new(),
         timetable: Timetable::from_schedule(schedule, &Timezone::utc(), style).expect("a cron expression"),
-        timezone: "UTC".to_owned(),
         start_date: Some(instant(-rng.range(0, 4 * MINUTE))),
         end_date: Some(instant(window)),
         catchup: rng.chance(5_000),
         max_active_runs: Some(1 + rng.index(3) as u32),
-        max_active_tasks: None,
-        is_paused_upon_creation: None,
-        dagrun_timeout: None,
-        fail_fast: false,
-        render_template_as_native_obj: false,
-        params: serde_json::Map::new(),
-        tasks: tasks(rng),
+        ..Dag::new(DagId::trusted(format!("dag{number}")), tasks(rng))
     }
 }
 

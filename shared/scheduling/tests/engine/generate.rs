@@ -6,7 +6,7 @@ use std::fmt;
 use updraft_model::cell::{End, Wait};
 use updraft_model::{
     AttemptOutcome, Cell, Dag, DagId, DagRunState, DagRunType, Held, Incarnation, Lease, OutboxEntry, Plan, RunDoc,
-    RunFacts, Task, TaskId, TaskIndex, Timetable, Token, TriggerRule, VersionId, WeightRule,
+    RunFacts, Task, TaskId, TaskIndex, Token, TriggerRule, VersionId, WeightRule,
 };
 use updraft_scheduling::attention;
 use updraft_scheduling::step::{self, Ended};
@@ -70,28 +70,7 @@ pub(crate) fn dag() -> impl Strategy<Value = Dag> {
 }
 
 pub(crate) fn dag_of(tasks: Vec<Task>) -> Dag {
-    Dag {
-        dag_id: DagId::trusted("d"),
-        file: "d.yaml".to_owned(),
-        description: None,
-        doc_md: None,
-        dag_display_name: None,
-        tags: Vec::new(),
-        owners: Vec::new(),
-        timetable: Timetable::Null,
-        timezone: "UTC".to_owned(),
-        start_date: None,
-        end_date: None,
-        catchup: false,
-        max_active_runs: None,
-        max_active_tasks: None,
-        is_paused_upon_creation: None,
-        dagrun_timeout: None,
-        fail_fast: false,
-        render_template_as_native_obj: false,
-        params: serde_json::Map::new(),
-        tasks,
-    }
+    Dag { file: "d.yaml".to_owned(), ..Dag::new(DagId::trusted("d"), tasks) }
 }
 
 /// A task as simple as can be, which needs a worker.
