@@ -83,6 +83,7 @@ const CRATES: &[(&str, Kind, &[&str])] = &[
     ("updraft-worker-function", Entry, &[]),
     ("updraft-tests", Test, &[]),
     ("updraft-e2e", Test, &[]),
+    ("updraft-bench", Test, &[]),
 ];
 
 /// Where the AWS SDK and the Lambda runtime may be used, besides entry points.

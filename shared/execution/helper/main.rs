@@ -1,7 +1,6 @@
 //! An ordinary executable that runs attempts, for the tests of this crate: it can be killed where a test process cannot kill itself.
 
 use std::process::ExitCode;
-use std::time::Instant;
 
 use updraft_execution::{
     AttemptSpec, BashCall, Cancel, Launcher, LogSink, NoXComs, OperatorCall, SUPERVISE, run, supervisor_main,
@@ -13,7 +12,6 @@ fn main() -> ExitCode {
     match args.as_slice() {
         [first, ..] if *first == SUPERVISE => supervisor_main(),
         ["bash", command] => with_runtime(bash(command)),
-        ["bench", times] => with_runtime(bench(times)),
         _ => ExitCode::from(2),
     }
 }
@@ -43,24 +41,4 @@ async fn bash(command: &str) -> ExitCode {
     let Ok(launcher) = Launcher::current_exe() else { return ExitCode::from(2) };
     let report = run(&attempt(command), &launcher, &mut Nowhere, &NoXComs, Cancel::never()).await;
     ExitCode::from(u8::from(report.outcome != updraft_execution::Outcome::Success))
-}
-
-/// Runs `true` many times, one after the other, and prints the milliseconds that each took.
-async fn bench(times: &str) -> ExitCode {
-    let (Ok(launcher), Ok(times)) = (Launcher::current_exe(), times.parse::<usize>()) else {
-        return ExitCode::from(2);
-    };
-    let mut taken = Vec::new();
-    for _ in 0..times {
-        let start = Instant::now();
-        run(&attempt("true"), &launcher, &mut Nowhere, &NoXComs, Cancel::never()).await;
-        taken.push(start.elapsed().as_secs_f64() * 1000.0);
-    }
-    taken.sort_by(f64::total_cmp);
-    let at = |share: f64| taken.get((taken.len() as f64 * share) as usize).copied().unwrap_or(f64::NAN);
-    let line = format!("ms per attempt: min {:.2} p50 {:.2} p90 {:.2}\n", at(0.0), at(0.5), at(0.9));
-    if std::io::Write::write_all(&mut std::io::stdout(), line.as_bytes()).is_err() {
-        return ExitCode::from(2);
-    }
-    ExitCode::SUCCESS
 }
