@@ -11,6 +11,8 @@
 //! | DAG version | `V#<version>` | `V` | once |
 //! | file record | `FILES` | `<path>` | over, at each change of the file |
 //! | import error | `ERRORS` | `<path>` | over; present only while the file is bad |
+//! | variable | `VARIABLES` | `<key>` | over |
+//! | connection | `CONNECTIONS` | `<conn id>` | over |
 //!
 //! The time index holds run and DAG documents, by `shard` (of [`SHARDS`]) and `wake_at`.
 
@@ -98,6 +100,22 @@ pub fn import_error(path: &str) -> Key {
 
 /// The partition of import errors.
 pub const ERRORS: &str = "ERRORS";
+
+/// A variable.
+pub fn variable(name: &str) -> Key {
+    key(VARIABLES, name)
+}
+
+/// The partition of variables.
+pub const VARIABLES: &str = "VARIABLES";
+
+/// A connection.
+pub fn connection(conn_id: &str) -> Key {
+    key(CONNECTIONS, conn_id)
+}
+
+/// The partition of connections.
+pub const CONNECTIONS: &str = "CONNECTIONS";
 
 /// What a key in the time index stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]

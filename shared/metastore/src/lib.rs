@@ -11,6 +11,7 @@ pub mod counting;
 pub mod item;
 pub mod keys;
 pub mod memory;
+mod named;
 pub mod store;
 pub mod suite;
 

@@ -6,19 +6,24 @@
 pub mod attempt;
 pub mod cell;
 pub mod change;
+pub mod connection;
 pub mod dag;
 pub mod dag_doc;
 pub mod dag_parts;
 pub mod ids;
 pub mod operators;
+mod percent;
 pub mod plan;
 pub mod run;
 pub mod run_id;
+pub mod secrets;
 pub mod states;
+pub mod variable;
 
 pub use attempt::{Attempt, AttemptKey, AttemptOutcome, ValueRef};
 pub use cell::{Cell, Lease};
 pub use change::{DagChange, Held, RunChange};
+pub use connection::Connection;
 pub use dag::{Dag, Task, WeightRule};
 pub use dag_doc::{ActiveRun, DagDoc};
 pub use dag_parts::{
@@ -30,3 +35,4 @@ pub use plan::Plan;
 pub use run::{OutboxEntry, RunDoc, RunFacts, RunName};
 pub use states::{DagRunState, DagRunType, TaskInstanceState, TriggerRule};
 pub use updraft_timetables::{DataInterval, Timetable};
+pub use variable::Variable;

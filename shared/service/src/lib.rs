@@ -8,12 +8,15 @@
 //! - [`Engine::work`]: claim an attempt, run it by a [`Runner`], finish it, continue in place.
 //! - [`ingest`]: files to versions and import errors.
 //! - [`Engine::trigger`], [`Engine::set_paused`]: what people ask for.
+//! - [`named`], [`lookup`]: variables and connections.
 //! - [`views`]: what people are shown.
 
 pub mod dags;
 pub mod engine;
 pub mod ingest;
 pub mod interventions;
+pub mod lookup;
+pub mod named;
 pub mod process;
 pub mod runs;
 pub mod tick;
@@ -23,6 +26,7 @@ pub mod work;
 pub mod xcoms;
 
 pub use engine::{Engine, Error, Settings};
+pub use lookup::{Environment, Lookup};
 pub use process::ProcessRunner;
 pub use trigger::Trigger;
 pub use work::{Continuation, Finished, Runner, TaskRef, TimeoutMost, Work, Worked};
