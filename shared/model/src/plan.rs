@@ -11,7 +11,7 @@ pub struct Plan {
     /// The DAG itself.
     pub dag: Dag,
     downstream: Vec<Vec<TaskIndex>>,
-    priority: Vec<i32>,
+    priority: Vec<i64>,
     leaves: Vec<TaskIndex>,
     indirect_setups: BTreeMap<TaskIndex, Vec<TaskIndex>>,
     teardown_scope: BTreeMap<TaskIndex, Vec<TaskIndex>>,
@@ -97,8 +97,8 @@ impl Plan {
         &self.dependents[task.at()]
     }
 
-    /// The effective priority weight.
-    pub fn priority(&self, task: TaskIndex) -> i32 {
+    /// The effective priority weight. A declared weight has 32 bits; a sum of them may have more.
+    pub fn priority(&self, task: TaskIndex) -> i64 {
         self.priority[task.at()]
     }
 
@@ -139,13 +139,12 @@ fn reach(next: &[Vec<TaskIndex>], from: TaskIndex) -> BTreeSet<TaskIndex> {
     seen
 }
 
-/// Effective weights, clamped to 32 bits.
+/// Effective weights.
 ///
 /// Sums over *distinct* relatives, so a plain sum along edges would count the far side of a diamond twice; a bit set per task
 /// over a topological order keeps 10,000 tasks at a few million word operations.
-fn priorities(dag: &Dag, downstream: &[Vec<TaskIndex>]) -> Vec<i32> {
+fn priorities(dag: &Dag, downstream: &[Vec<TaskIndex>]) -> Vec<i64> {
     let weight = |i: usize| i64::from(dag.tasks[i].priority_weight);
-    let clamp = |sum: i64| i32::try_from(sum).unwrap_or(if sum < 0 { i32::MIN } else { i32::MAX });
     let wants = |rule| dag.tasks.iter().any(|t| t.weight_rule == rule);
     let upstream: Vec<Vec<TaskIndex>> = dag.tasks.iter().map(|t| t.upstream.clone()).collect();
     let sums = |next: &[Vec<TaskIndex>], order: &mut dyn Iterator<Item = usize>| {
@@ -174,9 +173,9 @@ fn priorities(dag: &Dag, downstream: &[Vec<TaskIndex>]) -> Vec<i32> {
     let up = if wants(WeightRule::Upstream) { sums(&upstream, &mut order.iter().copied()) } else { Vec::new() };
     (0..dag.tasks.len())
         .map(|i| match dag.tasks[i].weight_rule {
-            WeightRule::Downstream => clamp(down[i]),
-            WeightRule::Upstream => clamp(up[i]),
-            WeightRule::Absolute => clamp(weight(i)),
+            WeightRule::Downstream => down[i],
+            WeightRule::Upstream => up[i],
+            WeightRule::Absolute => weight(i),
         })
         .collect()
 }

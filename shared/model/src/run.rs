@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use updraft_timetables::DataInterval;
+use updraft_timetables::{DataInterval, Partition};
 
 /// The run's own facts, fixed when it is created.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,6 +26,9 @@ pub struct RunFacts {
     /// The data it covers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_interval: Option<DataInterval>,
+    /// The part of the data it makes, in a DAG whose timetable is partitioned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<Partition>,
     /// Not started before this.
     pub run_after: Timestamp,
     /// When it was created.

@@ -1,7 +1,8 @@
 //! Run ids: how they are made, which are accepted, and what type one suggests.
 
 use crate::states::DagRunType;
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::tz::{Offset, TimeZone};
+use jiff::{Timestamp, Zoned};
 
 /// The characters a run id may have beside ASCII letters and digits (`allowed_run_id_pattern`).
 const PUNCTUATION: &str = "_.~:+-";
@@ -38,19 +39,61 @@ pub enum RunIdError {
 
 /// `run_after` as Airflow writes it into run ids and JSON: ISO 8601 in UTC, `+00:00`, microseconds only where there are any.
 pub fn isoformat(at: Timestamp) -> String {
-    let zoned = at.to_zoned(TimeZone::UTC);
-    if at.subsec_nanosecond() / 1000 == 0 {
-        zoned.strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string()
-    } else {
-        format!("{}.{:06}+00:00", zoned.strftime("%Y-%m-%dT%H:%M:%S"), at.subsec_nanosecond() / 1000)
+    isoformat_in(at, Offset::UTC)
+}
+
+/// As [`isoformat`], on the clock of `offset`.
+fn isoformat_in(at: Timestamp, offset: Offset) -> String {
+    let zoned = at.to_zoned(TimeZone::fixed(offset));
+    let micros = match at.subsec_nanosecond() / 1000 {
+        0 => String::new(),
+        micros => format!(".{micros:06}"),
+    };
+    format!("{}{micros}{}", zoned.strftime("%Y-%m-%dT%H:%M:%S"), zoned.strftime("%:z"))
+}
+
+/// The instant a run may start at, and the clock its id shows that on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunAfter {
+    /// The instant.
+    pub at: Timestamp,
+    /// UTC, unless somebody gave the instant with another offset: Airflow's ids keep it.
+    pub offset: Offset,
+}
+
+impl From<Timestamp> for RunAfter {
+    fn from(at: Timestamp) -> Self {
+        Self { at, offset: Offset::UTC }
     }
 }
 
-/// The id of a run: `<type>__<run_after>`, from `run_after`, not from the logical date. `tail` is the drawn ending of ids
-/// made without a logical date by the command line ([`TAIL_LENGTH`] characters), none elsewhere.
-pub fn generate(run_type: DagRunType, run_after: Timestamp, tail: Option<&str>) -> String {
-    let tail = tail.map(|t| format!("_{t}")).unwrap_or_default();
-    format!("{run_type}__{}{tail}", isoformat(run_after))
+impl From<&Zoned> for RunAfter {
+    fn from(zoned: &Zoned) -> Self {
+        Self { at: zoned.timestamp(), offset: zoned.offset() }
+    }
+}
+
+/// What follows the instant in a run's id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending<'a> {
+    /// Nothing: the id says all.
+    None,
+    /// The drawn tail ([`TAIL_LENGTH`] characters) of ids made without a logical date by the command line.
+    Tail(&'a str),
+    /// A partitioned timetable's: the run's partition, if it has one, and a drawn tail, since several runs may be due at one instant.
+    Partition(Option<&'a str>, &'a str),
+}
+
+/// The id of a run: `<type>__<run_after>`, from `run_after`, not from the logical date.
+pub fn generate(run_type: DagRunType, run_after: impl Into<RunAfter>, ending: Ending<'_>) -> String {
+    let RunAfter { at, offset } = run_after.into();
+    let ending = match ending {
+        Ending::None => String::new(),
+        Ending::Tail(tail) => format!("_{tail}"),
+        Ending::Partition(None, tail) => format!("__{tail}"),
+        Ending::Partition(Some(key), tail) => format!("__{key}__{tail}"),
+    };
+    format!("{run_type}__{}{ending}", isoformat_in(at, offset))
 }
 
 /// The type a run id suggests; manual where it suggests none.

@@ -46,7 +46,7 @@ pub struct Continue {
     /// Until when its lease is to last.
     pub until: Timestamp,
     /// Only a task of at least this priority: nothing that waits elsewhere is overtaken.
-    pub priority_least: Option<i32>,
+    pub priority_least: Option<i64>,
     /// Only a task whose execution_timeout fits; none: any.
     pub timeout_most: Option<TimeoutMost>,
 }

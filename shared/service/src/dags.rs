@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use updraft_clock::Clock;
 use updraft_metastore::{Items, Outcome};
+use updraft_model::run_id::Ending;
 use updraft_model::{
     DagChange, DagDoc, DagId, DagRunState, DagRunType, DataInterval, Incarnation, RunDoc, RunFacts, RunName, run_id,
 };
@@ -123,10 +124,10 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let version = self.version(&version_id).await?;
         let now = self.clock.now();
         let next = next_run(&version, dag.last.as_ref(), now);
-        let due = next.filter(|info| info.run_after <= now);
+        let due = next.as_ref().filter(|info| info.run_after <= now);
         let Some(info) = due.filter(|_| dag.has_room()) else {
             // Nothing to create: only the date shown to people, and the next look, may have to change.
-            let next_due = next.map(|info| info.run_after);
+            let next_due = next.as_ref().map(|info| info.run_after);
             if dag.next_due == next_due {
                 return Ok((dag, false));
             }
@@ -143,7 +144,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 Outcome::Refused(None) => (dag, false),
             });
         };
-        let facts = self.facts(&dag.dag_id, &version, &info, now);
+        let facts = self.facts(&dag.dag_id, &version, info, now);
         let interval = info.data_interval.unwrap_or_else(|| DataInterval::exact(info.run_after));
         let following = next_run(&version, Some(&interval), now).map(|info| info.run_after);
         let change = places::create(&dag, &facts, interval, following, now);
@@ -167,13 +168,17 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     }
 
     fn facts(&self, dag_id: &DagId, version: &Arc<Version>, info: &DagRunInfo, now: Timestamp) -> RunFacts {
+        let tail = version.plan.dag.timetable.is_partitioned().then(|| self.clock.draw(run_id::TAIL_LENGTH));
+        let key = info.partition.as_ref().map(|partition| partition.key.as_str());
+        let ending = tail.as_deref().map_or(Ending::None, |tail| Ending::Partition(key, tail));
         RunFacts {
             incarnation: Incarnation::trusted(self.clock.draw(12)),
             dag_id: dag_id.clone(),
-            run_id: run_id::generate(DagRunType::Scheduled, info.run_after, None),
+            run_id: run_id::generate(DagRunType::Scheduled, info.run_after, ending),
             run_type: DagRunType::Scheduled,
             logical_date: info.logical_date,
             data_interval: info.data_interval,
+            partition: info.partition.clone(),
             run_after: info.run_after,
             queued_at: now,
             version: version.id.clone(),

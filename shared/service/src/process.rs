@@ -379,6 +379,8 @@ fn context(work: &Work, params: Value) -> Context {
         run_state: work.run.state.to_string(),
         logical_date: facts.logical_date,
         data_interval: facts.data_interval.map(|i| (i.start, i.end)),
+        partition_key: facts.partition.as_ref().map(|partition| partition.key.clone()),
+        partition_date: facts.partition.as_ref().map(|partition| partition.date),
         run_after: facts.run_after,
         run_start_date: work.run.start_date,
         task_start_date: Some(work.lease.since),

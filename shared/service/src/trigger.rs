@@ -4,6 +4,7 @@ use crate::engine::{Engine, Error};
 use jiff::Timestamp;
 use updraft_clock::Clock;
 use updraft_metastore::{Items, Outcome};
+use updraft_model::run_id::Ending;
 use updraft_model::{DagId, DagRunState, DagRunType, Incarnation, RunDoc, RunFacts, RunName, run_id};
 use updraft_task_queue::{Message, Outgoing, TaskQueue};
 
@@ -47,7 +48,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             name
         } else {
             let tail = trigger.logical_date.is_none().then(|| self.clock.draw(run_id::TAIL_LENGTH));
-            run_id::generate(DagRunType::Manual, now, tail.as_deref())
+            run_id::generate(DagRunType::Manual, now, tail.as_deref().map_or(Ending::None, Ending::Tail))
         };
         run_id::check(DagRunType::Manual, &name).map_err(|e| Error::Refused(e.to_string()))?;
         let version = self.version(&version_id).await?;
@@ -60,6 +61,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             run_type: DagRunType::Manual,
             logical_date: Some(logical_date),
             data_interval: Some(interval.map_err(|e| Error::Refused(e.to_string()))?),
+            partition: None,
             run_after: now,
             queued_at: now,
             version: version_id,

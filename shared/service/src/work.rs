@@ -99,7 +99,7 @@ pub trait Runner: Send + Sync {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Continuation {
     /// Only a task of at least this priority; none: any.
-    pub priority_least: Option<i32>,
+    pub priority_least: Option<i64>,
     /// Only a task whose execution_timeout fits; none: any.
     pub timeout_most: Option<TimeoutMost>,
 }

@@ -31,7 +31,7 @@ pub enum Message {
         /// The try that was queued.
         try_number: u32,
         /// Its effective priority weight; only an in-process queue orders by it.
-        priority: i32,
+        priority: i64,
     },
     /// A run that may have something to decide.
     Run {

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 /// One lane: what may be received, in order, and what has still to wait.
 #[derive(Debug, Default)]
 struct Waiting {
-    ready: BTreeMap<(Reverse<i32>, u64), Message>,
+    ready: BTreeMap<(Reverse<i64>, u64), Message>,
     delayed: BTreeMap<(Instant, u64), Message>,
     /// Messages in `ready`, so that a hint resent by the sweep does not pile up behind itself.
     known: BTreeSet<Message>,
@@ -64,7 +64,7 @@ impl LocalQueue {
     }
 
     /// The priority of the task that would be received next, if any is ready.
-    pub fn next_priority(&self) -> Option<i32> {
+    pub fn next_priority(&self) -> Option<i64> {
         let (mut waiting, _) = self.lane(Lane::Tasks);
         waiting.promote(Instant::now());
         waiting.ready.first_key_value().map(|((Reverse(priority), _), _)| *priority)
@@ -134,7 +134,7 @@ mod tests {
 
     crate::queue_suite!(LocalQueue::default());
 
-    fn task(n: u32, priority: i32) -> Message {
+    fn task(n: u32, priority: i64) -> Message {
         Message::Task {
             dag_id: DagId::trusted("d"),
             incarnation: Incarnation::trusted("i"),

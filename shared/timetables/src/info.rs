@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::Partition;
+
 /// The span of time whose data a run processes, in UTC: from `start` up to, not including, `end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct DataInterval {
@@ -36,7 +38,7 @@ pub struct TimeRestriction {
 }
 
 /// One scheduled run, as a timetable proposes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DagRunInfo {
     /// The instant from which the run may start.
     pub run_after: Timestamp,
@@ -44,12 +46,20 @@ pub struct DagRunInfo {
     pub data_interval: Option<DataInterval>,
     /// The instant that names the run within its DAG, if the timetable has such instants.
     pub logical_date: Option<Timestamp>,
+    /// The part of the data the run makes, if the timetable is partitioned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<Partition>,
 }
 
 impl DagRunInfo {
     /// The run for `interval`: due when the interval ends, named after its start.
     pub fn interval(interval: DataInterval) -> Self {
-        Self { run_after: interval.end, data_interval: Some(interval), logical_date: Some(interval.start) }
+        Self {
+            run_after: interval.end,
+            data_interval: Some(interval),
+            logical_date: Some(interval.start),
+            partition: None,
+        }
     }
 
     /// The run at `instant` whose interval has no length.

@@ -15,6 +15,7 @@ mod events;
 mod info;
 mod interval;
 mod local;
+mod partition;
 #[cfg(test)]
 mod tests;
 mod timetable;
@@ -28,6 +29,7 @@ pub use events::Events;
 pub use info::{DagRunInfo, DataInterval, TimeRestriction};
 pub use interval::{CronDataInterval, DeltaDataInterval};
 pub use local::CronSchedule;
+pub use partition::{CronPartition, Partition, PartitionError};
 pub use timetable::{CronStyle, Timetable};
 pub use timezone::{Timezone, TimezoneError};
 pub use trigger::{CronTrigger, DeltaTrigger, MultipleCronTrigger, RunImmediately};

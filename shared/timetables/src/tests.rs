@@ -4,9 +4,9 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
 use crate::{
-    CronDataInterval, CronExpression, CronSchedule, CronStyle, CronTrigger, DataInterval, Delta, DeltaDataInterval,
-    DeltaTrigger, Events, MultipleCronTrigger, RelativeDelta, RunImmediately, TimeRestriction, Timetable,
-    TimetableError, Timezone,
+    CronDataInterval, CronExpression, CronPartition, CronSchedule, CronStyle, CronTrigger, DataInterval, Delta,
+    DeltaDataInterval, DeltaTrigger, Events, MultipleCronTrigger, PartitionError, RelativeDelta, RunImmediately,
+    TimeRestriction, Timetable, TimetableError, Timezone,
 };
 
 fn instant(text: &str) -> Timestamp {
@@ -193,6 +193,29 @@ fn a_date_beyond_the_calendar_is_an_error() {
     let cron = Timetable::from_schedule(Some("0 0 * * *"), &Timezone::utc(), CronStyle::Trigger).unwrap();
     let restriction = TimeRestriction { earliest: Some(end), latest: None, catchup: true };
     assert!(cron.next_dagrun_info(None, &restriction, end).is_err());
+}
+
+#[test]
+fn a_partition_is_named_on_the_clock_of_its_zone_and_outlives_storage() {
+    let cron = || cron("0 0 * * *");
+    let zone = || Timezone::parse("Asia/Kathmandu").unwrap();
+    let build = |offset, format: &str| CronPartition::new(cron(), zone(), offset, format, RunImmediately::default());
+    let timetable = Timetable::CronPartition(build(-1, "%Y/%m/%d").unwrap());
+    let stored = serde_json::to_string(&timetable).unwrap();
+    assert_eq!(serde_json::from_str::<Timetable>(&stored).unwrap(), timetable);
+    let restriction = TimeRestriction { earliest: Some(instant("2025-03-08T00:00Z")), latest: None, catchup: true };
+    let info = timetable.next_dagrun_info(None, &restriction, instant("2025-06-01T00:00Z")).unwrap().unwrap();
+    assert_eq!((info.logical_date, info.data_interval), (None, None));
+    let partition = info.partition.unwrap();
+    assert_eq!((partition.key.as_str(), partition.date), ("2025/03/08", instant("2025-03-07T18:15Z")));
+    assert!(timetable.is_partitioned());
+
+    for format in ["", "%", "%!", &"%Y".repeat(60)] {
+        assert!(matches!(build(0, format), Err(PartitionError::KeyFormat { .. })), "{format}");
+    }
+    assert_eq!(build(20_000, "%Y"), Err(PartitionError::RunOffset(20_000)));
+    let huge = stored.replace("-1", "2000000000");
+    assert!(serde_json::from_str::<Timetable>(&huge).is_err());
 }
 
 fn some_timetable() -> impl Strategy<Value = Timetable> {

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CronDataInterval, CronError, CronExpression, CronTrigger, DagRunInfo, DataInterval, DeltaDataInterval,
-    DeltaTrigger, Events, MultipleCronTrigger, TimeRestriction, TimetableError, Timezone,
+    CronDataInterval, CronError, CronExpression, CronPartition, CronTrigger, DagRunInfo, DataInterval,
+    DeltaDataInterval, DeltaTrigger, Events, MultipleCronTrigger, TimeRestriction, TimetableError, Timezone,
 };
 
 /// When a DAG runs. Stored within a compiled DAG: the names of variants and their fields are fixed.
@@ -30,6 +30,8 @@ pub enum Timetable {
     DeltaDataInterval(DeltaDataInterval),
     /// At listed instants.
     Events(Events),
+    /// At the instants of a cron expression, each for a partition of the data.
+    CronPartition(CronPartition),
 }
 
 /// What a cron string means as a DAG's schedule.
@@ -77,13 +79,14 @@ impl Timetable {
             Self::DeltaTrigger(timetable) => timetable.next_dagrun_info(last, restriction, now),
             Self::DeltaDataInterval(timetable) => timetable.next_dagrun_info(last, restriction, now),
             Self::Events(timetable) => Ok(timetable.next_dagrun_info(last, restriction, now)),
+            Self::CronPartition(timetable) => timetable.next_dagrun_info(last, restriction, now),
         }
     }
 
     /// The data interval of a run triggered by hand for `run_after`.
     pub fn infer_manual_data_interval(&self, run_after: Timestamp) -> Result<DataInterval, TimetableError> {
         match self {
-            Self::Null | Self::Once | Self::Continuous => Ok(DataInterval::exact(run_after)),
+            Self::Null | Self::Once | Self::Continuous | Self::CronPartition(_) => Ok(DataInterval::exact(run_after)),
             Self::CronTrigger(timetable) => timetable.infer_manual_data_interval(run_after),
             Self::MultipleCronTrigger(timetable) => timetable.infer_manual_data_interval(run_after),
             Self::CronDataInterval(timetable) => timetable.infer_manual_data_interval(run_after),
@@ -108,6 +111,7 @@ impl Timetable {
             Self::DeltaTrigger(timetable) => timetable.delta().to_string(),
             Self::DeltaDataInterval(timetable) => timetable.delta().to_string(),
             Self::Events(timetable) => format!("{} events", timetable.dates().len()),
+            Self::CronPartition(timetable) => timetable.cron().to_string(),
         }
     }
 
@@ -123,7 +127,13 @@ impl Timetable {
             Self::DeltaTrigger(_) => "DeltaTriggerTimetable",
             Self::DeltaDataInterval(_) => "DeltaDataIntervalTimetable",
             Self::Events(_) => "EventsTimetable",
+            Self::CronPartition(_) => "CronPartitionTimetable",
         }
+    }
+
+    /// Whether its runs stand for partitions: they have no logical date, and their ids a drawn ending.
+    pub fn is_partitioned(&self) -> bool {
+        matches!(self, Self::CronPartition(_))
     }
 }
 

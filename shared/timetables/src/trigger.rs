@@ -61,7 +61,7 @@ pub enum RunImmediately {
 }
 
 impl RunImmediately {
-    fn is_default(&self) -> bool {
+    pub(crate) fn is_default(&self) -> bool {
         *self == Self::default()
     }
 }
@@ -150,7 +150,7 @@ impl DeltaTrigger {
     }
 }
 
-/// With catchup the instant after the last run, else the one most recently due, but never a second time.
+/// The run at [`next_cron_instant`].
 fn next_cron_run(
     schedule: CronSchedule<'_>,
     interval: Delta,
@@ -159,7 +159,18 @@ fn next_cron_run(
     restriction: &TimeRestriction,
     now: Timestamp,
 ) -> Result<Option<DagRunInfo>, TimetableError> {
-    let run_after = match (last, restriction.earliest, restriction.catchup) {
+    run_at(next_cron_instant(schedule, run_immediately, last, restriction, now)?, interval, restriction)
+}
+
+/// With catchup the instant after the last run, else the one most recently due, but never a second time.
+pub(crate) fn next_cron_instant(
+    schedule: CronSchedule<'_>,
+    run_immediately: RunImmediately,
+    last: Option<&DataInterval>,
+    restriction: &TimeRestriction,
+    now: Timestamp,
+) -> Result<Timestamp, TimetableError> {
+    Ok(match (last, restriction.earliest, restriction.catchup) {
         (Some(last), _, true) => schedule.next(last.end)?,
         (None, Some(earliest), true) => schedule.align_to_next(earliest)?,
         (None, None, true) => first_run(schedule, run_immediately, now)?,
@@ -172,8 +183,7 @@ fn next_cron_run(
             let earliest = earliest.map(|earliest| schedule.align_to_next(earliest)).transpose()?;
             latest_of(schedule.align_to_prev(now)?, [after_last, earliest])
         }
-    };
-    run_at(run_after, interval, restriction)
+    })
 }
 
 /// The first run of a DAG without a start date: the one last due if that is recent enough, else the next.

@@ -11,18 +11,17 @@ use updraft_model::{
 use updraft_scheduling::retries::{RetryDelay, is_eligible, next_retry};
 use updraft_scheduling::step;
 
-use crate::harness::{Verdict, check};
+use crate::harness::{Tally, Verdict, judge};
 use crate::shapes::{dag, declare, parse};
 
-#[test]
-fn failed_tries_are_tried_again_as_airflow_does() {
-    check("retries", |case| match case["op"].as_str() {
+pub(crate) fn judge_file() -> Option<Tally> {
+    judge("retries", |case| match case["op"].as_str() {
         Some("next_retry") => judge_next_retry(case),
         Some("eligible") => judge_eligible(&parse(case)),
         Some("ready") => judge_ready(&parse(case)),
         Some("parse_retries") => judge_declaration(&parse(case)),
-        op => Verdict::OutOfScope(format!("op={op:?}")),
-    });
+        op => Verdict::Unbound(format!("op={op:?}")),
+    })
 }
 
 /// A task that failed.
@@ -72,7 +71,7 @@ fn backoff(recorded: &Value) -> f64 {
 fn judge_next_retry(value: &Value) -> Verdict {
     let case: FailedTry = parse(value);
     if case.retry_delay_override_s.is_some() {
-        return Verdict::OutOfScope("retry_delay_override_s, the answer of a retry_policy".to_owned());
+        return Verdict::Divergent("retry_delay_override_s: a retry_policy is a Python object, which a DAG file cannot hold");
     }
     let logical_date = case.logical_date.as_deref().filter(|text| *text != "None");
     let of = RetryDelay {
@@ -111,6 +110,7 @@ fn run(task: Task, cell: Cell) -> (Plan, RunDoc) {
         run_type: DagRunType::Manual,
         logical_date: Some(Timestamp::UNIX_EPOCH),
         data_interval: None,
+        partition: None,
         run_after: Timestamp::UNIX_EPOCH,
         queued_at: Timestamp::UNIX_EPOCH,
         version: VersionId::trusted("v"),

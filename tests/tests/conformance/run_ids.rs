@@ -1,30 +1,36 @@
 //! Names of runs: how they are made, which are accepted, which type they suggest: `run_ids.json`.
 
-use jiff::Timestamp;
+use jiff::fmt::temporal::Pieces;
+use jiff::tz::Offset;
 use serde::Deserialize;
 use serde_json::Value;
 use updraft_model::DagRunType;
-use updraft_model::run_id::{TAIL_LENGTH, check as check_run_id, generate, isoformat, type_of};
+use updraft_model::run_id::{Ending, RunAfter, TAIL_LENGTH, check, generate, type_of};
 
-use crate::harness::{Verdict, check};
+use crate::harness::{Tally, Verdict, judge};
 use crate::shapes::parse;
 
 /// How the records write a drawn tail.
 const RECORDED_TAIL: &str = "<8 random alphanumerics>";
 
-#[test]
-fn runs_are_named_as_airflow_does() {
+pub(crate) fn judge_file() -> Option<Tally> {
     assert_eq!(RECORDED_TAIL, format!("<{TAIL_LENGTH} random alphanumerics>"));
-    check("run_ids", |case| match case["op"].as_str() {
-        Some("DagRun.generate_run_id") => judge_generated(&parse(case), case["logical_date"].is_null()),
+    judge("run_ids", |case| match case["op"].as_str() {
+        Some("DagRun.generate_run_id") => {
+            let ending = if case["logical_date"].is_null() { Ending::Tail(RECORDED_TAIL) } else { Ending::None };
+            judge_generated(&parse(case), ending)
+        }
         Some("timetable.generate_run_id") => match case["timetable"].as_str() {
-            Some("null" | "once" | "cron_trigger" | "cron_data_interval") => judge_generated(&parse(case), false),
-            timetable => Verdict::OutOfScope(format!("timetable={}", timetable.unwrap_or("none"))),
+            Some("null" | "once" | "cron_trigger" | "cron_data_interval") => judge_generated(&parse(case), Ending::None),
+            Some("cron_partition") => {
+                judge_generated(&parse(case), Ending::Partition(case["partition_key"].as_str(), RECORDED_TAIL))
+            }
+            timetable => Verdict::Unbound(format!("timetable={}", timetable.unwrap_or("none"))),
         },
         Some("type_from_run_id") => judge_type(&parse(case)),
         Some("create_run") => judge_accepted(&parse(case), case),
-        op => Verdict::OutOfScope(format!("op={op:?}")),
-    });
+        op => Verdict::Unbound(format!("op={op:?}")),
+    })
 }
 
 #[derive(Deserialize)]
@@ -41,13 +47,13 @@ struct Named {
     run_id: String,
 }
 
-fn judge_generated(case: &Generated, has_tail: bool) -> Verdict {
-    let run_after: Timestamp = case.run_after.parse().expect("a run is due at an instant");
-    let found = generate(case.run_type, run_after, has_tail.then_some(RECORDED_TAIL));
+fn judge_generated(case: &Generated, ending: Ending<'_>) -> Verdict {
+    let pieces = Pieces::parse(&case.run_after).expect("a run is due at an instant");
+    let offset = pieces.to_numeric_offset().unwrap_or(Offset::UTC);
+    let run_after = RunAfter { at: case.run_after.parse().expect("a run is due at an instant"), offset };
+    let found = generate(case.run_type, run_after, ending);
     if found == case.run_id {
         Verdict::Passed
-    } else if found == case.run_id.replace(&case.run_after, &isoformat(run_after)) {
-        Verdict::Divergent("an instant given with another offset is written in UTC")
     } else {
         Verdict::Failed(format!("expected {}, found {found}", case.run_id))
     }
@@ -60,7 +66,7 @@ fn judge_type(case: &Named) -> Verdict {
 
 fn judge_accepted(case: &Named, value: &Value) -> Verdict {
     let accepted = value["accepted"].as_bool().expect("a case says whether the id was accepted");
-    match check_run_id(case.run_type, &case.run_id) {
+    match check(case.run_type, &case.run_id) {
         found if found.is_ok() == accepted => Verdict::Passed,
         found => Verdict::Failed(format!("found {found:?}")),
     }

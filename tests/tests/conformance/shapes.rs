@@ -73,12 +73,20 @@ pub(crate) fn dag(tasks: Vec<Task>) -> Dag {
 pub(crate) fn declare(key: &str, value: &Value) -> Result<Task, String> {
     let mut task = serde_json::json!({"operator": "EmptyOperator"});
     task[key] = value.clone();
-    let file = serde_json::json!({"d": {"default_args": {"start_date": "2025-01-01"}, "tasks": {"t": task}}});
+    let mut dag = load_dag(&serde_json::json!({"tasks": {"t": task}}))?;
+    dag.tasks.pop().ok_or_else(|| "no task was declared".to_owned())
+}
+
+/// The DAG `d` that a file declares with these keys and a start date, or why the file is refused.
+pub(crate) fn load_dag(keys: &Value) -> Result<Dag, String> {
+    let mut dag = keys.clone();
+    dag["default_args"] = serde_json::json!({"start_date": "2025-01-01"});
+    let file = serde_json::json!({"d": dag});
     let options = LoadOptions::new(jiff::Timestamp::UNIX_EPOCH);
     // JSON is YAML.
     let mut loaded = load("d.yaml", file.to_string().as_bytes(), &options);
     let problems: Vec<String> = loaded.diagnostics.iter().map(ToString::to_string).collect();
-    loaded.dags.pop().and_then(|mut dag| dag.tasks.pop()).ok_or_else(|| problems.join("\n"))
+    loaded.dags.pop().ok_or_else(|| problems.join("\n"))
 }
 
 /// A part of a recorded file as what it stands for.

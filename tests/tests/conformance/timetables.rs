@@ -4,22 +4,22 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
 use updraft_timetables::{
-    CronDataInterval, CronExpression, CronStyle, CronTrigger, DagRunInfo, DataInterval, Delta, DeltaDataInterval,
+    CronDataInterval, CronExpression, CronPartition, CronStyle, CronTrigger, DagRunInfo, DataInterval, Delta, DeltaDataInterval,
     DeltaTrigger, Events, MultipleCronTrigger, RelativeDelta, RunImmediately, TimeRestriction, Timetable,
     TimetableError, Timezone,
 };
 
-use crate::harness::{Verdict, check};
+use crate::harness::{Tally, Verdict, judge};
+use crate::shapes::load_dag;
 
-#[test]
-fn timetables_answer_as_airflow_does() {
-    check("timetables", |case| match case["op"].as_str() {
+pub(crate) fn judge_file() -> Option<Tally> {
+    judge("timetables", |case| match case["op"].as_str() {
         Some("next") => judge_next(&parse(case)),
         Some("manual_interval") => judge_manual_interval(&parse(case)),
         Some("validate") => judge_validate(&parse(case)),
         Some("class_for_schedule") => judge_class_for_schedule(&parse(case)),
-        op => Verdict::OutOfScope(format!("op={op:?}")),
-    });
+        op => Verdict::Unbound(format!("op={op:?}")),
+    })
 }
 
 /// A case that asks a timetable for dates.
@@ -35,6 +35,8 @@ struct Case {
     events: Option<Vec<Timestamp>>,
     #[serde(default)]
     restrict_to_events: bool,
+    run_offset: Option<i32>,
+    key_format: Option<String>,
     start_date: Option<Timestamp>,
     end_date: Option<Timestamp>,
     #[serde(default)]
@@ -56,6 +58,8 @@ struct Answer {
     start: Option<Timestamp>,
     end: Option<Timestamp>,
     logical_date: Option<Timestamp>,
+    partition_key: Option<String>,
+    partition_date: Option<Timestamp>,
 }
 
 /// A case that asks whether a cron expression is valid.
@@ -102,6 +106,8 @@ impl From<&DagRunInfo> for Answer {
             start: info.data_interval.map(|interval| interval.start),
             end: info.data_interval.map(|interval| interval.end),
             logical_date: info.logical_date,
+            partition_key: info.partition.as_ref().map(|partition| partition.key.clone()),
+            partition_date: info.partition.as_ref().map(|partition| partition.date),
         }
     }
 }
@@ -151,6 +157,13 @@ impl Case {
             "events" => {
                 Timetable::Events(Events::new(self.events.clone().unwrap_or_default(), self.restrict_to_events))
             }
+            "cron_partition" => {
+                let key_format = self.key_format.as_deref().unwrap_or(CronPartition::KEY_FORMAT_DEFAULT);
+                let offset = self.run_offset.unwrap_or_default();
+                CronPartition::new(cron(text())?, timezone()?, offset, key_format, self.run_immediately())
+                    .map(Timetable::CronPartition)
+                    .map_err(|error| refused(&error))?
+            }
             _ => return Err(Unbuilt::Unknown),
         })
     }
@@ -183,7 +196,7 @@ fn build(case: &Case) -> Result<Timetable, Verdict> {
                 Err(Verdict::Failed(format!("{stored} is read as {restored:?}")))
             }
         }
-        Err(Unbuilt::Unknown) => Err(Verdict::OutOfScope(format!("timetable={}", case.timetable))),
+        Err(Unbuilt::Unknown) => Err(Verdict::Unbound(format!("timetable={}", case.timetable))),
         Err(Unbuilt::Refused(_)) if case.error_stage.as_deref() == Some("validate") => Err(Verdict::Passed),
         Err(Unbuilt::Refused(_)) if case.error.is_none() && is_negative(case) => Err(Verdict::Divergent(
             "a negative delta is refused before any date is computed, as Airflow's validation would",
@@ -214,7 +227,7 @@ fn judge_next(case: &Case) -> Verdict {
         if found != *expected {
             return Verdict::Failed(format!("run {nth}: expected {expected:?}, found {found:?}"));
         }
-        last = info.and_then(|info| info.data_interval);
+        last = info.map(|info| info.data_interval.unwrap_or_else(|| DataInterval::exact(info.run_after)));
     }
     match &case.error {
         None => Verdict::Passed,
@@ -247,7 +260,7 @@ fn judge_error<T: std::fmt::Debug>(expected: &str, found: &Result<T, TimetableEr
 
 fn judge_validate(case: &Validity) -> Verdict {
     if case.cron == "@continuous" {
-        return Verdict::OutOfScope("cron=@continuous, which is refused for the DAG's max_active_runs".to_owned());
+        return judge_continuous(None, case.accepted);
     }
     let timezone = Timezone::parse(&case.timezone).expect("a case has a known time zone");
     let timetable = match Timetable::from_schedule(Some(&case.cron), &timezone, CronStyle::Trigger) {
@@ -282,8 +295,10 @@ fn judge_validate(case: &Validity) -> Verdict {
 }
 
 fn judge_class_for_schedule(case: &Choice) -> Verdict {
-    if case.schedule.contains("max_active_runs") {
-        return Verdict::OutOfScope("schedule=.. max_active_runs, a rule of the DAG's file".to_owned());
+    match case.schedule.as_str() {
+        "@continuous default max_active_runs" => return judge_continuous(None, case.timetable_class.is_some()),
+        "@continuous max_active_runs=2" => return judge_continuous(Some(2), case.timetable_class.is_some()),
+        _ => {}
     }
     let style = match case.create_cron_data_intervals {
         Some(true) => CronStyle::DataInterval,
@@ -315,4 +330,14 @@ fn delta_schedule(delta: Delta, style: CronStyle) -> Timetable {
             Timetable::DeltaDataInterval(DeltaDataInterval::new(delta).expect("a positive delta"))
         }
     }
+}
+
+/// Whether a DAG file may ask for runs one after the other and for this many at once.
+fn judge_continuous(max_active_runs: Option<u32>, accepted: bool) -> Verdict {
+    let mut dag = serde_json::json!({"schedule": "@continuous", "tasks": {"t": {"operator": "EmptyOperator"}}});
+    if let Some(most) = max_active_runs {
+        dag["max_active_runs"] = most.into();
+    }
+    let found = load_dag(&dag);
+    if found.is_ok() == accepted { Verdict::Passed } else { Verdict::Failed(format!("found {found:?}")) }
 }

@@ -5,7 +5,8 @@ use crate::monitor::Monitor;
 use crate::scenario;
 use crate::world::{Event, World, instant};
 use std::collections::BTreeSet;
-use updraft_model::{DagRunState, Plan, RunDoc};
+use updraft_model::run_id::{self, Ending};
+use updraft_model::{DagRunState, DagRunType, Plan, RunDoc};
 
 impl World {
     /// What is still going on, if anything.
@@ -115,7 +116,7 @@ impl World {
             while let Ok(Some(next)) =
                 definition.timetable.next_dagrun_info(last.as_ref(), &restriction, instant(self.now))
             {
-                let name = updraft_model::run_id::generate(updraft_model::DagRunType::Scheduled, next.run_after, None);
+                let name = run_id::generate(DagRunType::Scheduled, next.run_after, Ending::None);
                 if !names.contains(name.as_str()) {
                     missing.push(name);
                 }

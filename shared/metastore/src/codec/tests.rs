@@ -50,6 +50,7 @@ fn run() -> impl Strategy<Value = RunDoc> {
                 logical_date: None,
                 data_interval: None,
                 run_after: Timestamp::UNIX_EPOCH,
+                partition: None,
                 queued_at: Timestamp::UNIX_EPOCH,
                 version: VersionId::trusted("v"),
                 conf: serde_json::json!({"a": 1}),

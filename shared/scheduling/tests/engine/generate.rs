@@ -112,6 +112,7 @@ fn facts() -> RunFacts {
         logical_date: None,
         data_interval: None,
         run_after: NOW,
+        partition: None,
         queued_at: NOW,
         version: VersionId::trusted("v"),
         conf: serde_json::Value::Null,

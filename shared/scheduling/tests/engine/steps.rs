@@ -25,7 +25,7 @@ fn wish() -> impl Strategy<Value = Continue> {
         (1..100i64, any::<bool>())
             .prop_map(|(seconds, unlimited)| TimeoutMost { most: SignedDuration::from_secs(seconds), unlimited }),
     );
-    (proptest::option::of(-3..8i32), timeout).prop_map(|(priority_least, timeout_most)| Continue {
+    (proptest::option::of(-3..8i64), timeout).prop_map(|(priority_least, timeout_most)| Continue {
         token: Token::trusted("continued"),
         until: at(150),
         priority_least,
