@@ -21,7 +21,7 @@ pub fn rendered() -> Value {
 
 /// Everything that is wrong with the template, each as one sentence that names the resource.
 pub fn findings(template: &Value) -> Vec<String> {
-    let rules = [recursion, permissions, functions, mappings, queues, buckets, tables, schedules];
+    let rules = [recursion, permissions, functions, mappings, queues, buckets, tables, schedules, alarms];
     rules.into_iter().flat_map(|rule| rule(template)).collect()
 }
 
@@ -294,4 +294,53 @@ fn schedules(template: &Value) -> Vec<String> {
             && target(&properties["Target"]["Arn"]) == Some("Scheduler")
     });
     if ticks { Vec::new() } else { vec!["nothing ticks the scheduler every minute".to_owned()] }
+}
+
+/// What would stop runs unseen raises an alarm, and every alarm says what it means and tells whoever wants to know.
+fn alarms(template: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    let alarms = of_type(template, "AWS::CloudWatch::Alarm");
+    let watched = |metric: &str, target_name: &str| {
+        alarms.iter().any(|(_, alarm)| {
+            let properties = &alarm["Properties"];
+            let dimension = &properties["Dimensions"][0]["Value"];
+            properties["MetricName"] == metric && target(dimension) == Some(target_name)
+        })
+    };
+    let mut wanted: Vec<(&str, &str)> = Vec::new();
+    for (name, queue) in of_type(template, "AWS::SQS::Queue") {
+        let dead_letters = queue["Properties"]["RedrivePolicy"].is_null();
+        let metric =
+            if dead_letters { "ApproximateNumberOfMessagesVisible" } else { "ApproximateAgeOfOldestMessage" };
+        wanted.push((metric, name));
+    }
+    for (name, _) in of_type(template, "AWS::Lambda::Function") {
+        wanted.extend([("Errors", name), ("Throttles", name)]);
+    }
+    for (name, _) in of_type(template, "AWS::Scheduler::ScheduleGroup") {
+        wanted.push(("InvocationAttemptCount", name));
+    }
+    for (metric, name) in wanted.into_iter().filter(|(metric, name)| !watched(metric, name)) {
+        found.push(format!("nothing watches `{metric}` of `{name}`"));
+    }
+    for (name, schedule) in of_type(template, "AWS::Scheduler::Schedule") {
+        if target(&schedule["Properties"]["GroupName"]).is_none() {
+            found.push(format!("schedule `{name}` is in no group of its own, so its calls cannot be counted"));
+        }
+    }
+    for (name, alarm) in &alarms {
+        let properties = &alarm["Properties"];
+        if properties["AlarmDescription"].as_str().is_none_or(str::is_empty) {
+            found.push(format!("alarm `{name}` does not say what it means"));
+        }
+        if properties["AlarmActions"].is_null() {
+            found.push(format!("alarm `{name}` tells nobody"));
+        }
+        // Silence is good news of a queue or a function, and the worst of the tick.
+        let silence = if properties["ComparisonOperator"] == "LessThanThreshold" { "breaching" } else { "notBreaching" };
+        if properties["TreatMissingData"] != silence {
+            found.push(format!("alarm `{name}` takes silence for the wrong thing"));
+        }
+    }
+    found
 }

@@ -71,6 +71,14 @@ fn breakages() -> Vec<(&'static str, Value, &'static str)> {
         ("/Resources/Table/Properties/PointInTimeRecoverySpecification", Value::Null, "earlier point in time"),
         ("/Resources/Table/Properties/SSESpecification", json!({"SSEEnabled": false}), "encryption off"),
         ("/Resources/SchedulerTick/Properties/ScheduleExpression", json!("rate(5 minutes)"), "every minute"),
+        ("/Resources/SchedulerTick/Properties/GroupName", Value::Null, "its calls cannot be counted"),
+        ("/Resources/TaskDeadLettersAlarm/Properties/Dimensions", json!([]), "of `TaskDeadLetters`"),
+        ("/Resources/TaskQueueAgeAlarm/Properties/MetricName", json!("NumberOfMessagesSent"), "of `TaskQueue`"),
+        ("/Resources/WorkerErrorsAlarm/Type", json!("AWS::CloudWatch::CompositeAlarm"), "`Errors` of `Worker`"),
+        ("/Resources/SchedulerThrottlesAlarm/Properties/MetricName", json!("Errors"), "`Throttles` of `Scheduler`"),
+        ("/Resources/TickAlarm/Properties/TreatMissingData", json!("notBreaching"), "silence for the wrong thing"),
+        ("/Resources/TickAlarm/Properties/AlarmActions", Value::Null, "tells nobody"),
+        ("/Resources/TickAlarm/Properties/AlarmDescription", json!(""), "does not say what it means"),
     ]
 }
 
