@@ -143,7 +143,7 @@ impl From<updraft_dag_store::Error> for Failure {
         use updraft_dag_store::Error;
         match error {
             Error::Unavailable(text) => Self::user("could not use the DAG folder").cause(text),
-            Error::TooLarge { .. } | Error::Path(_) => Self::user(error.to_string()),
+            Error::TooLarge { .. } | Error::Path(_) | Error::Unreadable { .. } => Self::user(error.to_string()),
         }
     }
 }

@@ -4,13 +4,16 @@ use crate::failure::Failure;
 use crate::metastore::Session;
 use crate::printer::{Cell, Printer, Rows};
 
-/// Lists the import errors by path. As in Airflow, the exit code says whether there are any.
+/// Lists the import errors by path. As in Airflow, the exit code says whether there are any; a notice of a
+/// Python file is none.
 pub(crate) async fn run(session: &Session, printer: Printer) -> Result<(), Failure> {
     let mut rows = Rows::new(&["bundle_name", "filepath", "error"]);
     let mut page = None;
+    let mut has_errors = false;
     loop {
         let found = session.engine.store.list_import_errors(200, page).await?;
         for error in found.items {
+            has_errors |= !error.is_notice;
             rows.push(vec![Cell::text("dags-folder"), Cell::text(error.path), Cell::text(error.stack_trace)]);
         }
         page = found.next;
@@ -19,5 +22,5 @@ pub(crate) async fn run(session: &Session, printer: Printer) -> Result<(), Failu
         }
     }
     printer.rows(&rows)?;
-    if rows.rows.is_empty() { Ok(()) } else { Err(Failure::told()) }
+    if has_errors { Err(Failure::told()) } else { Ok(()) }
 }

@@ -70,6 +70,11 @@ async fn look(server: Arc<Server>, changed: Arc<Notify>, every: Duration) {
                         tracing::info!("{path} was read");
                     }
                 }
+                for path in &done.python {
+                    tracing::warn!(
+                        "{path} is a Python DAG file, and not loaded; `updraft dags convert` makes YAML of it"
+                    );
+                }
                 for path in &done.removed {
                     tracing::info!("{path} is gone; its DAGs get no more runs");
                 }

@@ -105,8 +105,8 @@ fn reconciles_at(now: Timestamp) -> bool {
 
 /// Says what came of reading files; an error where one has to be read again.
 fn taken_in(ingested: &Ingested) -> Result<(), Error> {
-    let Ingested { parsed, unchanged, removed, failed, postponed } = ingested;
-    tracing::info!(?parsed, unchanged, ?removed, ?failed, ?postponed, "took in DAG files");
+    let Ingested { parsed, unchanged, removed, failed, python, postponed } = ingested;
+    tracing::info!(?parsed, unchanged, ?removed, ?failed, ?python, ?postponed, "took in DAG files");
     if postponed.is_empty() {
         return Ok(());
     }

@@ -89,7 +89,14 @@ impl DagStore for Directory {
         if meta.len() > FILE_BYTES_MAX {
             return Err(Error::TooLarge { path: path.to_owned(), size: meta.len() });
         }
-        let bytes = std::fs::read(&full).map_err(|e| unavailable(&full, &e))?;
+        let bytes = match std::fs::read(&full) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(e) if e.kind() == ErrorKind::PermissionDenied => {
+                return Err(Error::Unreadable { path: path.to_owned(), why: e.to_string() });
+            }
+            Err(e) => return Err(unavailable(&full, &e)),
+        };
         // The tag from before the reading: if the file changed meanwhile, the next listing shows another tag.
         Ok(Some(File { entry: FileEntry { path: path.to_owned(), etag: tag(&meta), size: meta.len() }, bytes }))
     }

@@ -3,9 +3,11 @@
 //! The promises of [`DagStore`] are the functions of [`suite`]; [`Directory`] is the twin on a file system.
 
 pub mod directory;
+pub mod ignore;
 pub mod suite;
 
 pub use directory::Directory;
+pub use ignore::{IGNORE_FILE, IgnoreSyntax, Ignored, folders_of};
 
 use std::future::Future;
 
@@ -38,6 +40,14 @@ pub enum Error {
     /// Try again later.
     #[error("the DAG folder is unavailable: {0}")]
     Unavailable(String),
+    /// The file is there and may not be read: trying again does not help.
+    #[error("`{path}` cannot be read: {why}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// Why.
+        why: String,
+    },
     /// The file is larger than [`FILE_BYTES_MAX`].
     #[error("`{path}` has {size} bytes; a DAG file may have {FILE_BYTES_MAX}")]
     TooLarge {
@@ -53,7 +63,7 @@ pub enum Error {
 
 /// The DAG folder.
 pub trait DagStore: Send + Sync + 'static {
-    /// All files, by path. Hidden files and folders (`.git`, `.airflowignore`) and `__pycache__` are left out.
+    /// All files, by path. Hidden files and folders (`.git`) and `__pycache__` are left out; `.airflowignore` is not.
     fn list(&self) -> impl Future<Output = Result<Vec<FileEntry>, Error>> + Send;
 
     /// Reads a file; none where there is none.
@@ -66,9 +76,13 @@ pub trait DagStore: Send + Sync + 'static {
     fn location(&self) -> String;
 }
 
-/// Whether a file of the DAG folder is looked at: no part of its path is hidden or a cache.
+/// Whether a file of the DAG folder is looked at: no part of its path is hidden or a cache. An ignore file is looked at.
 pub fn is_visible(path: &str) -> bool {
-    !path.is_empty() && path.split('/').all(|part| !part.is_empty() && !part.starts_with('.') && part != "__pycache__")
+    let is_visible = |part: &str| !part.is_empty() && !part.starts_with('.') && part != "__pycache__";
+    match path.rsplit_once('/') {
+        Some((folder, name)) => folder.split('/').all(is_visible) && (is_visible(name) || name == IGNORE_FILE),
+        None => is_visible(path) || path == IGNORE_FILE,
+    }
 }
 
 /// Whether a path names something inside the DAG folder: parts separated by `/`, none of them empty, `.` or `..`, so that one file

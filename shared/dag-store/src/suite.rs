@@ -35,13 +35,17 @@ pub async fn what_is_not_there_is_none<S: DagStore>(store: &S) {
     assert_eq!(store.read("gone/too.yaml").await.unwrap(), None);
 }
 
-/// Hidden files and caches are not listed.
+/// Hidden files and caches are not listed; ignore files are.
 pub async fn hidden_files_are_not_listed<S: DagStore>(store: &S) {
-    for path in [".hidden.yaml", ".git/config", "__pycache__/x.pyc", "seen.py"] {
+    let hidden = [".hidden.yaml", ".git/config", ".git/.airflowignore", "__pycache__/x.pyc"];
+    for path in hidden.into_iter().chain(["seen.py", ".airflowignore", "sub/.airflowignore"]) {
         store.write(path, b"x").await.unwrap();
     }
     let listed = store.list().await.unwrap();
-    assert_eq!(listed.iter().map(|f| f.path.as_str()).collect::<Vec<_>>(), ["seen.py"]);
+    assert_eq!(
+        listed.iter().map(|f| f.path.as_str()).collect::<Vec<_>>(),
+        [".airflowignore", "seen.py", "sub/.airflowignore"]
+    );
 }
 
 /// No path leads out of the folder, and no file has two paths.

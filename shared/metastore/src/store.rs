@@ -93,12 +93,21 @@ pub struct FileRecord {
     pub etag: String,
     /// The DAGs it declares, of the last version of each that loaded.
     pub dag_ids: Vec<DagId>,
-    /// Files its DAGs refer to.
+    /// The tags of the files it depends on, empty for those that are looked for and not there.
     #[serde(default)]
     pub references: BTreeMap<String, String>,
     /// Whether it declares a DAG that another file has: it is read again at each look, until one of the two lets go.
     #[serde(default)]
     pub conflicts: bool,
+    /// A hash of its content.
+    #[serde(default)]
+    pub content: String,
+    /// When it was first read with this content: what its relative dates count from.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
+    /// The release that read it.
+    #[serde(default)]
+    pub reader: String,
 }
 
 /// What is wrong with a file of the DAG folder.
@@ -110,6 +119,9 @@ pub struct ImportError {
     pub timestamp: Timestamp,
     /// All errors, each with its place, one per line or more.
     pub stack_trace: String,
+    /// Whether it only says that the file is not one of ours, as of Python DAG files.
+    #[serde(default)]
+    pub is_notice: bool,
 }
 
 /// Runs, attempts, DAGs, versions, files and the time index.

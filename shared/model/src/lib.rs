@@ -14,6 +14,7 @@ pub mod ids;
 pub mod operators;
 mod percent;
 pub mod plan;
+pub mod references;
 pub mod run;
 pub mod run_id;
 pub mod secrets;

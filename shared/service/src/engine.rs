@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use updraft_clock::Clock;
+use updraft_dag_store::IgnoreSyntax;
 use updraft_metastore::{Items, Metastore};
 use updraft_model::{DagId, Plan, TaskIndex, VersionId};
 use updraft_task_queue::{Message, Outgoing, TaskQueue};
@@ -22,6 +23,10 @@ pub struct Settings {
     pub plans_max: usize,
     /// Where attempts run, for people.
     pub hostname: String,
+    /// How `.airflowignore` is read.
+    pub ignore_syntax: IgnoreSyntax,
+    /// What `$NAME` and `${NAME}` stand for in DAG files: declared, and never this process's own environment.
+    pub dag_environment: BTreeMap<String, String>,
 }
 
 impl Default for Settings {
@@ -32,6 +37,8 @@ impl Default for Settings {
             dags_are_paused_at_creation: false,
             plans_max: 512,
             hostname: "localhost".to_owned(),
+            ignore_syntax: IgnoreSyntax::default(),
+            dag_environment: BTreeMap::new(),
         }
     }
 }

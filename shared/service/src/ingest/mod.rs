@@ -1,15 +1,28 @@
 //! Files to versions: each file is parsed once per change; what does not parse is an import error, and the last good version keeps
 //! running.
 
+mod folder;
+mod python;
+#[cfg(test)]
+mod tests;
+
+pub use folder::{ABSENT, DEFAULTS_FILES, DagFile, DagFiles, Folder, is_dag_file};
+pub use python::{is_python_dag, notice_of_python_dag};
+
 use crate::engine::{Engine, Error, ROUNDS_MAX};
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use updraft_clock::Clock;
-use updraft_dag_file::LoadOptions;
+use updraft_dag_file::{Diagnostic, LoadOptions, Severity};
 use updraft_dag_store::{DagStore, Error as FolderError, File, FileEntry};
 use updraft_metastore::{DagSummary, FileRecord, ImportError, Items, Outcome, Version};
-use updraft_model::operators::{self, Runner};
-use updraft_model::{Dag, DagChange, DagDoc, DagId};
+use updraft_model::references::{Reference, ReferenceKind};
+use updraft_model::{DagChange, DagDoc, DagId};
 use updraft_task_queue::{Message, Outgoing, TaskQueue};
+
+/// What wrote a record: another release may read the same file otherwise, and reads it again.
+const READER: &str = env!("CARGO_PKG_VERSION");
 
 /// What came of a look over the DAG folder.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -22,53 +35,59 @@ pub struct Ingested {
     pub removed: Vec<String>,
     /// Files with import errors, among the parsed ones.
     pub failed: Vec<String>,
+    /// Python files, new or changed, that look like DAG files: they are not loaded, and their import notice says what to do.
+    pub python: Vec<String>,
     /// Files that could not be taken in, through no fault of theirs: they are read at the next look.
     pub postponed: Vec<String>,
 }
 
-/// Whether a file declares DAGs, by its name.
-pub fn is_dag_file(path: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    let declares = name.rsplit_once('.').is_some_and(|(_, suffix)| matches!(suffix, "yaml" | "yml"));
-    declares && !matches!(name, "defaults.yml" | "defaults.yaml")
-}
-
 impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// Looks over the whole folder: reads what is new or changed, forgets what is gone.
-    pub async fn ingest_all<D: DagStore>(&self, folder: &D) -> Result<Ingested, Error> {
-        let listed = folder.list().await?;
+    pub async fn ingest_all<D: DagStore>(&self, store: &D) -> Result<Ingested, Error> {
+        let listed = store.list().await?;
+        let folder = Folder::listed(store, &listed);
+        let paths: Vec<String> = listed.iter().map(|file| file.path.clone()).collect();
+        let ignored = folder.ignored(&paths, self.settings.ignore_syntax).await?;
         let tags: BTreeMap<&str, &str> = listed.iter().map(|f| (f.path.as_str(), f.etag.as_str())).collect();
+        let (yaml, rest): (Vec<&FileEntry>, Vec<&FileEntry>) =
+            listed.iter().filter(|file| !ignored.is_ignored(&file.path)).partition(|file| is_dag_file(&file.path));
+        let python: Vec<&FileEntry> = rest.into_iter().filter(|file| python::is_python(&file.path)).collect();
+        let looked_at: BTreeSet<&str> = yaml.iter().chain(&python).map(|file| file.path.as_str()).collect();
         let known = self.known_files().await?;
         let mut done = Ingested::default();
         // First what is gone: a file that was renamed lets go of its DAGs before the new name asks for them.
-        for path in known.keys().filter(|path| !tags.contains_key(path.as_str())) {
+        for path in known.keys().filter(|path| !looked_at.contains(path.as_str())) {
             self.remove_file(path).await?;
             done.removed.push(path.clone());
         }
-        for entry in listed.iter().filter(|f| is_dag_file(&f.path)) {
+        for entry in yaml {
             if known.get(&entry.path).is_some_and(|record| is_current(record, entry, &tags)) {
                 done.unchanged += 1;
                 continue;
             }
-            self.ingest_into(folder, &entry.path, &mut done).await;
+            self.ingest_into(&folder, &entry.path, &mut done).await;
         }
+        self.ingest_python(&folder, &python, &known, &mut done).await?;
         Ok(done)
     }
 
-    /// Reads files that are said to have changed: an upload's notification. A file that DAGs refer to has them read again.
-    pub async fn ingest_changed<D: DagStore>(&self, folder: &D, paths: &[String]) -> Result<Ingested, Error> {
+    /// Reads files that are said to have changed: an upload's notification. A file that DAGs may refer to has all of them looked
+    /// at, and those read again that do.
+    pub async fn ingest_changed<D: DagStore>(&self, store: &D, paths: &[String]) -> Result<Ingested, Error> {
         if !paths.iter().all(|path| is_dag_file(path)) {
-            return self.ingest_all(folder).await;
+            return self.ingest_all(store).await;
         }
+        let folder = Folder::new(store);
+        let ignored = folder.ignored(paths, self.settings.ignore_syntax).await?;
         let mut done = Ingested::default();
-        for path in paths.iter().collect::<BTreeSet<_>>() {
-            self.ingest_into(folder, path, &mut done).await;
+        for path in paths.iter().filter(|path| !ignored.is_ignored(path)).collect::<BTreeSet<_>>() {
+            self.ingest_into(&folder, path, &mut done).await;
         }
         Ok(done)
     }
 
     /// Reads one file; a failure to do so is logged and costs the other files nothing.
-    async fn ingest_into<D: DagStore>(&self, folder: &D, path: &str, done: &mut Ingested) {
+    async fn ingest_into<D: DagStore>(&self, folder: &Folder<'_, D>, path: &str, done: &mut Ingested) {
         match self.ingest_file(folder, path).await {
             Ok(Some(clean)) => {
                 done.parsed.push(path.to_owned());
@@ -98,12 +117,12 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     }
 
     /// Reads one file. Looks again after storing, in case two uploads crossed. True: all of its DAGs loaded; none: it is gone.
-    async fn ingest_file<D: DagStore>(&self, folder: &D, path: &str) -> Result<Option<bool>, Error> {
+    async fn ingest_file<D: DagStore>(&self, folder: &Folder<'_, D>, path: &str) -> Result<Option<bool>, Error> {
         for _ in 0..ROUNDS_MAX {
-            let read = match folder.read(path).await {
+            let read = match folder.read_anew(path).await {
                 Ok(read) => read,
-                Err(error @ (FolderError::TooLarge { .. } | FolderError::Path(_))) => {
-                    self.put_import_error(path, error.to_string()).await?;
+                Err(error @ (FolderError::TooLarge { .. } | FolderError::Path(_) | FolderError::Unreadable { .. })) => {
+                    self.put_import_error(path, error.to_string(), false).await?;
                     return Ok(Some(false));
                 }
                 Err(error) => return Err(error.into()),
@@ -113,7 +132,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 return Ok(None);
             };
             let clean = self.take_in(folder, &file).await?;
-            let now = folder.read(path).await?;
+            let now = folder.read_anew(path).await?;
             if now.is_some_and(|now| now.entry.etag == file.entry.etag) {
                 return Ok(Some(clean));
             }
@@ -122,50 +141,52 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     }
 
     /// Takes in a file as it was read.
-    async fn take_in<D: DagStore>(&self, folder: &D, file: &File) -> Result<bool, Error> {
+    async fn take_in<D: DagStore>(&self, folder: &Folder<'_, D>, file: &File) -> Result<bool, Error> {
         let path = &file.entry.path;
         let before = self.store.file(path).await?;
-        let options = LoadOptions {
-            dags_folder: Some(folder.location()).filter(|l| l.starts_with('/')),
-            ..LoadOptions::new(self.clock.now())
-        };
-        let loaded = updraft_dag_file::load(path, &file.bytes, &options);
+        let content = content_of(&file.bytes);
+        let since = since(before.as_ref(), &content, self.clock.now());
+        let DagFile { loaded, tags, unusable } = folder.load(file, self.load_options(since)).await?;
         let source = String::from_utf8_lossy(&file.bytes);
-        let mut errors: Vec<String> = Vec::new();
-        for diagnostic in &loaded.diagnostics {
-            if diagnostic.is_error() {
-                errors.push(diagnostic.render(&source, false));
-            } else {
-                tracing::warn!("{diagnostic}");
-            }
-        }
+        let mut problems = Problems::new(path);
+        loaded.diagnostics.iter().for_each(|diagnostic| problems.tell(diagnostic, &source));
+        problems.errors.extend(unusable.into_values().map(|why| format!("{path}: error: {why}")));
         let mut record = FileRecord {
             path: path.clone(),
             etag: file.entry.etag.clone(),
             dag_ids: Vec::new(),
-            references: BTreeMap::new(),
+            references: tags,
             conflicts: false,
+            content,
+            since: Some(since),
+            reader: READER.to_owned(),
         };
         for dag in loaded.dags {
             let dag_id = dag.dag_id.clone();
             if let Some(other) = self.declared_elsewhere(folder, &dag_id, path).await? {
                 record.conflicts = true;
-                errors.push(format!(
-                    "{path}: error: the DAG `{dag_id}` is already declared by `{other}`; give one of them another id"
+                problems.error(&format!(
+                    "the DAG `{dag_id}` is already declared by `{other}`; give one of them another id"
                 ));
                 continue;
             }
             record.dag_ids.push(dag_id.clone());
-            match self.files_of(folder, &dag, &mut record).await? {
-                Ok(files) => {
-                    if let Err(problem) = self.put_dag_version(Version { dag, files }).await? {
-                        errors.push(format!("{path}: error: {problem}"));
-                    }
-                }
-                Err(problem) => errors.push(format!("{path}: error: DAG `{dag_id}`: {problem}")),
+            let found = folder.files_of(&dag).await?;
+            record.references.extend(found.tags);
+            let errors_before = problems.errors.len();
+            for (task_id, reference) in found.missing {
+                let diagnostic = missing_file(path, &dag_id, &task_id, &reference);
+                problems.tell(&diagnostic, "");
+            }
+            found.unusable.values().for_each(|why| problems.error(&format!("DAG `{dag_id}`: {why}")));
+            if problems.errors.len() == errors_before
+                && let Err(problem) = self.put_dag_version(Version { dag, files: found.files }).await?
+            {
+                problems.error(&problem);
             }
         }
         // A DAG that no longer loads keeps its last good version, but only while its file still speaks of it.
+        let errors = problems.errors;
         let old = before.map(|record| record.dag_ids).unwrap_or_default();
         for dag_id in old {
             if record.dag_ids.contains(&dag_id) {
@@ -180,21 +201,26 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         if errors.is_empty() {
             self.store.delete_import_error(path).await?;
         } else {
-            self.put_import_error(path, errors.join("\n")).await?;
+            self.put_import_error(path, errors.join("\n"), false).await?;
         }
         self.store.put_file(&record).await?;
         Ok(errors.is_empty())
     }
 
-    async fn put_import_error(&self, path: &str, stack_trace: String) -> Result<(), Error> {
-        let error = ImportError { path: path.to_owned(), timestamp: self.clock.now(), stack_trace };
+    /// What files are read with here, their relative dates counted from this instant.
+    fn load_options(&self, since: Timestamp) -> LoadOptions {
+        LoadOptions { env: self.settings.dag_environment.clone(), ..LoadOptions::new(since) }
+    }
+
+    async fn put_import_error(&self, path: &str, stack_trace: String, is_notice: bool) -> Result<(), Error> {
+        let error = ImportError { path: path.to_owned(), timestamp: self.clock.now(), stack_trace, is_notice };
         Ok(self.store.put_import_error(&error).await?)
     }
 
     /// The file that declares the DAG, where it is another one that is still there.
     async fn declared_elsewhere<D: DagStore>(
         &self,
-        folder: &D,
+        folder: &Folder<'_, D>,
         dag_id: &DagId,
         path: &str,
     ) -> Result<Option<String>, Error> {
@@ -206,48 +232,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             return Ok(None);
         };
         // Renames and swaps may be told in any order: a file that has changed since it was read owns nothing until it is read again.
-        let as_it_was = folder.read(&other.path).await?.is_some_and(|file| file.entry.etag == other.etag);
+        let as_it_was = folder.read_anew(&other.path).await?.is_some_and(|file| file.entry.etag == other.etag);
         Ok(as_it_was.then_some(other.path))
-    }
-
-    /// The files that a DAG's tasks need, read from the folder and noted in the record with their tags.
-    async fn files_of<D: DagStore>(
-        &self,
-        folder: &D,
-        dag: &Dag,
-        record: &mut FileRecord,
-    ) -> Result<Result<BTreeMap<String, String>, String>, Error> {
-        let mut files = BTreeMap::new();
-        for task in &dag.tasks {
-            if operators::find(&task.operator).is_none_or(|o| o.runner != Runner::Python) {
-                continue;
-            }
-            let text = |name: &str| task.arguments.get(name).and_then(|v| v.as_str());
-            let (candidates, required) = match (text("python_callable"), text("python_callable_file")) {
-                (Some(dotted), _) => (module_files(dotted), false),
-                (None, Some(file)) => (vec![file.to_owned()], true),
-                (None, None) => continue,
-            };
-            let mut found = false;
-            for candidate in candidates {
-                let Some(file) = folder.read(&candidate).await? else { continue };
-                let Ok(text) = String::from_utf8(file.bytes) else {
-                    return Ok(Err(format!("`{candidate}` is not UTF-8 text")));
-                };
-                record.references.insert(candidate.clone(), file.entry.etag);
-                files.insert(candidate, text);
-                found = true;
-            }
-            if required && !found {
-                let name = text("python_callable_file").unwrap_or_default();
-                return Ok(Err(format!(
-                    "task `{}`: there is no file `{name}` in the DAG folder {}; put it there, or mend `python_callable_file`",
-                    task.task_id,
-                    folder.location()
-                )));
-            }
-        }
-        Ok(Ok(files))
     }
 
     /// Stores a version and makes it its DAG's current one.
@@ -319,21 +305,80 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     }
 }
 
-/// Whether a file and all it refers to are as they were when it was read.
-fn is_current(record: &FileRecord, entry: &FileEntry, tags: &BTreeMap<&str, &str>) -> bool {
-    !record.conflicts
-        && record.etag == entry.etag
-        && record.references.iter().all(|(path, etag)| tags.get(path.as_str()) == Some(&etag.as_str()))
+/// What is wrong with a file, as its import error tells it. Warnings go to the log.
+struct Problems<'p> {
+    path: &'p str,
+    errors: Vec<String>,
 }
 
-/// Where `package.module.function` may lie in the DAG folder: the module, and the packages around it.
-fn module_files(dotted: &str) -> Vec<String> {
-    let parts: Vec<&str> = dotted.split('.').collect();
-    let Some((_, module)) = parts.split_last() else { return Vec::new() };
-    if module.is_empty() {
-        return Vec::new();
+impl<'p> Problems<'p> {
+    fn new(path: &'p str) -> Self {
+        Self { path, errors: Vec::new() }
     }
-    let mut files = vec![format!("{}.py", module.join("/")), format!("{}/__init__.py", module.join("/"))];
-    files.extend((1..module.len()).map(|n| format!("{}/__init__.py", module[..n].join("/"))));
-    files
+
+    fn tell(&mut self, diagnostic: &Diagnostic, source: &str) {
+        if diagnostic.is_error() {
+            self.errors.push(diagnostic.render(source, false));
+        } else {
+            tracing::warn!("{diagnostic}");
+        }
+    }
+
+    fn error(&mut self, message: &str) {
+        self.errors.push(format!("{}: error: {message}", self.path));
+    }
+}
+
+/// What is to be said of a file that a task refers to and that is nowhere. Its place in the file is not known here.
+pub fn missing_file(path: &str, dag_id: &DagId, task_id: &str, reference: &Reference) -> Diagnostic {
+    let Reference { key_path, name, kind, candidates } = reference;
+    let is_template = *kind == ReferenceKind::Template;
+    let (severity, message, hint) = if is_template {
+        let looked_in = match candidates.as_slice() {
+            [] => "a name that leads out of the DAG's folder finds none".to_owned(),
+            files => {
+                format!("there is no {}", files.iter().map(|f| format!("`{f}`")).collect::<Vec<_>>().join(" and no "))
+            }
+        };
+        let message =
+            format!("`{name}` names a template file by its ending, and {looked_in}: task `{task_id}` will fail");
+        let hint = "put the file there; if this is no file name but the text itself, add a blank at its end";
+        (Severity::Warning, message, hint)
+    } else {
+        let message = format!("there is no file `{name}` in the DAG folder, which task `{task_id}` names");
+        (Severity::Error, message, "put it there, or mend the path: it counts from the folder of the DAG file")
+    };
+    Diagnostic {
+        severity,
+        file: path.to_owned(),
+        line: 1,
+        column: 1,
+        key_path: format!("{dag_id}.tasks.{task_id}.{key_path}"),
+        dag_id: Some(dag_id.to_string()),
+        message,
+        hint: Some(hint.to_owned()),
+        code: if is_template { "missing-template" } else { "missing-file" },
+    }
+}
+
+/// A name for a content: SHA-256, the first 16 bytes in hex.
+fn content_of(bytes: &[u8]) -> String {
+    let mut first = [0; 16];
+    first.copy_from_slice(&Sha256::digest(bytes)[..16]);
+    format!("{:032x}", u128::from_be_bytes(first))
+}
+
+/// What relative dates count from: when the file was first read with the content it has. Airflow counts from each parse, every
+/// half minute; here the same text always means the same DAG, so reading it again makes no new version.
+fn since(before: Option<&FileRecord>, content: &str, now: Timestamp) -> Timestamp {
+    before.filter(|record| record.content == content).and_then(|record| record.since).unwrap_or(now)
+}
+
+/// Whether a file and all it refers to are as they were when it was read.
+fn is_current(record: &FileRecord, entry: &FileEntry, tags: &BTreeMap<&str, &str>) -> bool {
+    let is_same = |path: &String, etag: &String| tags.get(path.as_str()).copied().unwrap_or(ABSENT) == etag.as_str();
+    !record.conflicts
+        && record.reader == READER
+        && record.etag == entry.etag
+        && record.references.iter().all(|(path, etag)| is_same(path, etag))
 }
