@@ -2,7 +2,7 @@
 
 use crate::metastore::MetastoreUrl;
 use crate::printer::Format;
-use crate::{dags, standalone, tasks, variables, xcom};
+use crate::{connections, dags, settings, standalone, tasks, variables, xcom};
 use clap::{Parser, Subcommand};
 
 /// Schedules and runs the tasks of DAG files, on this machine or on AWS.
@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand};
 #[command(name = "updraft", version, disable_help_subcommand = true, propagate_version = false)]
 pub(crate) struct Arguments {
     /// Where the state is: `file:HOME` (a directory), or `dynamodb://TABLE` (with the usual AWS settings)
-    #[arg(long, global = true, env = variables::METASTORE, default_value = "file:./.updraft", value_name = "URL", hide_env_values = true)]
+    #[arg(long, global = true, env = settings::METASTORE, default_value = "file:./.updraft", value_name = "URL", hide_env_values = true)]
     pub(crate) metastore: MetastoreUrl,
 
     /// How data is written; if not given, a table on a terminal and plain columns elsewhere
@@ -33,6 +33,12 @@ pub(crate) enum Command {
     /// Show what tasks returned or pushed
     #[command(subcommand)]
     Xcom(xcom::Command),
+    /// Keep, show and exchange variables
+    #[command(subcommand)]
+    Variables(variables::Command),
+    /// Keep, show and exchange connections
+    #[command(subcommand)]
+    Connections(connections::Command),
     /// Run scheduler, executor, workers and web server in one process
     Standalone(standalone::Arguments),
     /// Print the version

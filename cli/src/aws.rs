@@ -1,8 +1,8 @@
 //! The AWS road: which table, queues and buckets, by the usual settings.
 
 use crate::failure::Failure;
+use crate::settings::{SCHEDULER_QUEUE_URL, TASK_QUEUE_URL};
 use crate::stores::Queue;
-use crate::variables::{SCHEDULER_QUEUE_URL, TASK_QUEUE_URL};
 use aws_config::SdkConfig;
 use std::path::{Path, PathBuf};
 use updraft_dag_store_s3::S3DagStore;

@@ -6,11 +6,14 @@
 mod arguments;
 #[cfg(feature = "aws")]
 mod aws;
+mod connections;
 mod dags;
+mod exchange;
 mod failure;
 mod home;
 mod metastore;
 mod printer;
+mod settings;
 mod standalone;
 mod stores;
 mod tasks;
@@ -62,6 +65,8 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Dags(command) => Box::pin(dags::run(command, &metastore, printer)).await,
         Command::Tasks(command) => Box::pin(tasks::run(command, &metastore, printer)).await,
         Command::Xcom(command) => Box::pin(xcom::run(command, &metastore, printer)).await,
+        Command::Variables(command) => Box::pin(variables::run(command, &metastore, printer)).await,
+        Command::Connections(command) => Box::pin(connections::run(command, &metastore, printer)).await,
         Command::Standalone(arguments) => Ok(Box::pin(standalone::run(arguments)).await?),
         Command::Version => version(printer),
     }
@@ -78,9 +83,9 @@ fn version(printer: Printer) -> Result<(), Failure> {
 
 /// What the engine has to say of itself, at the usual level unless another is asked for.
 fn log_to_stderr(usual: &str, with_time: bool) -> Result<(), Failure> {
-    let wanted = std::env::var(variables::LOG).unwrap_or_else(|_| usual.to_owned());
+    let wanted = std::env::var(settings::LOG).unwrap_or_else(|_| usual.to_owned());
     let filter = EnvFilter::try_new(&wanted).map_err(|e| {
-        Failure::user(format!("`{}` is no filter for logs: `{wanted}`", variables::LOG))
+        Failure::user(format!("`{}` is no filter for logs: `{wanted}`", settings::LOG))
             .cause(e.to_string())
             .hint("use `debug`, or `warn,updraft_service=debug`")
     })?;

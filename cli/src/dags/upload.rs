@@ -3,8 +3,8 @@
 use super::files::{self, Source};
 use crate::failure::Failure;
 use crate::printer::{Cell, Printer, Rows};
+use crate::settings;
 use crate::stores::DagFolder;
-use crate::variables;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -71,13 +71,13 @@ async fn open(arguments: &Arguments) -> Result<DagFolder, Failure> {
     if let Some(folder) = &arguments.dags {
         return Ok(DagFolder::Directory(Directory::new(folder)));
     }
-    let bucket = std::env::var(variables::BUCKET).ok().filter(|bucket| !bucket.is_empty());
+    let bucket = std::env::var(settings::BUCKET).ok().filter(|bucket| !bucket.is_empty());
     match (&arguments.to, bucket) {
         (Some(uri), _) => DagFolder::open_bucket(uri).await,
         (None, Some(bucket)) => DagFolder::open_bucket(&format!("s3://{bucket}")).await,
         (None, None) => Err(Failure::user("it is not known where to upload to").hint(format!(
             "name a bucket with `--to s3://BUCKET/PREFIX` or `{}`, or a folder with `--dags DIR`",
-            variables::BUCKET
+            settings::BUCKET
         ))),
     }
 }

@@ -5,9 +5,11 @@
 
 mod cell;
 mod table;
+mod words;
 mod yaml;
 
 pub(crate) use cell::Cell;
+pub(crate) use words::count;
 
 use crate::failure::Failure;
 use serde_json::Value;
@@ -61,6 +63,11 @@ impl Rows {
 /// Whether standard error takes colours: a terminal, and nobody said no (`NO_COLOR`).
 pub(crate) fn colors_on_stderr() -> bool {
     anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never
+}
+
+/// A value as a YAML document.
+pub(crate) fn to_yaml(value: &Value) -> String {
+    yaml::render(value)
 }
 
 /// Writes what commands have to say.

@@ -11,6 +11,7 @@
 mod common;
 mod dag;
 mod diagnostic;
+mod document;
 mod graph;
 mod json;
 mod reader;
@@ -22,6 +23,7 @@ mod time;
 mod yaml;
 
 pub use diagnostic::{Diagnostic, Severity};
+pub use document::read_document;
 pub use text::FILE_BYTES_MAX;
 
 use jiff::Timestamp;

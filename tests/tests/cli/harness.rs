@@ -51,7 +51,8 @@ impl Place {
         command.current_dir(self.path()).args(arguments);
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy().into_owned();
-            if name.starts_with("UPDRAFT_") || name.starts_with("AWS_") || name.contains("COLOR") {
+            let foreign = ["UPDRAFT_", "AWS_", "AIRFLOW_"].iter().any(|prefix| name.starts_with(prefix));
+            if foreign || name.contains("COLOR") {
                 command.env_remove(name);
             }
         }

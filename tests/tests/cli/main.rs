@@ -4,6 +4,7 @@
 
 mod harness;
 mod home;
+mod named;
 mod offline;
 mod runs;
 mod server;
