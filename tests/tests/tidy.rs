@@ -30,7 +30,8 @@ use Kind::{Adapter, Entry, Library, Port, Pure, Test};
 /// Every crate with the crates it may use outside of its tests: the direction of `use` is the architecture.
 const CRATES: &[(&str, Kind, &[&str])] = &[
     ("updraft-timetables", Pure, &[]),
-    ("updraft-model", Pure, &["updraft-timetables"]),
+    ("updraft-operators", Pure, &[]),
+    ("updraft-model", Pure, &["updraft-operators", "updraft-timetables"]),
     ("updraft-dag-file", Pure, &["updraft-model", "updraft-timetables"]),
     ("updraft-scheduling", Pure, &["updraft-model", "updraft-timetables"]),
     ("updraft-templates", Pure, &["updraft-model", "updraft-timetables"]),

@@ -182,8 +182,7 @@ fn template(defaults: &Fields<'_>) -> Task {
             Some(Kind::Ignored) => common::warn_ignored(cursor),
             Some(Kind::Structure | Kind::NoEffect | Kind::Refused) => {}
             None => {
-                let of_operator = |o: &updraft_model::operators::Operator| o.arguments.iter().any(|a| a.name == *name);
-                if updraft_model::operators::OPERATORS.iter().any(of_operator) {
+                if updraft_model::operators::all().iter().any(|o| o.argument(name).is_some()) {
                     continue;
                 }
                 let known = common::KEYS.iter().filter(|(_, kind)| *kind == Kind::Common).map(|(key, _)| *key);

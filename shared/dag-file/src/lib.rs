@@ -8,6 +8,7 @@
 //! What is deliberately absent: the folder (whoever calls reads files), templates (whoever renders checks them), and any
 //! knowledge of what operators do beyond the arguments in [`updraft_model::operators`].
 
+mod argument;
 mod common;
 mod dag;
 mod diagnostic;

@@ -1,5 +1,6 @@
 //! One task: its operator, its arguments, its place among the others.
 
+use crate::argument::{self, Zone};
 use crate::common::{self, Kind};
 use crate::reader::Cursor;
 use crate::time::Moment;
@@ -7,7 +8,7 @@ use crate::yaml::compose::clip;
 use crate::yaml::{Map, Value};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
-use updraft_model::operators::{self, Argument, ArgumentType, Operator};
+use updraft_model::operators::{self, Operator};
 use updraft_model::{Task, TaskId};
 use updraft_timetables::Timezone;
 
@@ -112,7 +113,7 @@ fn operator(cursor: &Cursor<'_>, map: &Map, task: &mut Task) -> Option<&'static 
     if found.is_none() {
         let here = Cursor { node: &entry.value, key_at: entry.value.at, ..cursor.clone() };
         let short = name.rsplit('.').next().unwrap_or(name);
-        let hint = cursor.sink.did_you_mean(short, operators::OPERATORS.iter().map(Operator::short_name));
+        let hint = cursor.sink.did_you_mean(short, operators::all().iter().map(Operator::short_name));
         let message = format!("the operator `{}` is not known here; the task will fail when it runs", clip(name));
         here.warn("unknown-operator", message, hint);
     }
@@ -173,23 +174,27 @@ fn known_arguments<'a>(
     draft: &mut Draft<'a>,
     context: &TaskContext<'a, '_>,
 ) {
+    if operator.abstract_base {
+        let message = format!("`{}` is only a base for other operators: such a task cannot run", operator.short_name());
+        draft.cursor.key_error("abstract-operator", message, Some("name one of the operators made from it".into()));
+        return;
+    }
     for (name, value) in own {
-        if !operator.arguments.iter().any(|a| a.name == *name) {
-            let known = operator.arguments.iter().map(|a| a.name).chain(common::KEYS.iter().map(|(k, _)| *k));
-            let hint = value.sink.did_you_mean(name, known);
+        if operator.argument(name).is_none() {
+            let of_sensors = if operator.sensor { operators::SENSOR_ARGUMENTS } else { &[] };
+            let known = operator.arguments.iter().chain(of_sensors).map(|a| a.name);
+            let hint = value.sink.did_you_mean(name, known.chain(common::KEYS.iter().map(|(k, _)| *k)));
             let message = format!("`{}` has no argument `{}`", operator.short_name(), value.name);
             value.key_error("unknown-argument", message, hint);
         }
     }
-    for argument in operator.arguments {
+    for argument in &operator.arguments {
         let value = own.get(argument.name).or_else(|| context.defaults.get(argument.name));
         let value = value.filter(|v| !v.is_null() && !v.is_not_given());
         match value {
             Some(value) => {
-                value.refuse_typed();
-                if has_type(value, argument)
-                    && let Some(json) = value.json()
-                {
+                let zone = Zone { zone: context.zone, now: context.now };
+                if let Some(json) = argument::read(value, argument, operator, &zone) {
                     draft.task.arguments.insert(argument.name.to_owned(), json);
                 }
             }
@@ -200,39 +205,9 @@ fn known_arguments<'a>(
             None => {}
         }
     }
-    if operator.runner == operators::Runner::Python {
+    if operator.calls_python() {
         callable(operator, draft, own, context);
     }
-}
-
-fn has_type(value: &Cursor<'_>, argument: &Argument) -> bool {
-    let is_template = matches!(&value.node.value, Value::Text(text) if text.contains("{{") || text.contains("{%"));
-    if argument.template && is_template {
-        return true;
-    }
-    let is_integer = |v: &Value| matches!(v, Value::Int(_));
-    let fits = match (argument.kind, &value.node.value) {
-        (ArgumentType::Any, _)
-        | (ArgumentType::Text, Value::Text(_))
-        | (ArgumentType::Boolean, Value::Bool(_))
-        | (ArgumentType::List, Value::List(_))
-        | (ArgumentType::Mapping, Value::Map(_))
-        | (ArgumentType::IntegerOrList, Value::Int(_)) => true,
-        (ArgumentType::IntegerOrList, Value::List(items)) => items.iter().all(|n| is_integer(&n.value)),
-        _ => false,
-    };
-    if !fits {
-        let (expected, hint) = match argument.kind {
-            ArgumentType::Text => ("text", Some("put it in quotes")),
-            ArgumentType::Boolean => ("`true` or `false`", Some("write `true` or `false` without quotes")),
-            ArgumentType::List => ("a list", Some("write it as `[a, b]`")),
-            ArgumentType::Mapping => ("a mapping", None),
-            ArgumentType::IntegerOrList => ("a whole number or a list of them", None),
-            ArgumentType::Any => ("anything", None),
-        };
-        value.wrong_type(expected, hint.map(str::to_owned));
-    }
-    fits
 }
 
 /// Checks how a Python callable is named: a dotted path, or a function's name and a file in the DAG folder.

@@ -1,5 +1,6 @@
 //! Whole files: text in, DAGs and problems out.
 
+mod arguments;
 mod dags;
 mod problems;
 mod properties;

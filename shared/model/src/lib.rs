@@ -11,7 +11,6 @@ pub mod dag;
 pub mod dag_doc;
 pub mod dag_parts;
 pub mod ids;
-pub mod operators;
 mod percent;
 pub mod plan;
 pub mod references;
@@ -35,5 +34,7 @@ pub use ids::{DagId, Incarnation, OperationId, TaskId, TaskIndex, Token, Version
 pub use plan::Plan;
 pub use run::{OutboxEntry, RunDoc, RunFacts, RunName};
 pub use states::{DagRunState, DagRunType, TaskInstanceState, TriggerRule};
+/// The registry of operators.
+pub use updraft_operators as operators;
 pub use updraft_timetables::{DataInterval, Timetable};
 pub use variable::Variable;

@@ -4,7 +4,7 @@
 //! same files.
 
 use crate::dag::{Dag, Task};
-use crate::operators;
+use crate::operators::{self, ArgumentType};
 use serde_json::Value;
 
 /// What a referenced file is.
@@ -34,19 +34,23 @@ pub struct Reference {
 /// The files that a task refers to, in the order of its arguments.
 pub fn of_task(dag: &Dag, task: &Task) -> Vec<Reference> {
     let mut found = Vec::new();
+    let operator = operators::find(&task.operator);
+    let is_callable = |key: &str| match operator.and_then(|o| o.argument(key)) {
+        Some(argument) => argument.kind == ArgumentType::Callable,
+        None => key == "python_callable",
+    };
     for (key, value) in &task.arguments {
         let Value::String(text) = value else { continue };
         if let Some(stem) = key.strip_suffix("_file")
             && task.arguments.get(&format!("{stem}_name")).is_some_and(Value::is_string)
         {
             found.push(reference(key, text, ReferenceKind::PythonFile, vec![text.clone()]));
-        } else if key == "python_callable" {
+        } else if is_callable(key) {
             found.push(reference(key, text, ReferenceKind::Module, module_files(text)));
         }
     }
-    let Some(operator) = operators::find(&task.operator) else { return found };
-    let extensions = template_ext(operator);
-    if !extensions.is_empty() {
+    if let Some(operator) = operator.filter(|o| !o.template_ext.is_empty()) {
+        let extensions = &operator.template_ext;
         for field in operator.template_fields() {
             if let Some(value) = task.arguments.get(field) {
                 templates(dag, extensions, field, value, &mut found);
@@ -54,11 +58,6 @@ pub fn of_task(dag: &Dag, task: &Task) -> Vec<Reference> {
         }
     }
     found
-}
-
-/// The endings of files that an operator's template fields may name.
-fn template_ext(operator: &operators::Operator) -> &'static [&'static str] {
-    if operator.runner == operators::Runner::Bash { &[".sh", ".bash"] } else { &[] }
 }
 
 fn reference(key_path: &str, name: &str, kind: ReferenceKind, candidates: Vec<String>) -> Reference {

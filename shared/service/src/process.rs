@@ -18,7 +18,7 @@ use updraft_execution::{
 use updraft_log_store::LogStore;
 use updraft_metastore::{Items, Metastore};
 use updraft_model::attempt::INLINE_BYTES_MAX;
-use updraft_model::operators::{self, OPERATORS};
+use updraft_model::operators;
 use updraft_model::{AttemptKey, AttemptOutcome, ValueRef};
 use updraft_templates::{Context, DagFacts, Options, Renderer, TaskFacts, XComs};
 
@@ -160,7 +160,7 @@ impl<I: Items, L: LogStore> ProcessRunner<I, L> {
     async fn prepare(&self, work: &Work) -> Result<AttemptSpec, Finished> {
         let task = work.definition();
         let Some(operator) = operators::find(&task.operator) else {
-            let known: Vec<&str> = OPERATORS.iter().map(updraft_model::operators::Operator::short_name).collect();
+            let known = ["BashOperator", "EmptyOperator", "PythonOperator"];
             return Err(failed_for_good(format!(
                 "the operator `{}` is not one that Updraft runs; it runs {}",
                 task.operator,
@@ -176,6 +176,12 @@ impl<I: Items, L: LogStore> ProcessRunner<I, L> {
             operators::Runner::Python => {
                 let folder = self.lay_out(work).await.map_err(|e| failed(e.to_string()))?;
                 OperatorCall::Python(self.python(&arguments, &folder).map_err(failed_for_good)?)
+            }
+            _ => {
+                return Err(failed_for_good(format!(
+                    "the operator `{}` is known but not run by this version; it runs BashOperator, EmptyOperator and PythonOperator",
+                    operator.short_name()
+                )));
             }
         };
         let facts = &work.run.facts;

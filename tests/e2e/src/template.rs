@@ -310,8 +310,7 @@ fn alarms(template: &Value) -> Vec<String> {
     let mut wanted: Vec<(&str, &str)> = Vec::new();
     for (name, queue) in of_type(template, "AWS::SQS::Queue") {
         let dead_letters = queue["Properties"]["RedrivePolicy"].is_null();
-        let metric =
-            if dead_letters { "ApproximateNumberOfMessagesVisible" } else { "ApproximateAgeOfOldestMessage" };
+        let metric = if dead_letters { "ApproximateNumberOfMessagesVisible" } else { "ApproximateAgeOfOldestMessage" };
         wanted.push((metric, name));
     }
     for (name, _) in of_type(template, "AWS::Lambda::Function") {
@@ -337,7 +336,8 @@ fn alarms(template: &Value) -> Vec<String> {
             found.push(format!("alarm `{name}` tells nobody"));
         }
         // Silence is good news of a queue or a function, and the worst of the tick.
-        let silence = if properties["ComparisonOperator"] == "LessThanThreshold" { "breaching" } else { "notBreaching" };
+        let silence =
+            if properties["ComparisonOperator"] == "LessThanThreshold" { "breaching" } else { "notBreaching" };
         if properties["TreatMissingData"] != silence {
             found.push(format!("alarm `{name}` takes silence for the wrong thing"));
         }
