@@ -124,7 +124,7 @@ impl<I: Items, L: LogStore> Runner for ProcessRunner<I, L> {
             Outcome::Killed { .. } => return None,
         };
         drop(sink);
-        let mut finished = Finished { outcome, message, xcoms: BTreeMap::new(), log: None, log_uri: None };
+        let mut finished = Finished { message, ..Finished::new(outcome) };
         match self.keep_xcoms(work, report.xcoms).await {
             Ok(xcoms) => finished.xcoms = xcoms,
             Err(error) => finished = failed(format!("the XComs could not be kept: {error}")),
@@ -142,13 +142,7 @@ async fn wind_up(deadline: Option<Timestamp>) {
 }
 
 fn failed(message: String) -> Finished {
-    Finished {
-        outcome: AttemptOutcome::Failed,
-        message: Some(message),
-        xcoms: BTreeMap::new(),
-        log: None,
-        log_uri: None,
-    }
+    Finished { message: Some(message), ..Finished::new(AttemptOutcome::Failed) }
 }
 
 fn failed_for_good(message: String) -> Finished {
