@@ -129,20 +129,20 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         Ok(version)
     }
 
-    /// Messages for queued tries.
+    /// Messages for queued tasks.
     pub(crate) fn task_messages(
         plan: &Plan,
         run: &updraft_model::RunDoc,
-        tries: impl IntoIterator<Item = (TaskIndex, u32)>,
+        tasks: impl IntoIterator<Item = TaskIndex>,
     ) -> Vec<Outgoing> {
-        tries
+        tasks
             .into_iter()
-            .map(|(task, try_number)| {
+            .map(|task| {
                 Outgoing::now(Message::Task {
                     dag_id: run.facts.dag_id.clone(),
                     incarnation: run.facts.incarnation.clone(),
                     task,
-                    try_number,
+                    try_number: run.cell(task).try_number(),
                     priority: plan.priority(task),
                 })
             })

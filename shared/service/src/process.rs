@@ -119,12 +119,17 @@ impl<I: Items, L: LogStore> Runner for ProcessRunner<I, L> {
             Outcome::Failed { .. } | Outcome::TimedOut { .. } => {
                 (AttemptOutcome::Failed, Some(report.outcome.message()))
             }
+            Outcome::Rescheduled { until } => {
+                let message =
+                    format!("the callable asked to run again at {until}, and only sensors can in `reschedule` mode");
+                (AttemptOutcome::Failed, Some(message))
+            }
             // The cell is still ours: an end like any other failure's, and another try has a worker's whole time.
             Outcome::Killed { .. } if out_of_time => (AttemptOutcome::Failed, Some(report.outcome.message())),
             Outcome::Killed { .. } => return None,
         };
         drop(sink);
-        let mut finished = Finished { message, ..Finished::new(outcome) };
+        let mut finished = Finished { outcome, message, xcoms: BTreeMap::new(), log: None, log_uri: None };
         match self.keep_xcoms(work, report.xcoms).await {
             Ok(xcoms) => finished.xcoms = xcoms,
             Err(error) => finished = failed(format!("the XComs could not be kept: {error}")),
@@ -142,7 +147,13 @@ async fn wind_up(deadline: Option<Timestamp>) {
 }
 
 fn failed(message: String) -> Finished {
-    Finished { message: Some(message), ..Finished::new(AttemptOutcome::Failed) }
+    Finished {
+        outcome: AttemptOutcome::Failed,
+        message: Some(message),
+        xcoms: BTreeMap::new(),
+        log: None,
+        log_uri: None,
+    }
 }
 
 fn failed_for_good(message: String) -> Finished {
@@ -290,12 +301,11 @@ impl<I: Items, L: LogStore> ProcessRunner<I, L> {
         let mut search_path = vec![folder.to_path_buf()];
         search_path.extend(self.search_path.iter().cloned());
         Ok(PythonCall {
-            callable,
             op_args: list,
             op_kwargs: map("op_kwargs").unwrap_or_default(),
             templates_dict: map("templates_dict"),
             search_path,
-            cwd: None,
+            ..PythonCall::new(callable)
         })
     }
 
