@@ -93,6 +93,8 @@ fn to_json(log: &LogView) -> Value {
         Some(AttemptOutcome::Success) => "success",
         Some(AttemptOutcome::Skipped) => "skipped",
         Some(AttemptOutcome::Failed | AttemptOutcome::FailedForGood) => "failed",
+        Some(AttemptOutcome::Rescheduled { .. }) => "up_for_reschedule",
+        Some(AttemptOutcome::Deferred { .. }) => "deferred",
     };
     json!({
         "try_number": log.try_number,

@@ -11,6 +11,8 @@
 //! | `sd`, `ed` | start, end in microseconds | `nd` | next due, microseconds |
 //! | `c` | cells by task index | `mx` | most active runs |
 //! | `mt` | max tries by task index | `ac` | active runs: `<epoch>:<facts, JSON>` |
+//! | `rs` | resumed tries by task index | | |
+//! | `ch` | choices by task index | | |
 //! | `ob` | outbox, JSON by id | `he` | held runs: due, microseconds |
 //! | `lk` | idle looks | | |
 //! | `rv` | revision | `rv` | revision |
@@ -22,8 +24,8 @@ use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 use updraft_model::{
-    ActiveRun, Cell, DagChange, DagDoc, DagId, DagRunState, DataInterval, Incarnation, OperationId, RunChange, RunDoc,
-    TaskIndex, VersionId,
+    ActiveRun, Cell, Chosen, DagChange, DagDoc, DagId, DagRunState, DataInterval, Incarnation, OperationId, Resumed,
+    RunChange, RunDoc, TaskIndex, VersionId,
 };
 
 /// The attribute that holds items which are one JSON text.
@@ -109,6 +111,8 @@ fn task_index(key: &str) -> Result<TaskIndex, Error> {
 pub fn run_item(run: &RunDoc) -> Item {
     let cells = run.cells.iter().map(|(t, c)| (t.to_string(), Value::S(c.encode()))).collect();
     let tries = run.max_tries.iter().map(|(t, n)| (t.to_string(), Value::N(i64::from(*n)))).collect();
+    let resumes = run.resumes.iter().map(|(t, r)| (t.to_string(), Value::S(r.encode()))).collect();
+    let choices = run.choices.iter().map(|(t, c)| (t.to_string(), Value::S(c.encode()))).collect();
     let outbox = run.outbox.iter().map(|(id, e)| (id.clone(), Value::S(to_json(e)))).collect();
     let mut item = Item::from([
         ("f".to_owned(), Value::S(to_json(&run.facts))),
@@ -117,6 +121,8 @@ pub fn run_item(run: &RunDoc) -> Item {
         ("ae".to_owned(), Value::N(i64::from(run.active_epoch))),
         ("c".to_owned(), Value::M(cells)),
         ("mt".to_owned(), Value::M(tries)),
+        ("rs".to_owned(), Value::M(resumes)),
+        ("ch".to_owned(), Value::M(choices)),
         ("ob".to_owned(), Value::M(outbox)),
         ("lk".to_owned(), Value::N(i64::from(run.looks))),
         ("rv".to_owned(), Value::N(run.revision as i64)),
@@ -143,6 +149,14 @@ pub fn run_doc(item: &Item) -> Result<RunDoc, Error> {
         Value::N(n) => Ok((task_index(k)?, small(Some(*n)))),
         _ => Err(corrupt(format_args!("max tries {k}"))),
     };
+    let resumed = |k: &str, v: &Value| match v {
+        Value::S(text) => Ok((task_index(k)?, Resumed::decode(text).map_err(corrupt)?)),
+        _ => Err(corrupt(format_args!("resumed try {k}"))),
+    };
+    let chosen = |k: &str, v: &Value| match v {
+        Value::S(text) => Ok((task_index(k)?, Chosen::decode(text).map_err(corrupt)?)),
+        _ => Err(corrupt(format_args!("choice {k}"))),
+    };
     let effect = |k: &str, v: &Value| match v {
         Value::S(text) => Ok((k.to_owned(), from_json(text)?)),
         _ => Err(corrupt(format_args!("outbox entry {k}"))),
@@ -157,6 +171,8 @@ pub fn run_doc(item: &Item) -> Result<RunDoc, Error> {
         end_date: instant(item, "ed")?,
         cells: entries(item, "c", cell)?.into_iter().collect(),
         max_tries: entries(item, "mt", tries)?.into_iter().collect(),
+        resumes: entries(item, "rs", resumed)?.into_iter().collect(),
+        choices: entries(item, "ch", chosen)?.into_iter().collect(),
         outbox: entries(item, "ob", effect)?.into_iter().collect(),
         wake_at: wake(item)?,
         looks: small(number(item, "lk")),
@@ -215,6 +231,13 @@ pub fn run_update(incarnation: &Incarnation, change: &RunChange) -> Update {
     changes.extend(
         change.max_tries.iter().map(|(t, n)| Change::Set(Path::Entry("mt", t.to_string()), Value::N(i64::from(*n)))),
     );
+    changes.extend(
+        change.resumes.iter().map(|(t, r)| Change::Set(Path::Entry("rs", t.to_string()), Value::S(r.encode()))),
+    );
+    changes.extend(change.choices.iter().map(|(t, chosen)| match chosen {
+        Some(chosen) => Change::Set(Path::Entry("ch", t.to_string()), Value::S(chosen.encode())),
+        None => Change::Remove(Path::Entry("ch", t.to_string())),
+    }));
     changes.extend(change.state.map(|s| Change::Set(Path::Top("st"), Value::text(s.as_str()))));
     if let Some((epoch, operation)) = &change.epoch {
         changes.push(Change::Set(Path::Top("ep"), Value::N(i64::from(*epoch))));

@@ -1,5 +1,6 @@
 //! Attempt items: what one execution by one worker left behind. Written before the finish, immutable after.
 
+use crate::choice::Choice;
 use crate::ids::{Incarnation, TaskIndex, Token};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,26 @@ pub enum AttemptOutcome {
     Failed,
     /// Failed, and asked not to be retried.
     FailedForGood,
+    /// A sensor gives its worker back until its next look: the same try goes on with another attempt.
+    Rescheduled {
+        /// When it looks again.
+        until: Timestamp,
+    },
+    /// Gives its worker back until something outside has happened: the same try goes on with another attempt.
+    Deferred {
+        /// When it is looked at again at the latest.
+        until: Timestamp,
+    },
+}
+
+impl AttemptOutcome {
+    /// Whether the try goes on with another attempt.
+    pub fn goes_on(self) -> bool {
+        match self {
+            Self::Rescheduled { .. } | Self::Deferred { .. } => true,
+            Self::Success | Self::Skipped | Self::Failed | Self::FailedForGood => false,
+        }
+    }
 }
 
 /// A value kept beside the attempt, or the place where it is kept.
@@ -71,6 +92,12 @@ pub struct Attempt {
     /// Where it ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
+    /// What it lets go on: kept here too, so that settling by this item does what the finish would have done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub choice: Option<Choice>,
+    /// What the next attempt of the same try is told, where the try goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handover: Option<Value>,
 }
 
 /// The key under which a task's return value is kept.

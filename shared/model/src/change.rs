@@ -5,9 +5,10 @@
 //! metastore does, so that a caller can look at the image its own write would make before it writes.
 
 use crate::cell::Cell;
+use crate::choice::Chosen;
 use crate::dag_doc::{ActiveRun, DagDoc};
 use crate::ids::{Incarnation, OperationId, TaskIndex, Token, VersionId};
-use crate::run::{OutboxEntry, RunDoc};
+use crate::run::{OutboxEntry, Resumed, RunDoc};
 use crate::states::DagRunState;
 use jiff::Timestamp;
 use updraft_timetables::DataInterval;
@@ -47,6 +48,10 @@ pub struct RunChange {
     pub cells: Vec<(TaskIndex, Cell)>,
     /// Tries a task may use, less one; written by clears.
     pub max_tries: Vec<(TaskIndex, u32)>,
+    /// Tries that go on with another attempt.
+    pub resumes: Vec<(TaskIndex, Resumed)>,
+    /// Choices that were made; none takes an older one back.
+    pub choices: Vec<(TaskIndex, Option<Chosen>)>,
     /// The run's new state.
     pub state: Option<DagRunState>,
     /// A new epoch with the intervention that made it.
@@ -91,6 +96,13 @@ impl RunChange {
             };
         }
         run.max_tries.extend(self.max_tries.iter().copied());
+        run.resumes.extend(self.resumes.iter().cloned());
+        for (task, chosen) in &self.choices {
+            match chosen {
+                None => run.choices.remove(task),
+                Some(chosen) => run.choices.insert(*task, chosen.clone()),
+            };
+        }
         run.state = self.state.unwrap_or(run.state);
         if let Some((epoch, operation)) = &self.epoch {
             run.epoch = *epoch;

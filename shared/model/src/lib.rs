@@ -6,6 +6,7 @@
 pub mod attempt;
 pub mod cell;
 pub mod change;
+pub mod choice;
 pub mod connection;
 pub mod dag;
 pub mod dag_doc;
@@ -23,6 +24,7 @@ pub mod variable;
 pub use attempt::{Attempt, AttemptKey, AttemptOutcome, ValueRef};
 pub use cell::{Cell, Lease};
 pub use change::{DagChange, Held, RunChange};
+pub use choice::{Choice, Chosen, LeftOut};
 pub use connection::Connection;
 pub use dag::{Dag, Task, WeightRule};
 pub use dag_doc::{ActiveRun, DagDoc};
@@ -32,7 +34,7 @@ pub use dag_parts::{
 };
 pub use ids::{DagId, Incarnation, OperationId, TaskId, TaskIndex, Token, VersionId};
 pub use plan::Plan;
-pub use run::{OutboxEntry, RunDoc, RunFacts, RunName};
+pub use run::{OutboxEntry, Resumed, RunDoc, RunFacts, RunName};
 pub use states::{DagRunState, DagRunType, TaskInstanceState, TriggerRule};
 /// The registry of operators.
 pub use updraft_operators as operators;

@@ -81,6 +81,28 @@ impl Plan {
         self.by_id.get(task_id).copied()
     }
 
+    /// The roots of a group: its tasks without an upstream inside it. None where the DAG has no such group.
+    pub fn group_roots(&self, group_id: &str) -> Option<Vec<TaskIndex>> {
+        let parent = |id: &str| self.dag.groups.iter().find(|g| g.group_id == id).and_then(|g| g.parent.as_deref());
+        if !self.dag.groups.iter().any(|g| g.group_id == group_id) {
+            return None;
+        }
+        let inside = |task: TaskIndex| {
+            let mut group = self.task(task).group.as_deref();
+            // A chain of parents is no longer than there are groups.
+            for _ in 0..=self.dag.groups.len() {
+                match group {
+                    Some(id) if id == group_id => return true,
+                    Some(id) => group = parent(id),
+                    None => return false,
+                }
+            }
+            false
+        };
+        let is_root = |task: &TaskIndex| inside(*task) && !self.upstream(*task).iter().any(|up| inside(*up));
+        Some(self.tasks().filter(is_root).collect())
+    }
+
     /// Direct upstreams.
     pub fn upstream(&self, task: TaskIndex) -> &[TaskIndex] {
         &self.dag.tasks[task.at()].upstream

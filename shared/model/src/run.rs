@@ -1,7 +1,8 @@
 //! The run document: what is decided together lives together.
 
 use crate::cell::Cell;
-use crate::ids::{DagId, Incarnation, OperationId, TaskIndex, VersionId};
+use crate::choice::Chosen;
+use crate::ids::{DagId, Incarnation, OperationId, TaskIndex, Token, VersionId};
 use crate::states::{DagRunState, DagRunType, TaskInstanceState};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -61,6 +62,10 @@ pub struct RunDoc {
     pub cells: BTreeMap<TaskIndex, Cell>,
     /// Where a clear changed it: the tries a task may use, less one.
     pub max_tries: BTreeMap<TaskIndex, u32>,
+    /// Tries that went on with another attempt (reschedules, deferrals). Only entries of a cell's own try have a meaning.
+    pub resumes: BTreeMap<TaskIndex, Resumed>,
+    /// Choices that branches have made. Only those of a cell's own try have a meaning.
+    pub choices: BTreeMap<TaskIndex, Chosen>,
     /// Effects noted by the writes that caused them, not yet delivered.
     pub outbox: BTreeMap<String, OutboxEntry>,
     /// In the time index at this instant; none: out of it. Millisecond precision.
@@ -84,6 +89,8 @@ impl RunDoc {
             end_date: None,
             cells: BTreeMap::new(),
             max_tries: BTreeMap::new(),
+            resumes: BTreeMap::new(),
+            choices: BTreeMap::new(),
             outbox: BTreeMap::new(),
             wake_at: Some(wake_at),
             looks: 0,
@@ -97,9 +104,62 @@ impl RunDoc {
         self.cells.get(&task).unwrap_or(&NONE)
     }
 
+    /// What is known of the earlier attempts of the cell's try; none: there were none.
+    pub fn resumed(&self, task: TaskIndex) -> Option<&Resumed> {
+        self.resumes.get(&task).filter(|r| r.try_number == self.cell(task).try_number())
+    }
+
+    /// The choice that a task has made, if it has and that try still counts.
+    pub fn chosen(&self, task: TaskIndex) -> Option<&Chosen> {
+        self.choices.get(&task).filter(|c| c.try_number == self.cell(task).try_number())
+    }
+
     /// The state of a task instance.
     pub fn task_state(&self, task: TaskIndex) -> TaskInstanceState {
         self.cell(task).state()
+    }
+}
+
+/// What a run keeps of the earlier attempts of a try that went on: however often, it is one entry of some 35 bytes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Resumed {
+    /// The try.
+    pub try_number: u32,
+    /// How many attempts of it have ended in a reschedule or a deferral.
+    pub count: u32,
+    /// When the first of them was claimed: a sensor's timeout counts from here. Millisecond precision.
+    pub first_start: Timestamp,
+    /// The last of them, whose item may hold something for the next.
+    pub last: Token,
+}
+
+/// A text that is no entry of resumed tries.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no resumed try of a run document")]
+pub struct NotResumed(pub String);
+
+impl Resumed {
+    /// The text stored in the run document: `<try>.<count>.<milliseconds>.<token>`.
+    pub fn encode(&self) -> String {
+        format!("{}.{}.{}.{}", self.try_number, self.count, self.first_start.as_millisecond(), self.last)
+    }
+
+    /// Reads what [`Resumed::encode`] wrote.
+    ///
+    /// # Errors
+    /// [`NotResumed`] for any other text.
+    pub fn decode(text: &str) -> Result<Self, NotResumed> {
+        Self::decode_inner(text).ok_or_else(|| NotResumed(text.to_owned()))
+    }
+
+    fn decode_inner(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(4, '.');
+        Some(Self {
+            try_number: parts.next()?.parse().ok()?,
+            count: parts.next()?.parse().ok()?,
+            first_start: Timestamp::from_millisecond(parts.next()?.parse().ok()?).ok()?,
+            last: Token::trusted(parts.next().filter(|t| !t.is_empty())?),
+        })
     }
 }
 
@@ -123,4 +183,24 @@ pub struct RunName {
     pub incarnation: Incarnation,
     /// For ordering.
     pub run_after: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_resumed_try_is_read_back(try_number in 0u32..9999, count in 0u32..1_000_000, ms in 0i64..4_000_000_000_000, token in "[a-z0-9]{8}") {
+            let first_start = Timestamp::from_millisecond(ms).unwrap();
+            let resumed = Resumed { try_number, count, first_start, last: Token::trusted(token) };
+            prop_assert_eq!(Resumed::decode(&resumed.encode()), Ok(resumed));
+        }
+
+        #[test]
+        fn no_text_panics(text in "\\PC{0,30}") {
+            let _ = Resumed::decode(&text);
+        }
+    }
 }

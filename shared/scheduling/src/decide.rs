@@ -1,11 +1,16 @@
 //! All that follows from the image of a run: skips, upstream failures, empty operators, queued tasks, the run's end. A whole cascade
 //! is one decision.
+//!
+//! There is one way to decide, with two beginnings: [`decide`] looks at every task instance, [`after`] only at what a change can have
+//! changed the answer for. Each round looks at what depends on the ends of the round before, on the states before the round, so the
+//! rounds are the looks that Airflow's scheduler would take. Only where nothing is under way any more is the whole run looked at.
 
-use crate::pass::pass;
+use crate::choices;
+use crate::pass::{Found, Pass, Scene, conclude, evaluate};
 use jiff::Timestamp;
-use std::collections::BTreeMap;
-use updraft_model::cell::End;
-use updraft_model::{Cell, DagRunState, Plan, RunDoc, TaskIndex};
+use std::collections::{BTreeMap, BTreeSet};
+use updraft_model::cell::{End, Wait};
+use updraft_model::{Cell, Chosen, DagRunState, Plan, RunChange, RunDoc, TaskIndex, TaskInstanceState};
 
 /// How many cells one write changes at most: a DynamoDB expression has at most 4 KB and 300 operators. What is left over follows from
 /// the image that the write returns.
@@ -14,19 +19,23 @@ pub const CHANGES_MAX: usize = 100;
 /// What follows from an image.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Decision {
-    /// New cells, each with the cell it replaces.
+    /// New cells, each with the cell of the run document that it replaces.
     pub cells: BTreeMap<TaskIndex, (Cell, Cell)>,
     /// The run's end, if it ends.
     pub end: Option<DagRunState>,
     /// Cells besides the changed ones that the decision rests on and that could still change within the epoch: all unfinished ones
     /// where a run ends because nothing left could ever run.
     pub rests_on: Vec<(TaskIndex, Cell)>,
+    /// Choices all of whose skips are made with this decision.
+    pub carried_out: Vec<(TaskIndex, Chosen)>,
+    /// Whether more follows than one write may change.
+    pub is_cut: bool,
 }
 
 impl Decision {
     /// Whether nothing follows.
     pub fn is_empty(&self) -> bool {
-        self.cells.is_empty() && self.end.is_none()
+        self.cells.is_empty() && self.end.is_none() && self.carried_out.is_empty()
     }
 
     /// As much of it as one write may change; the rest follows from the image that the write returns. Tasks are in a topological
@@ -37,6 +46,8 @@ impl Decision {
             self.cells.retain(|task, _| *task < left);
             self.end = None;
             self.rests_on.clear();
+            self.carried_out.clear();
+            self.is_cut = true;
         }
         self
     }
@@ -51,49 +62,200 @@ impl Decision {
 ///
 /// Looks again until a look changes nothing, so deciding on the result decides nothing more.
 pub fn decide(plan: &Plan, run: &RunDoc, now: Timestamp) -> Decision {
-    let mut decision = Decision::default();
-    if run.state != DagRunState::Running {
-        return decision;
+    let nothing = RunChange::default();
+    Look::new(plan, run, &nothing, now).decide(plan.tasks().collect())
+}
+
+/// Decides all that follows from the image that a change makes.
+pub fn decide_with(plan: &Plan, run: &RunDoc, change: &RunChange, now: Timestamp) -> Decision {
+    Look::new(plan, run, change, now).decide(plan.tasks().collect())
+}
+
+/// What a change of some cells brings about, where nothing followed from the image before the change and before `also` changed: only what
+/// depends on these cells is looked at.
+pub fn after(plan: &Plan, run: &RunDoc, change: &RunChange, also: &[TaskIndex], now: Timestamp) -> Decision {
+    let changed = change.cells.iter().map(|(task, _)| *task).chain(also.iter().copied());
+    let look = Look::new(plan, run, change, now);
+    let first = look.around(changed);
+    look.decide(first)
+}
+
+/// A run as a change and the decision so far leave it.
+struct Look<'a> {
+    plan: &'a Plan,
+    run: &'a RunDoc,
+    change: &'a RunChange,
+    now: Timestamp,
+    cells: BTreeMap<TaskIndex, Cell>,
+    has_choices: bool,
+}
+
+impl<'a> Look<'a> {
+    fn new(plan: &'a Plan, run: &'a RunDoc, change: &'a RunChange, now: Timestamp) -> Self {
+        let has_choices = !run.choices.is_empty() || !change.choices.is_empty();
+        Self { plan, run, change, now, cells: change.cells.iter().cloned().collect(), has_choices }
     }
-    let mut cells: Vec<Cell> = plan.tasks().map(|t| run.cell(t).clone()).collect();
-    loop {
-        let states: Vec<_> = cells.iter().map(Cell::state).collect();
-        let is_due = |task: TaskIndex| match &cells[task.at()] {
-            Cell::Waiting { due, .. } => now >= *due,
-            _ => true,
+
+    fn cell(&self, task: TaskIndex) -> &Cell {
+        self.cells.get(&task).unwrap_or_else(|| self.run.cell(task))
+    }
+
+    /// The choice that a task has made and that still counts.
+    fn chosen(&self, task: TaskIndex) -> Option<&Chosen> {
+        let made = match self.change.choices.iter().find(|(t, _)| *t == task) {
+            Some((_, chosen)) => chosen.as_ref(),
+            None => self.run.choices.get(&task),
         };
-        let look = pass(plan, |task| states[task.at()], is_due);
-        for (task, end) in &look.changed {
-            cells[task.at()] = ended(&cells[task.at()], *end);
+        made.filter(|chosen| chosen.try_number == self.cell(task).try_number())
+    }
+
+    /// Tasks, and all that depends on them.
+    fn around(&self, changed: impl IntoIterator<Item = TaskIndex>) -> BTreeSet<TaskIndex> {
+        let with_dependents = |task| std::iter::once(task).chain(self.plan.dependents(task).iter().copied());
+        changed.into_iter().flat_map(with_dependents).collect()
+    }
+
+    fn decide(mut self, first: BTreeSet<TaskIndex>) -> Decision {
+        let mut decision = Decision::default();
+        if self.change.state.unwrap_or(self.run.state) != DagRunState::Running {
+            return decision;
         }
-        for task in &look.ready {
-            cells[task.at()] = started(plan, *task, &cells[task.at()]);
+        let mut open = first;
+        decision.carried_out = self.carry_out_choices(&mut open);
+        loop {
+            let found = self.look(&open);
+            let changed = if found.is_empty() {
+                let Some(last) = self.conclude() else { break };
+                if last.state.is_finished() {
+                    decision.end = Some(last.state);
+                }
+                if last.deadlocked {
+                    decision.rests_on = self.unfinished();
+                }
+                if last.changed.is_empty() {
+                    break;
+                }
+                last.changed
+            } else {
+                found.changed
+            };
+            let mut ended: Vec<TaskIndex> = changed.iter().map(|(task, _)| *task).collect();
+            for (task, end) in changed {
+                let cell = by_rule(self.cell(task), end);
+                self.cells.insert(task, cell);
+            }
+            for task in found.ready {
+                let cell = started(self.plan, task, self.cell(task));
+                ended.extend(cell.is_final().then_some(task));
+                self.cells.insert(task, cell);
+            }
+            if decision.end.is_some() {
+                break;
+            }
+            open = self.around(ended);
         }
-        if look.state.is_finished() {
-            decision.end = Some(look.state);
-            if look.deadlocked {
-                decision.rests_on = plan
-                    .tasks()
-                    .map(|task| (task, run.cell(task).clone()))
-                    .filter(|(_, cell)| !cell.is_final())
-                    .collect();
+        self.gather(decision)
+    }
+
+    /// Skips what choices leave out that have not been carried out yet.
+    fn carry_out_choices(&mut self, open: &mut BTreeSet<TaskIndex>) -> Vec<(TaskIndex, Chosen)> {
+        if !self.has_choices {
+            return Vec::new();
+        }
+        let made: BTreeSet<TaskIndex> =
+            self.run.choices.keys().copied().chain(self.change.choices.iter().map(|(task, _)| *task)).collect();
+        let mut carried_out = Vec::new();
+        for task in made {
+            let Some(chosen) = self.chosen(task).filter(|c| c.pending).cloned() else { continue };
+            let overwritten: Vec<TaskIndex> = choices::left_out(self.plan, task, &chosen)
+                .into_iter()
+                .filter(|below| choices::is_overwritten(self.state(*below)))
+                .collect();
+            for below in &overwritten {
+                let cell = by_rule(self.cell(*below), End::Skipped);
+                self.cells.insert(*below, cell);
+            }
+            open.append(&mut self.around(overwritten));
+            carried_out.push((task, Chosen { pending: false, ..chosen }));
+        }
+        carried_out
+    }
+
+    /// One look at some task instances.
+    fn look(&self, open: &BTreeSet<TaskIndex>) -> Found {
+        let mut found = evaluate(self.plan, open.iter().copied(), self);
+        // Its rule has been asked before its first attempt; what it waits for has come, or is to be looked at.
+        let is_over = |task: &TaskIndex| self.state(*task) == TaskInstanceState::Deferred && self.is_due(*task);
+        found.ready.extend(open.iter().copied().filter(is_over));
+        found
+    }
+
+    /// Whether the run has ended or is stuck. None: something is under way, and will say more when it ends.
+    fn conclude(&self) -> Option<Pass> {
+        // Whoever is under way was let go by a rule that still says so, unless somebody intervened or a branch skipped what had ended.
+        let is_simple = self.run.epoch == 0 && self.change.epoch.is_none() && !self.has_choices;
+        let is_under_way = |cell: &Cell| match cell {
+            Cell::None | Cell::Cleared { .. } | Cell::Final { .. } => false,
+            Cell::Scheduled { .. }
+            | Cell::Queued { .. }
+            | Cell::Running { .. }
+            | Cell::Restarting { .. }
+            | Cell::Waiting { .. } => true,
+        };
+        let goes_on = || {
+            self.cells.values().any(is_under_way)
+                || self.run.cells.iter().any(|(task, cell)| is_under_way(cell) && !self.cells.contains_key(task))
+        };
+        if is_simple && goes_on() { None } else { Some(conclude(self.plan, self)) }
+    }
+
+    /// The cells that have not ended, as the document has them.
+    fn unfinished(&self) -> Vec<(TaskIndex, Cell)> {
+        let unfinished = self.plan.tasks().filter(|task| !self.cell(*task).is_final());
+        unfinished.map(|task| (task, self.run.cell(task).clone())).collect()
+    }
+
+    /// What has changed beyond the change itself.
+    fn gather(self, mut decision: Decision) -> Decision {
+        let own: BTreeMap<TaskIndex, &Cell> = self.change.cells.iter().map(|(task, cell)| (*task, cell)).collect();
+        for (task, cell) in self.cells {
+            let was = own.get(&task).copied().unwrap_or_else(|| self.run.cell(task));
+            if cell != *was {
+                decision.cells.insert(task, (self.run.cell(task).clone(), cell));
             }
         }
-        if decision.end.is_some() || (look.changed.is_empty() && look.ready.is_empty()) {
-            break;
+        decision.rests_on.retain(|(task, _)| !decision.cells.contains_key(task));
+        decision
+    }
+}
+
+impl Scene for Look<'_> {
+    fn state(&self, task: TaskIndex) -> TaskInstanceState {
+        self.cell(task).state()
+    }
+
+    fn is_due(&self, task: TaskIndex) -> bool {
+        match self.cell(task) {
+            Cell::Waiting { due, .. } => self.now >= *due,
+            _ => true,
         }
     }
-    for (task, cell) in plan.tasks().zip(cells) {
-        if *run.cell(task) != cell {
-            decision.cells.insert(task, (run.cell(task).clone(), cell));
-        }
+
+    fn is_left_out(&self, task: TaskIndex) -> bool {
+        self.has_choices
+            && self.plan.upstream(task).iter().any(|up| {
+                self.state(*up).is_finished()
+                    && self.chosen(*up).is_some_and(|chosen| choices::leaves_out(self.plan, *up, chosen, task))
+            })
     }
-    decision.rests_on.retain(|(task, _)| !decision.cells.contains_key(task));
-    decision
+
+    fn is_past_met(&self, _: TaskIndex) -> bool {
+        true
+    }
 }
 
 /// A cell that ends by rule. An attempt that still runs there (possible after marking upstreams by hand) has to let go.
-fn ended(cell: &Cell, end: End) -> Cell {
+fn by_rule(cell: &Cell, end: End) -> Cell {
     Cell::Final { end, try_number: cell.try_number(), winner: None, leaving: cell.holder().cloned() }
 }
 
@@ -101,7 +263,7 @@ fn ended(cell: &Cell, end: End) -> Cell {
 fn started(plan: &Plan, task: TaskIndex, cell: &Cell) -> Cell {
     let try_number = match cell {
         // A reschedule and a deferral go on with the same try.
-        Cell::Waiting { wait: updraft_model::cell::Wait::Reschedule, try_number, .. } => *try_number,
+        Cell::Waiting { wait: Wait::Reschedule | Wait::Deferred, try_number, .. } => *try_number,
         _ => cell.try_number() + 1,
     };
     if plan.is_empty_operator(task) { Cell::ended(End::Success, try_number) } else { Cell::Queued { try_number } }

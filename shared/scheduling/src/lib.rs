@@ -3,12 +3,14 @@
 //! - [`trigger_rules`]: may this task run, given how its upstreams ended.
 //! - [`pass`]: one look over a run, as Airflow's scheduler takes it.
 //! - [`mod@decide`]: all that follows from an image, cascades included.
+//! - [`choices`]: what a branch or a short circuit leaves out.
 //! - [`step`]: the conditional writes in a run's life: start, claim, finish, renew, sweep, and the interventions.
 //! - [`places`]: the conditional writes on a DAG document: who takes a place among the active runs, who gives it back.
 //! - [`retries`]: whether and when a failed try is tried again.
 //! - [`attention`]: when a run must be looked at next.
 
 pub mod attention;
+pub mod choices;
 pub mod decide;
 pub mod pass;
 pub mod places;

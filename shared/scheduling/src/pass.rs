@@ -7,6 +7,37 @@ use crate::trigger_rules::{Verdict, evaluate_task};
 use updraft_model::cell::End;
 use updraft_model::{DagRunState, Plan, TaskIndex, TaskInstanceState};
 
+/// What a look sees of a run.
+pub trait Scene {
+    /// The state of a task instance.
+    fn state(&self, task: TaskIndex) -> TaskInstanceState;
+
+    /// Whether a waiting one is due (retry delay, reschedule date).
+    fn is_due(&self, task: TaskIndex) -> bool;
+
+    /// Whether a branch above has left it out, for good.
+    fn is_left_out(&self, task: TaskIndex) -> bool;
+
+    /// Whether its runs of earlier dates let it go; true where it does not depend on them.
+    fn is_past_met(&self, task: TaskIndex) -> bool;
+}
+
+/// What the first part of a look found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Found {
+    /// Task instances that get an end without running.
+    pub changed: Vec<(TaskIndex, End)>,
+    /// Task instances that may run now.
+    pub ready: Vec<TaskIndex>,
+}
+
+impl Found {
+    /// Whether there was nothing to be found.
+    pub fn is_empty(&self) -> bool {
+        self.changed.is_empty() && self.ready.is_empty()
+    }
+}
+
 /// What one look found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pass {
@@ -20,44 +51,90 @@ pub struct Pass {
     pub deadlocked: bool,
 }
 
-/// Looks once. `state_of` gives the states before the look; `is_due` whether a waiting one is due (retry delay, reschedule date).
+/// Looks once at a run without branches, whose past is met. `state_of` gives the states before the look; `is_due` whether a waiting
+/// one is due (retry delay, reschedule date).
 pub fn pass(
     plan: &Plan,
-    state_of: impl Fn(TaskIndex) -> TaskInstanceState + Copy,
+    state_of: impl Fn(TaskIndex) -> TaskInstanceState,
     is_due: impl Fn(TaskIndex) -> bool,
 ) -> Pass {
-    let mut changed = Vec::new();
-    let mut ready = Vec::new();
-    let mut unfinished = Vec::new();
-    for task in plan.tasks() {
-        let state = state_of(task);
-        if !state.is_finished() {
-            unfinished.push(task);
-        }
+    let scene = Plain(state_of, is_due);
+    let Found { changed, ready } = evaluate(plan, plan.tasks(), &scene);
+    if changed.is_empty() && ready.is_empty() {
+        return conclude(plan, &scene);
+    }
+    Pass { changed, ready, state: DagRunState::Running, deadlocked: false }
+}
+
+/// States, and which waits are over.
+struct Plain<S, D>(S, D);
+
+impl<S: Fn(TaskIndex) -> TaskInstanceState, D: Fn(TaskIndex) -> bool> Scene for Plain<S, D> {
+    fn state(&self, task: TaskIndex) -> TaskInstanceState {
+        (self.0)(task)
+    }
+
+    fn is_due(&self, task: TaskIndex) -> bool {
+        (self.1)(task)
+    }
+
+    fn is_left_out(&self, _: TaskIndex) -> bool {
+        false
+    }
+
+    fn is_past_met(&self, _: TaskIndex) -> bool {
+        true
+    }
+}
+
+/// What becomes of these task instances, as far as they are schedulable.
+pub fn evaluate(plan: &Plan, tasks: impl IntoIterator<Item = TaskIndex>, scene: &impl Scene) -> Found {
+    let mut found = Found::default();
+    for task in tasks {
+        let state = scene.state(task);
         if !state.is_schedulable() {
             continue;
         }
-        match evaluate_task(plan, task, state_of) {
+        match verdict(plan, task, scene) {
             // A wait that is not over holds back a run, and does not keep the rule from setting an end.
-            Verdict::Run if state != TaskInstanceState::None && !is_due(task) => {}
-            Verdict::Run => ready.push(task),
-            Verdict::Set(end) => changed.push((task, end)),
+            Verdict::Run if state != TaskInstanceState::None && !scene.is_due(task) => {}
+            Verdict::Run if !scene.is_past_met(task) => {}
+            Verdict::Run => found.ready.push(task),
+            Verdict::Set(end) => found.changed.push((task, end)),
             Verdict::Wait => {}
         }
     }
+    found
+}
+
+/// What its rule, and the branches above it, say of a task instance.
+fn verdict(plan: &Plan, task: TaskIndex, scene: &impl Scene) -> Verdict {
+    let says = if scene.is_left_out(task) {
+        Verdict::Set(End::Skipped)
+    } else {
+        evaluate_task(plan, task, |task| scene.state(task))
+    };
+    let waits = plan.task(task).wait_for_past_depends_before_skipping && !scene.is_past_met(task);
+    if says == Verdict::Set(End::Skipped) && waits { Verdict::Wait } else { says }
+}
+
+/// The second and third part of a look whose first part found nothing: whether the run has ended, or is stuck.
+pub fn conclude(plan: &Plan, scene: &impl Scene) -> Pass {
+    let mut changed = Vec::new();
+    let mut unfinished: Vec<TaskIndex> = plan.tasks().filter(|task| !scene.state(*task).is_finished()).collect();
     let blocked = |task: &TaskIndex| {
         let definition = plan.task(*task);
         definition.depends_on_past
             || definition.max_active_tis_per_dag.is_some()
             || definition.max_active_tis_per_dagrun.is_some()
-            || matches!(state_of(*task), TaskInstanceState::Deferred | TaskInstanceState::AwaitingInput)
+            || matches!(scene.state(*task), TaskInstanceState::Deferred | TaskInstanceState::AwaitingInput)
     };
     let should_schedule = !unfinished.is_empty() && !unfinished.iter().any(blocked);
-    let mut runnable = !ready.is_empty() || !changed.is_empty();
-    if should_schedule && !runnable {
+    let mut runnable = false;
+    if should_schedule {
         // Airflow stops at the first that could run, so the order decides which ends it still sets: by task id, as recorded.
-        for task in plan.tasks_by_id().filter(|task| !state_of(*task).is_finished()) {
-            match evaluate_task(plan, task, state_of) {
+        for task in plan.tasks_by_id().filter(|task| !scene.state(*task).is_finished()) {
+            match verdict(plan, task, scene) {
                 Verdict::Run => {
                     runnable = true;
                     break;
@@ -68,10 +145,11 @@ pub fn pass(
         }
         unfinished.retain(|task| !changed.iter().any(|(t, _)| t == task));
     }
-    let after =
-        |task: TaskIndex| changed.iter().find(|(t, _)| *t == task).map_or_else(|| state_of(task), |(_, e)| e.state());
+    let after = |task: TaskIndex| {
+        changed.iter().find(|(t, _)| *t == task).map_or_else(|| scene.state(task), |(_, e)| e.state())
+    };
     let (state, deadlocked) = outcome(plan, after, &unfinished, should_schedule && !runnable);
-    Pass { changed, ready, state, deadlocked }
+    Pass { changed, ready: Vec::new(), state, deadlocked }
 }
 
 /// The run's state, from its leaves.

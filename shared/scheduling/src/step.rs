@@ -5,37 +5,84 @@
 //! enough (invariant 5, see [`crate::attention`]).
 
 use crate::attention;
-use crate::decide::{CHANGES_MAX, Decision, decide};
+use crate::choices;
+use crate::decide::{CHANGES_MAX, Decision, after as decide_after, decide, decide_with};
 use crate::retries::{self, RetryDelay};
 use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeSet;
 use updraft_model::cell::{End, Wait};
 use updraft_model::{
-    AttemptOutcome, Cell, DagRunState, Held, Lease, OperationId, OutboxEntry, Plan, RunChange, RunDoc, TaskIndex, Token,
+    Attempt, AttemptOutcome, Cell, Choice, DagRunState, Held, Lease, OperationId, OutboxEntry, Plan, Resumed,
+    RunChange, RunDoc, TaskIndex, Token,
 };
 
 /// The outbox key of [`OutboxEntry::Leave`].
 pub const LEAVE: &str = "leave";
 
-/// One conditional write, and the image it makes of the one it was decided on.
+/// One conditional write, and what it leads to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
     /// What to write.
     pub change: RunChange,
-    /// The image that the write makes, if it is accepted and nothing else was written in between.
-    pub image: RunDoc,
     /// The tasks it queues: messages for them follow once it is accepted.
     pub queued: Vec<TaskIndex>,
     /// The task it claims to be run in place, with its lease.
     pub claimed: Option<(TaskIndex, u32, Lease)>,
+    /// Whether more follows than one write may change: it is decided from the image that the write returns.
+    pub is_cut: bool,
+    /// The revision of the image it was decided on.
+    pub decided_on: u64,
+}
+
+impl Step {
+    /// The image that the write makes of the one it was decided on, if nothing else was written in between.
+    pub fn image(&self, run: &RunDoc) -> RunDoc {
+        self.change.apply(run)
+    }
+
+    /// Whether the image that the write returned is just what it made: nobody else wrote in between, and all that follows is in it.
+    pub fn says_all(&self, after: &RunDoc) -> bool {
+        after.revision == self.decided_on + 1 && !self.is_cut
+    }
+
+    /// Whether it decides nothing: there is no need to write it.
+    pub fn is_nothing(&self) -> bool {
+        self.change.cells.is_empty() && self.change.state.is_none() && self.change.choices.is_empty()
+    }
+
+    /// The tries it queues: messages for them follow.
+    pub fn tries_queued(&self) -> impl Iterator<Item = (TaskIndex, u32)> + '_ {
+        self.queued.iter().filter_map(|task| Some((*task, self.cell(*task)?.try_number())))
+    }
+
+    /// The cell that the write leaves, where it changes it.
+    pub fn cell(&self, task: TaskIndex) -> Option<&Cell> {
+        self.change.cells.iter().find(|(t, _)| *t == task).map(|(_, cell)| cell)
+    }
 }
 
 /// What a finished attempt came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
     /// How it ended.
     pub outcome: AttemptOutcome,
     /// When it ended; the retry delay counts from here.
     pub end_date: Timestamp,
+    /// What it lets go on.
+    pub choice: Option<Choice>,
+}
+
+impl Ended {
+    /// An attempt that chose nothing.
+    pub fn new(outcome: AttemptOutcome, end_date: Timestamp) -> Self {
+        Self { outcome, end_date, choice: None }
+    }
+}
+
+impl From<&Attempt> for Ended {
+    fn from(attempt: &Attempt) -> Self {
+        Self { outcome: attempt.outcome, end_date: attempt.end_date, choice: attempt.choice.clone() }
+    }
 }
 
 /// A wish to run one of the newly ready tasks here at once.
@@ -79,7 +126,7 @@ pub fn start(plan: &Plan, run: &RunDoc, now: Timestamp) -> Step {
         looks: Some(0),
         ..RunChange::default()
     };
-    with_decision(plan, run, change, now, None)
+    with_decision(plan, run, change, Scope::Everything, now, None)
 }
 
 /// A run as it is first written by the scheduler: running, its roots decided.
@@ -139,7 +186,7 @@ pub fn finish(
     plan: &Plan,
     run: &RunDoc,
     held: &Held,
-    ended: Ended,
+    ended: &Ended,
     now: Timestamp,
     continue_with: Option<&Continue>,
 ) -> Option<Step> {
@@ -147,12 +194,9 @@ pub fn finish(
     if *try_number != held.try_number || lease.token != held.token {
         return None;
     }
-    let change = RunChange {
-        if_running: Some(held.clone()),
-        cells: vec![(held.task, settled(plan, run, held, ended))],
-        ..RunChange::default()
-    };
-    Some(with_decision(plan, run, change, now, continue_with))
+    let mut change = RunChange { if_running: Some(held.clone()), ..RunChange::default() };
+    settle(plan, run, held, lease.since, ended, &mut change);
+    Some(with_decision(plan, run, change, Scope::Around(Vec::new()), now, continue_with))
 }
 
 /// Lets go of an attempt that was cleared while it ran; call after it has been killed (ARCHITECTURE.md, rule A2). None where there is nothing to
@@ -166,7 +210,7 @@ pub fn acknowledge(plan: &Plan, run: &RunDoc, held: &Held, now: Timestamp) -> Op
                 cells: vec![(held.task, cleared(*try_number))],
                 ..RunChange::default()
             };
-            Some(with_decision(plan, run, change, now, None))
+            Some(with_decision(plan, run, change, Scope::Everything, now, None))
         }
         // Marked while it ran: the mark stays, the attempt is gone.
         cell @ Cell::Final { leaving: Some(lease), .. } if ours(lease) => {
@@ -179,7 +223,7 @@ pub fn acknowledge(plan: &Plan, run: &RunDoc, held: &Held, now: Timestamp) -> Op
                 cells: vec![(held.task, let_go)],
                 ..RunChange::default()
             };
-            Some(with_decision(plan, run, change, now, None))
+            Some(with_decision(plan, run, change, Scope::Everything, now, None))
         }
         _ => None,
     }
@@ -211,8 +255,10 @@ pub fn sweep(plan: &Plan, run: &RunDoc, expired: &[Expired], now: Timestamp) -> 
             Cell::Running { try_number, lease } => {
                 let held = Held { task: *task, try_number: *try_number, token: lease.token.clone() };
                 // Without an item the attempt died: its lease's end, not now, is when; but a retry counts from when it was noticed.
-                let ended = left.unwrap_or(Ended { outcome: AttemptOutcome::Failed, end_date: now });
-                settled(plan, run, &held, ended)
+                let ended = left.clone().unwrap_or(Ended::new(AttemptOutcome::Failed, now));
+                settle(plan, run, &held, lease.since, &ended, &mut change);
+                change.if_cells.push((*task, cell.clone()));
+                continue;
             }
             // Never settled by an item: what was cleared must not come back as a result.
             Cell::Restarting { try_number, .. } => cleared(*try_number),
@@ -226,7 +272,21 @@ pub fn sweep(plan: &Plan, run: &RunDoc, expired: &[Expired], now: Timestamp) -> 
         change.if_cells.push((*task, cell.clone()));
         change.cells.push((*task, to));
     }
-    with_decision(plan, run, change, now, None)
+    with_decision(plan, run, change, Scope::Everything, now, None)
+}
+
+/// Decides what is still undecided in the image that a step's write returned: others wrote between the image it was decided on, `base`,
+/// and this one. Empty change: nothing is.
+pub fn catch_up(plan: &Plan, base: &RunDoc, step: &Step, after: &RunDoc, now: Timestamp) -> Step {
+    let scope = if step.is_cut || step.change.epoch.is_some() || base.epoch != after.epoch {
+        Scope::Everything
+    } else {
+        let expected = |task| step.cell(task).unwrap_or_else(|| base.cell(task));
+        let both = base.cells.keys().chain(after.cells.keys());
+        let others: BTreeSet<TaskIndex> = both.copied().filter(|task| expected(*task) != after.cell(*task)).collect();
+        Scope::Around(others.into_iter().collect())
+    };
+    with_decision(plan, after, RunChange::default(), scope, now, None)
 }
 
 /// Puts the next look later, after one that found nothing to do: conditioned on nothing having been written since, as a later
@@ -276,7 +336,7 @@ pub fn clear(plan: &Plan, run: &RunDoc, tasks: &[TaskIndex], operation: &Operati
         change.wake_at = Some(Some(now));
     }
     change.looks = Some(0);
-    with_decision(plan, run, change, now, None)
+    with_decision(plan, run, change, Scope::Everything, now, None)
 }
 
 /// Ends a run by hand: running task instances fail and have to let go, other unfinished ones are skipped.
@@ -311,31 +371,56 @@ fn cleared(try_number: u32) -> Cell {
     if try_number == 0 { Cell::None } else { Cell::Cleared { try_number } }
 }
 
-/// The cell after an attempt's end.
-fn settled(plan: &Plan, run: &RunDoc, held: &Held, ended: Ended) -> Cell {
+/// Adds what an attempt's end makes of its cell.
+fn settle(plan: &Plan, run: &RunDoc, held: &Held, since: Timestamp, ended: &Ended, change: &mut RunChange) {
     let task = plan.task(held.task);
     let max_tries = run.max_tries.get(&held.task).copied().unwrap_or(task.retries);
-    let fail_or_retry = match ended.outcome {
-        AttemptOutcome::Success => Err(End::Success),
-        AttemptOutcome::Skipped => Err(End::Skipped),
-        AttemptOutcome::Failed if retries::is_eligible(held.try_number, max_tries) => Ok(()),
-        AttemptOutcome::Failed | AttemptOutcome::FailedForGood => Err(End::Failed),
+    let waits = |wait, due| Cell::Waiting { wait, try_number: held.try_number, due };
+    let retry = || {
+        let delay = RetryDelay {
+            delay: task.retry_delay,
+            exponential_backoff: task.retry_exponential_backoff,
+            max_delay: task.max_retry_delay,
+            dag_id: plan.dag.dag_id.as_str(),
+            task_id: task.task_id.as_str(),
+            logical_date: run.facts.logical_date,
+        };
+        waits(Wait::Retry, after(retries::next_retry(&delay, held.try_number, ended.end_date)))
     };
-    match fail_or_retry {
-        Ok(()) => {
-            let delay = RetryDelay {
-                delay: task.retry_delay,
-                exponential_backoff: task.retry_exponential_backoff,
-                max_delay: task.max_retry_delay,
-                dag_id: plan.dag.dag_id.as_str(),
-                task_id: task.task_id.as_str(),
-                logical_date: run.facts.logical_date,
-            };
-            let due = after(retries::next_retry(&delay, held.try_number, ended.end_date));
-            Cell::Waiting { wait: Wait::Retry, try_number: held.try_number, due }
-        }
-        Err(end) => Cell::Final { end, try_number: held.try_number, winner: Some(held.token.clone()), leaving: None },
+    let ends = |end| Cell::Final { end, try_number: held.try_number, winner: Some(held.token.clone()), leaving: None };
+    // A choice that names what is not there is a failure of the attempt; its runner has said so, unless the DAG is not the one it knew.
+    let chosen = ended.choice.as_ref().map(|choice| choices::chosen(plan, held.task, held.try_number, choice));
+    let outcome = if matches!(chosen, Some(Err(_))) { AttemptOutcome::Failed } else { ended.outcome };
+    let cell = match outcome {
+        AttemptOutcome::Success => ends(End::Success),
+        AttemptOutcome::Skipped => ends(End::Skipped),
+        AttemptOutcome::Failed if retries::is_eligible(held.try_number, max_tries) => retry(),
+        AttemptOutcome::Failed | AttemptOutcome::FailedForGood => ends(End::Failed),
+        AttemptOutcome::Rescheduled { until } => waits(Wait::Reschedule, whole(until)),
+        AttemptOutcome::Deferred { until } => waits(Wait::Deferred, whole(until)),
+    };
+    if outcome.goes_on() {
+        let before = run.resumed(held.task);
+        let resumed = Resumed {
+            try_number: held.try_number,
+            count: before.map_or(0, |r| r.count).saturating_add(1),
+            first_start: before.map_or(since, |r| r.first_start),
+            last: held.token.clone(),
+        };
+        change.resumes.push((held.task, resumed));
     }
+    match chosen {
+        Some(Ok(chosen)) if outcome == AttemptOutcome::Success => change.choices.push((held.task, Some(chosen))),
+        _ if run.choices.contains_key(&held.task) => change.choices.push((held.task, None)),
+        _ => {}
+    }
+    change.cells.push((held.task, cell));
+}
+
+/// The first millisecond that is not before an instant: cells keep milliseconds.
+fn whole(at: Timestamp) -> Timestamp {
+    let milli = at.as_millisecond() + i64::from(at.as_nanosecond().rem_euclid(1_000_000) > 0 && at.as_nanosecond() > 0);
+    Timestamp::from_millisecond(milli).unwrap_or(Timestamp::MAX)
 }
 
 /// The first millisecond after an instant: cells keep milliseconds, and a retry is ready strictly after its time.
@@ -344,31 +429,49 @@ fn after(at: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(milli).unwrap_or(Timestamp::MAX)
 }
 
+/// How much of the run a decision looks at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Scope {
+    /// All of it.
+    Everything,
+    /// What depends on the cells that the change writes, and on these. Whatever else is undecided follows from the image that the write
+    /// returns, if anybody else wrote, or is found by the next look.
+    Around(Vec<TaskIndex>),
+}
+
 /// Adds everything that follows from the image the change makes.
 fn with_decision(
     plan: &Plan,
     run: &RunDoc,
     mut change: RunChange,
+    scope: Scope,
     now: Timestamp,
     continue_with: Option<&Continue>,
 ) -> Step {
-    let decision = decide(plan, &change.apply(run), now).bounded();
+    let decision = match scope {
+        Scope::Everything => decide_with(plan, run, &change, now),
+        Scope::Around(also) => decide_after(plan, run, &change, &also, now),
+    };
+    let decision = decision.bounded();
     if !decision.is_empty() {
         change.if_epoch = Some(run.epoch);
         change.if_state = Some(run.state);
     }
     let mut queued: Vec<TaskIndex> = decision.queued().collect();
     queued.sort_by_key(|task| (std::cmp::Reverse(plan.priority(*task)), *task));
-    let own: Vec<TaskIndex> = change.cells.iter().map(|(task, _)| *task).collect();
-    let Decision { cells, end, rests_on } = decision;
+    let own: BTreeSet<TaskIndex> = change.cells.iter().map(|(task, _)| *task).collect();
+    let Decision { cells, end, rests_on, carried_out, is_cut } = decision;
+    // A cell the change itself writes has its condition already; the decision only moves it on.
+    change.cells.retain(|(task, _)| !cells.contains_key(task));
     for (task, (from, to)) in cells {
-        // A cell the change itself writes has its condition already; the decision only moves it on.
-        if own.contains(&task) {
-            change.cells.retain(|(t, _)| *t != task);
-        } else {
+        if !own.contains(&task) {
             change.if_cells.push((task, from));
         }
         change.cells.push((task, to));
+    }
+    for (task, chosen) in carried_out {
+        change.choices.retain(|(t, _)| *t != task);
+        change.choices.push((task, Some(chosen)));
     }
     if rests_on.len() > CHANGES_MAX {
         // Too many to name. Rare (a deadlock of a large run), so the whole document may stand for them.
@@ -386,6 +489,7 @@ fn with_decision(
     let mut step = complete(run, change, now);
     step.queued = queued;
     step.claimed = claimed;
+    step.is_cut = is_cut;
     step
 }
 
@@ -431,6 +535,5 @@ fn complete(run: &RunDoc, mut change: RunChange, now: Timestamp) -> Step {
             change.wake_at = Some(Some(need));
         }
     }
-    let image = change.apply(run);
-    Step { change, image, queued: Vec::new(), claimed: None }
+    Step { change, queued: Vec::new(), claimed: None, is_cut: false, decided_on: run.revision }
 }

@@ -205,7 +205,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let now = self.clock.now();
         let (run, queued) = step::begin(&version.plan, RunDoc::new(facts.clone(), DagRunState::Running, now), now);
         if let Outcome::Updated(image) = self.store.put_run(&run).await? {
-            self.send(Self::task_messages(&version.plan, &image, queued)).await;
+            let tries: Vec<_> = queued.into_iter().map(|task| (task, image.cell(task).try_number())).collect();
+            self.send(Self::task_messages(&version.plan, &image, tries)).await;
             if !image.outbox.is_empty() {
                 self.deliver(image).await?;
             }

@@ -129,20 +129,20 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         Ok(version)
     }
 
-    /// Messages for queued tasks.
+    /// Messages for queued tries.
     pub(crate) fn task_messages(
         plan: &Plan,
         run: &updraft_model::RunDoc,
-        tasks: impl IntoIterator<Item = TaskIndex>,
+        tries: impl IntoIterator<Item = (TaskIndex, u32)>,
     ) -> Vec<Outgoing> {
-        tasks
+        tries
             .into_iter()
-            .map(|task| {
+            .map(|(task, try_number)| {
                 Outgoing::now(Message::Task {
                     dag_id: run.facts.dag_id.clone(),
                     incarnation: run.facts.incarnation.clone(),
                     task,
-                    try_number: run.cell(task).try_number(),
+                    try_number,
                     priority: plan.priority(task),
                 })
             })

@@ -119,17 +119,13 @@ impl<I: Items, L: LogStore> Runner for ProcessRunner<I, L> {
             Outcome::Failed { .. } | Outcome::TimedOut { .. } => {
                 (AttemptOutcome::Failed, Some(report.outcome.message()))
             }
-            Outcome::Rescheduled { until } => {
-                let message =
-                    format!("the callable asked to run again at {until}, and only sensors can in `reschedule` mode");
-                (AttemptOutcome::Failed, Some(message))
-            }
+            Outcome::Rescheduled { until } => (AttemptOutcome::Rescheduled { until: *until }, None),
             // The cell is still ours: an end like any other failure's, and another try has a worker's whole time.
             Outcome::Killed { .. } if out_of_time => (AttemptOutcome::Failed, Some(report.outcome.message())),
             Outcome::Killed { .. } => return None,
         };
         drop(sink);
-        let mut finished = Finished { outcome, message, xcoms: BTreeMap::new(), log: None, log_uri: None };
+        let mut finished = Finished { message, ..Finished::new(outcome) };
         match self.keep_xcoms(work, report.xcoms).await {
             Ok(xcoms) => finished.xcoms = xcoms,
             Err(error) => finished = failed(format!("the XComs could not be kept: {error}")),
@@ -147,13 +143,7 @@ async fn wind_up(deadline: Option<Timestamp>) {
 }
 
 fn failed(message: String) -> Finished {
-    Finished {
-        outcome: AttemptOutcome::Failed,
-        message: Some(message),
-        xcoms: BTreeMap::new(),
-        log: None,
-        log_uri: None,
-    }
+    Finished { message: Some(message), ..Finished::new(AttemptOutcome::Failed) }
 }
 
 fn failed_for_good(message: String) -> Finished {

@@ -1,6 +1,7 @@
 //! Looking at a run: start it, settle what died, decide what is undecided, deliver what is owed, send again what may be lost.
 
 use crate::engine::{Engine, Error, ROUNDS_MAX, Version};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use updraft_clock::Clock;
 use updraft_metastore::{Items, Outcome};
@@ -8,7 +9,6 @@ use updraft_model::{
     Attempt, AttemptKey, AttemptOutcome, Cell, DagDoc, DagRunState, Incarnation, OutboxEntry, RunDoc, RunName,
     TaskIndex,
 };
-use updraft_scheduling::decide::decide;
 use updraft_scheduling::places;
 use updraft_scheduling::step::{self, Ended, Expired, Step};
 use updraft_task_queue::{Message, Outgoing, TaskQueue};
@@ -48,7 +48,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         }
         if run.outbox.is_empty() {
             let again = run.cells.iter().filter(|(t, c)| matches!(c, Cell::Queued { .. }) && !sent.contains(t));
-            self.send(Self::task_messages(&version.plan, &run, again.map(|(t, _)| *t))).await;
+            let again = again.map(|(task, cell)| (*task, cell.try_number()));
+            self.send(Self::task_messages(&version.plan, &run, again)).await;
         } else {
             self.deliver(run).await?;
         }
@@ -71,7 +72,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             let now = self.clock.now();
             let expired = self.expired(&run, all_dead).await?;
             let step = step::sweep(&version.plan, &run, &expired, now);
-            if step.change.cells.is_empty() && step.change.state.is_none() {
+            if step.is_nothing() {
                 return Ok(Some((run, sent)));
             }
             match self.store.update_run(&run.facts.incarnation, &step.change).await? {
@@ -113,6 +114,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 log_uri: None,
                 message: Some("its worker died, or did not renew its lease in time".to_owned()),
                 hostname: None,
+                choice: None,
+                handover: None,
             };
             if let Err(error) = self.store.put_attempt(&key, &attempt).await {
                 tracing::warn!(%error, "an attempt that died is not recorded");
@@ -137,14 +140,14 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let found = |task: TaskIndex, cell: &Cell| {
             let wanted = key(task, cell)?;
             let (_, attempt) = left.iter().find(|(k, _)| *k == wanted)?;
-            Some(Ended { outcome: attempt.outcome, end_date: attempt.end_date })
+            Some(Ended::from(attempt))
         };
         Ok(cells.into_iter().map(|(task, cell)| Expired { left: found(task, &cell), cell, task }).collect())
     }
 
     /// What follows an accepted step: messages for what it queued, and a look at what waits when it is due.
     pub(crate) async fn after(&self, version: &Version, step: &Step, image: &RunDoc) {
-        let mut messages = Self::task_messages(&version.plan, &step.image, step.queued.iter().copied());
+        let mut messages = Self::task_messages(&version.plan, image, step.tries_queued());
         let now = self.clock.now();
         for (_, cell) in &step.change.cells {
             if let Cell::Waiting { due, .. } = cell {
@@ -158,18 +161,32 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         self.send(messages).await;
     }
 
-    /// Decides what the image decides beyond the write that returned it, and delivers what is owed.
-    pub(crate) async fn settle(&self, version: &Version, run: RunDoc) -> Result<(), Error> {
-        let undecided = !decide(&version.plan, &run, self.clock.now()).is_empty();
-        let run = if undecided {
-            match self.sweep(version, run, Leases::Heed).await? {
-                Some((run, _)) => run,
-                None => return Ok(()),
+    /// Decides what the image that a step's write returned decides beyond that step, which was decided on `base`, and delivers what is owed.
+    pub(crate) async fn settle(
+        &self,
+        version: &Version,
+        base: &RunDoc,
+        step: &Step,
+        after: &RunDoc,
+    ) -> Result<(), Error> {
+        let (mut base, mut step, mut run) = (Cow::Borrowed(base), Cow::Borrowed(step), Cow::Borrowed(after));
+        for _ in 0..ROUNDS_MAX {
+            let all_is_said = step.says_all(&run);
+            let next = (!all_is_said).then(|| step::catch_up(&version.plan, &base, &step, &run, self.clock.now()));
+            let Some(next) = next.filter(|next| !next.is_nothing()) else {
+                return if run.outbox.is_empty() { Ok(()) } else { self.deliver(run.into_owned()).await };
+            };
+            match self.store.update_run(&run.facts.incarnation, &next.change).await? {
+                Outcome::Updated(image) => {
+                    self.after(version, &next, &image).await;
+                    base = std::mem::replace(&mut run, Cow::Owned(image));
+                    step = Cow::Owned(next);
+                }
+                Outcome::Refused(Some(image)) => run = Cow::Owned(image),
+                Outcome::Refused(None) => return Ok(()),
             }
-        } else {
-            run
-        };
-        if run.outbox.is_empty() { Ok(()) } else { self.deliver(run).await }
+        }
+        Err(Error::Contention(run.facts.run_id.clone()))
     }
 
     /// Delivers a run's effects, idempotently, and strikes them out.
@@ -246,7 +263,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             match self.store.update_run(&incarnation, &step.change).await? {
                 Outcome::Updated(image) => {
                     self.after(&version, &step, &image).await;
-                    return self.settle(&version, image).await;
+                    return self.settle(&version, &run, &step, &image).await;
                 }
                 Outcome::Refused(Some(image)) => {
                     let ours = image.state == DagRunState::Running && image.active_epoch == run.epoch;

@@ -9,8 +9,10 @@ use std::time::Duration;
 use updraft_clock::Clock;
 use updraft_metastore::{Error as StoreError, Items, Outcome};
 use updraft_model::{
-    Attempt, AttemptKey, AttemptOutcome, Cell, DagId, Held, Incarnation, Lease, RunDoc, TaskIndex, Token, ValueRef,
+    Attempt, AttemptKey, AttemptOutcome, Cell, Choice, DagId, Held, Incarnation, Lease, Resumed, RunDoc, TaskIndex,
+    Token, ValueRef,
 };
+use updraft_scheduling::choices;
 pub use updraft_scheduling::step::TimeoutMost;
 use updraft_scheduling::step::{self, Continue, Ended, Step};
 use updraft_task_queue::TaskQueue;
@@ -58,6 +60,17 @@ impl Work {
         Held { task: self.task, try_number: self.try_number, token: self.lease.token.clone() }
     }
 
+    /// What is known of the earlier attempts of this try: how many gave their worker back, since when, and whose item may hold something
+    /// for this one. None: this is the first.
+    pub fn resumed(&self) -> Option<&Resumed> {
+        self.run.resumes.get(&self.task).filter(|r| r.try_number == self.try_number)
+    }
+
+    /// When the try's first attempt began: a sensor's timeout counts from here.
+    pub fn try_started(&self) -> Timestamp {
+        self.resumed().map_or(self.lease.since, |r| r.first_start)
+    }
+
     /// The task's definition.
     pub fn definition(&self) -> &updraft_model::Task {
         self.version.plan.task(self.task)
@@ -82,6 +95,17 @@ pub struct Finished {
     pub log: Option<String>,
     /// The URI of the log, where it is long.
     pub log_uri: Option<String>,
+    /// What it lets go on, where it is one that chooses.
+    pub choice: Option<Choice>,
+    /// What the next attempt of the same try is told, where the try goes on ([`AttemptOutcome::goes_on`]).
+    pub handover: Option<serde_json::Value>,
+}
+
+impl Finished {
+    /// An attempt that ended like this, and left nothing else.
+    pub fn new(outcome: AttemptOutcome) -> Self {
+        Self { outcome, message: None, xcoms: BTreeMap::new(), log: None, log_uri: None, choice: None, handover: None }
+    }
 }
 
 /// Runs attempts: as processes, or as a simulation pleases.
@@ -212,6 +236,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             self.let_go(&work).await?;
             return Ok(None);
         };
+        let finished = checked(&work, finished);
         let end_date = self.clock.now();
         let attempt = Attempt {
             outcome: finished.outcome,
@@ -222,11 +247,12 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             log_uri: finished.log_uri,
             message: finished.message,
             hostname: Some(self.settings.hostname.clone()),
+            choice: finished.choice,
+            handover: finished.handover,
         };
         let key = work.key();
         self.insist(&work, || self.store.put_attempt(&key, &attempt)).await?;
-        let ended = Ended { outcome: attempt.outcome, end_date };
-        self.finish(work, ended, deadline, may_continue).await
+        self.finish(work, Ended::from(&attempt), deadline, may_continue).await
     }
 
     /// The attempt, if it may still begin. A process that was stopped between its claim and this may have lost it: beginning would run
@@ -318,7 +344,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let version = work.version.clone();
         let mut image = work.run.clone();
         let token = Token::trusted(self.clock.draw(8));
-        let mut tried: Option<Step> = None;
+        let mut tried: Option<(Step, RunDoc)> = None;
         for _ in 0..ROUNDS_MAX {
             let now = whole_millis(self.clock.now());
             let wish = may_continue().map(|c| Continue {
@@ -327,18 +353,17 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 priority_least: c.priority_least,
                 timeout_most: c.timeout_most,
             });
-            let Some(step) = step::finish(&version.plan, &image, &held, ended, now, wish.as_ref()) else {
+            let Some(step) = step::finish(&version.plan, &image, &held, &ended, now, wish.as_ref()) else {
                 // Not ours any more. Either our own write landed and its answer was lost, or somebody settled, cleared or marked it.
-                return match tried.filter(|step| landed(step, &image, &held)) {
-                    Some(step) => self.finished(&version, &step, image, deadline).await,
+                return match tried.filter(|(step, _)| landed(step, &image, &held)) {
+                    Some((step, base)) => self.finished(&version, &base, &step, image, deadline).await,
                     None => self.let_go(&work).await.map(|()| None),
                 };
             };
             match self.insist(&work, || self.store.update_run(&incarnation, &step.change)).await? {
-                Outcome::Updated(after) => return self.finished(&version, &step, after, deadline).await,
+                Outcome::Updated(after) => return self.finished(&version, &image, &step, after, deadline).await,
                 Outcome::Refused(Some(now_there)) => {
-                    image = now_there;
-                    tried = Some(step);
+                    tried = Some((step, std::mem::replace(&mut image, now_there)));
                 }
                 Outcome::Refused(None) => return Ok(None),
             }
@@ -350,13 +375,14 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     async fn finished(
         &self,
         version: &Arc<Version>,
+        base: &RunDoc,
         step: &Step,
         after: RunDoc,
         deadline: Option<Timestamp>,
     ) -> Result<Option<Work>, Error> {
         self.after(version, step, &after).await;
         // The claimed one first has to be run; what else is to be settled must not be forgotten over a failure here.
-        if let Err(error) = self.settle(version, after.clone()).await {
+        if let Err(error) = self.settle(version, base, step, &after).await {
             tracing::warn!(%error, "what follows a finish was left to the sweep");
         }
         let Some((task, try_number, lease)) = step.claimed.clone() else { return Ok(None) };
@@ -375,7 +401,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             match self.store.update_run(incarnation, &step.change).await? {
                 Outcome::Updated(image) => {
                     self.after(&work.version, &step, &image).await;
-                    return self.settle(&work.version, image).await;
+                    return self.settle(&work.version, &run, &step, &image).await;
                 }
                 Outcome::Refused(Some(image)) => run = image,
                 Outcome::Refused(None) => return Ok(()),
@@ -408,7 +434,18 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
 /// say so: the sweep that took this attempt for dead names it too, and decided something else from it.
 fn landed(step: &Step, image: &RunDoc, held: &Held) -> bool {
     let cell = image.cell(held.task);
-    matches!(cell, Cell::Final { .. } | Cell::Waiting { .. }) && cell == step.image.cell(held.task)
+    matches!(cell, Cell::Final { .. } | Cell::Waiting { .. }) && step.cell(held.task) == Some(cell)
+}
+
+/// What a runner says, where it can be: a branch that follows what is not there has failed.
+fn checked(work: &Work, finished: Finished) -> Finished {
+    let Some(choice) = &finished.choice else { return finished };
+    match choices::chosen(&work.version.plan, work.task, work.try_number, choice) {
+        Ok(_) => finished,
+        Err(error) => {
+            Finished { outcome: AttemptOutcome::Failed, message: Some(error.to_string()), choice: None, ..finished }
+        }
+    }
 }
 
 /// Leases are kept in whole milliseconds.

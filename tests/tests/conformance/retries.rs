@@ -135,7 +135,7 @@ fn runs_again_after_clear(case: &Eligible) -> bool {
     let (plan, run) = run(task(case.max_tries), Cell::Restarting { try_number, lease: lease() });
     let held = Held { task: T, try_number, token: lease().token };
     let step = step::acknowledge(&plan, &run, &held, Timestamp::UNIX_EPOCH).expect("the attempt holds the cell");
-    *step.image.cell(T) == Cell::Queued { try_number: try_number + 1 }
+    *step.image(&run).cell(T) == Cell::Queued { try_number: try_number + 1 }
 }
 
 /// Finishes a failing try and sweeps at an instant after the time of the next one.
@@ -144,8 +144,8 @@ fn judge_ready(case: &Look) -> Verdict {
     let task = Task { retry_exponential_backoff: case.retry_exponential_backoff, ..task(1) };
     let (plan, run) = run(task, Cell::Running { try_number: 1, lease: lease() });
     let held = Held { task: T, try_number: 1, token: lease().token };
-    let ended = step::Ended { outcome: AttemptOutcome::Failed, end_date };
-    let waiting = step::finish(&plan, &run, &held, ended, end_date, None).expect("the attempt holds the cell").image;
+    let ended = step::Ended::new(AttemptOutcome::Failed, end_date);
+    let waiting = step::finish(&plan, &run, &held, &ended, end_date, None).expect("the attempt holds the cell").image(&run);
     let of = RetryDelay {
         delay: RETRY_DELAY_DEFAULT,
         exponential_backoff: case.retry_exponential_backoff,
@@ -155,7 +155,7 @@ fn judge_ready(case: &Look) -> Verdict {
         logical_date: Some(Timestamp::UNIX_EPOCH),
     };
     let now = next_retry(&of, 1, end_date) + SignedDuration::from_secs_f64(case.seconds_after_next_retry);
-    let ready = *step::sweep(&plan, &waiting, &[], now).image.cell(T) == Cell::Queued { try_number: 2 };
+    let ready = *step::sweep(&plan, &waiting, &[], now).image(&waiting).cell(T) == Cell::Queued { try_number: 2 };
     if ready == case.ready {
         Verdict::Passed
     } else {

@@ -2,7 +2,6 @@
 
 use crate::scenario;
 use crate::world::{MILLI, SECOND, Shared};
-use std::collections::BTreeMap;
 use std::future::Future;
 use updraft_service::{Finished, Runner, Work};
 
@@ -41,6 +40,6 @@ impl Runner for SimRunner {
         let mut world = self.world.lock();
         world.say(self.process, &format!("ran {token}: {outcome:?}"));
         world.monitor.attempt_is_over(&token);
-        Some(Finished { outcome, message: None, xcoms: BTreeMap::new(), log: None, log_uri: None })
+        Some(Finished::new(outcome))
     }
 }

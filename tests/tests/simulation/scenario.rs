@@ -70,6 +70,9 @@ pub(crate) fn end(
                 continue;
             }
             AttemptOutcome::Failed | AttemptOutcome::FailedForGood => Stand::Failed,
+            AttemptOutcome::Rescheduled { .. } | AttemptOutcome::Deferred { .. } => {
+                unreachable!("no task of a scenario gives its worker back")
+            }
         };
         return (stand, try_number);
     }

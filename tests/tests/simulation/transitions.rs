@@ -206,6 +206,9 @@ impl Seen<'_> {
                 return self.retried(try_number, end_date, to);
             }
             AttemptOutcome::Failed | AttemptOutcome::FailedForGood => End::Failed,
+            AttemptOutcome::Rescheduled { .. } | AttemptOutcome::Deferred { .. } => {
+                return Err("no task of a scenario gives its worker back".to_owned());
+            }
         };
         let winner = Some(lease.token.clone());
         if *to == (Cell::Final { end: wanted, try_number, winner, leaving: None }) {

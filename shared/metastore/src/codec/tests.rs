@@ -3,7 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 use updraft_model::cell::{End, Lease, Wait};
-use updraft_model::{DagRunType, Held, OutboxEntry, RunFacts, Token};
+use updraft_model::{DagRunType, Held, LeftOut, OutboxEntry, RunFacts, Token};
 
 fn at() -> impl Strategy<Value = Timestamp> {
     (0i64..4_000_000_000).prop_map(|s| Timestamp::from_second(s).unwrap())
@@ -40,8 +40,12 @@ fn state() -> impl Strategy<Value = DagRunState> {
 
 fn run() -> impl Strategy<Value = RunDoc> {
     let cells = proptest::collection::btree_map(task(), cell().prop_filter("absent", |c| *c != Cell::None), 0..4);
-    (state(), 0u32..3, cells, proptest::option::of(at()), 0u64..3, any::<bool>()).prop_map(
-        |(state, epoch, cells, wake_at, revision, leave)| {
+    let kept = (
+        proptest::collection::btree_map(task(), resumed(), 0..3),
+        proptest::collection::btree_map(task(), chosen(), 0..3),
+    );
+    (state(), 0u32..3, cells, proptest::option::of(at()), 0u64..3, any::<bool>(), kept).prop_map(
+        |(state, epoch, cells, wake_at, revision, leave, kept)| {
             let facts = RunFacts {
                 incarnation: Incarnation::trusted("abc"),
                 dag_id: DagId::trusted("d"),
@@ -56,6 +60,7 @@ fn run() -> impl Strategy<Value = RunDoc> {
                 conf: serde_json::json!({"a": 1}),
             };
             let mut run = RunDoc::new(facts, state, Timestamp::UNIX_EPOCH);
+            (run.resumes, run.choices) = kept;
             (run.epoch, run.cells, run.wake_at, run.revision) = (epoch, cells, wake_at, revision);
             run.operation = leave.then(|| OperationId::trusted("op"));
             if leave {
@@ -64,6 +69,28 @@ fn run() -> impl Strategy<Value = RunDoc> {
             run
         },
     )
+}
+
+fn resumed() -> impl Strategy<Value = Resumed> {
+    (0u32..3, 0u32..9, lease()).prop_map(|(try_number, count, l)| Resumed {
+        try_number,
+        count,
+        first_start: l.since,
+        last: l.token,
+    })
+}
+
+fn chosen() -> impl Strategy<Value = Chosen> {
+    let left_out = prop_oneof![
+        Just(LeftOut::Below),
+        Just(LeftOut::DirectlyBelow),
+        proptest::collection::vec(any::<u8>(), 0..3).prop_map(LeftOut::These)
+    ];
+    (0u32..3, any::<bool>(), left_out).prop_map(|(try_number, pending, left_out)| Chosen {
+        try_number,
+        pending,
+        left_out,
+    })
 }
 
 fn held() -> impl Strategy<Value = Held> {
@@ -90,6 +117,8 @@ fn change() -> impl Strategy<Value = RunChange> {
         proptest::option::of(proptest::option::of(at())),
         any::<bool>(),
         any::<bool>(),
+        proptest::collection::btree_map(task(), resumed(), 0..3),
+        proptest::collection::btree_map(task(), proptest::option::of(chosen()), 0..3),
     );
     (conditions, changes).prop_map(|(c, w)| RunChange {
         if_epoch: c.0,
@@ -102,6 +131,8 @@ fn change() -> impl Strategy<Value = RunChange> {
         if_wake_at: c.7,
         cells: w.0.into_iter().collect(),
         max_tries: w.1.into_iter().collect(),
+        resumes: w.8.into_iter().collect(),
+        choices: w.9.into_iter().collect(),
         state: w.2,
         epoch: w.3.map(|e| (e, OperationId::trusted("new"))),
         active_epoch: w.3,

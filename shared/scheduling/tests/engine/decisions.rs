@@ -3,7 +3,10 @@
 use crate::generate::{Image, NOW, at, config, dag, dag_of, image, plain, run};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use updraft_model::RunChange;
+use updraft_model::cell::End;
 use updraft_model::{Cell, DagRunState, Plan, RunDoc, Task, TaskIndex, TaskInstanceState};
+use updraft_scheduling::decide::{after, decide_with};
 use updraft_scheduling::trigger_rules::{Verdict, evaluate_task};
 use updraft_scheduling::{Decision, decide};
 
@@ -11,7 +14,7 @@ const RUNNING: &[DagRunState] = &[DagRunState::Running];
 const ANY: &[DagRunState] = DagRunState::ALL;
 
 /// The image after a decision, the run still running.
-fn after(run: &RunDoc, decision: &Decision) -> RunDoc {
+fn decided(run: &RunDoc, decision: &Decision) -> RunDoc {
     let mut image = run.clone();
     for (task, (from, to)) in &decision.cells {
         assert_eq!(run.cell(*task), from, "a change names the cell it replaces");
@@ -44,9 +47,22 @@ proptest! {
     #[test]
     fn deciding_on_the_result_decides_nothing_more(Image(plan, run) in image(RUNNING)) {
         let decision = decide(&plan, &run, NOW);
-        let again = decide(&plan, &after(&run, &decision), NOW);
+        let again = decide(&plan, &decided(&run, &decision), NOW);
         // A deadlock ends the run at once, also where the last look has set ends: so does Airflow.
         prop_assert!(again.is_empty() || decision.end.is_some(), "{decision:?} then {again:?}");
+    }
+
+    /// Looking only at what depends on a change finds what looking at everything finds.
+    #[test]
+    fn what_a_change_brings_about_is_found_around_it(
+        Image(plan, run) in image(RUNNING), ends in any::<u64>(), which in any::<u8>()
+    ) {
+        let settled = updraft_scheduling::step::sweep(&plan, &run, &[], NOW).image(&run);
+        let ended = plan.tasks().filter(|t| !settled.cell(*t).is_final() && which >> t.0 & 1 == 1);
+        let end = |task: TaskIndex| [End::Success, End::Failed, End::Skipped, End::Success][(ends >> (2 * task.0) & 3) as usize];
+        let cells = ended.map(|task| (task, Cell::ended(end(task), settled.cell(task).try_number()))).collect();
+        let change = RunChange { cells, ..RunChange::default() };
+        prop_assert_eq!(after(&plan, &settled, &change, &[], NOW), decide_with(&plan, &settled, &change, NOW));
     }
 
     #[test]
@@ -68,7 +84,8 @@ proptest! {
     fn an_ended_cell_keeps_its_end(Image(plan, run) in image(RUNNING)) {
         for (task, (from, to)) in decide(&plan, &run, NOW).cells {
             prop_assert!(!from.is_final(), "{task}: {from:?} became {to:?}");
-            prop_assert!(to.is_final() || from.state().is_schedulable(), "{task}: {from:?} became {to:?}");
+            let resumes = from.state().is_schedulable() || from.state() == TaskInstanceState::Deferred;
+            prop_assert!(to.is_final() || resumes, "{task}: {from:?} became {to:?}");
         }
     }
 
@@ -83,7 +100,7 @@ proptest! {
     #[test]
     fn a_run_ends_with_unfinished_cells_only_when_deadlocked(Image(plan, run) in image(RUNNING)) {
         let decision = decide(&plan, &run, NOW);
-        let image = after(&run, &decision);
+        let image = decided(&run, &decision);
         let unfinished: Vec<TaskIndex> = plan.tasks().filter(|task| !image.cell(*task).is_final()).collect();
         if decision.end.is_some() && !unfinished.is_empty() {
             prop_assert_eq!(decision.end, Some(DagRunState::Failed));
@@ -138,7 +155,7 @@ fn a_wide_fan_out_is_decided_in_bounded_writes() {
         assert!(step.change.cells.len() <= updraft_scheduling::decide::CHANGES_MAX);
         assert_eq!(step.change.state, None, "a part of a decision never ends the run");
         writes += 1;
-        run = step.image;
+        run = step.image(&run);
     }
     assert_eq!(writes, 4);
     assert_eq!(run.cells.values().filter(|c| matches!(c, Cell::Queued { .. })).count(), 350);

@@ -164,8 +164,8 @@ pub(crate) fn reached_image() -> impl Strategy<Value = Image> {
             run = step::claim(task, 1, &lease).apply(&run);
             let held = Held { task, try_number: 1, token: lease.token };
             if let Some(outcome) = fates[task.at()] {
-                let ended = Ended { outcome, end_date: NOW };
-                run = step::finish(&plan, &run, &held, ended, NOW, None).expect("it holds its cell").image;
+                let ended = Ended::new(outcome, NOW);
+                run = step::finish(&plan, &run, &held, &ended, NOW, None).expect("it holds its cell").image(&run);
             }
         }
         Image(plan, run)

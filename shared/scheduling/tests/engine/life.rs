@@ -58,11 +58,11 @@ fn next(plan: &Plan, run: &RunDoc, fate: Fate, write: usize, now: &mut Timestamp
                 let expired = step::expired(run, *now, false);
                 assert!(expired.iter().any(|(t, _)| *t == task), "the lease of a dead attempt runs out");
                 let expired = expired.into_iter().map(|(task, cell)| Expired { cell, task, left: None });
-                return step::sweep(plan, run, &expired.collect::<Vec<_>>(), *now).image;
+                return step::sweep(plan, run, &expired.collect::<Vec<_>>(), *now).image(run);
             }
         };
-        let ended = Ended { outcome, end_date: *now };
-        return step::finish(plan, run, &held, ended, *now, wish).expect("it holds its cell").image;
+        let ended = Ended::new(outcome, *now);
+        return step::finish(plan, run, &held, &ended, *now, wish).expect("it holds its cell").image(run);
     }
     if let Some((task, try_number)) = first(run, queued) {
         let claim = step::claim(task, try_number, &token);
@@ -71,7 +71,7 @@ fn next(plan: &Plan, run: &RunDoc, fate: Fate, write: usize, now: &mut Timestamp
     }
     *now = (*now).max(run.wake_at.expect("an unfinished run is in the time index"));
     let look = step::sweep(plan, run, &[], *now);
-    if look.queued.is_empty() && look.image.cells == run.cells { step::rearm(run, *now).apply(run) } else { look.image }
+    if look.is_nothing() { step::rearm(run, *now).apply(run) } else { look.image(run) }
 }
 
 proptest! {
