@@ -11,7 +11,7 @@ use updraft_service::Error;
 pub(crate) enum Blame {
     /// The person who typed the command: exit code 1.
     User,
-    /// The deployment or this program: exit code 2.
+    /// The deployment, this program, or wrong usage: exit code 2.
     Fault,
 }
 
@@ -34,6 +34,11 @@ impl Failure {
     /// Something that person cannot mend by typing another command.
     pub(crate) fn fault(error: impl Into<String>) -> Self {
         Self { blame: Blame::Fault, ..Self::user(error) }
+    }
+
+    /// A command that names what is not there, where exit code 1 has a meaning of its own: exit code 2, as for wrong usage.
+    pub(crate) fn wrong_use(error: impl Into<String>) -> Self {
+        Self::fault(error)
     }
 
     /// Exit code 1 without another word: the output has said what is wrong.

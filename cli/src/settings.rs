@@ -16,3 +16,6 @@ pub(crate) const SCHEDULER_QUEUE_URL: &str = "UPDRAFT_SCHEDULER_QUEUE_URL";
 
 /// What is logged on standard error, as `tracing` filters are written; `warn` if not set.
 pub(crate) const LOG: &str = "UPDRAFT_LOG";
+
+/// How `.airflowignore` is read: `glob` or `regexp`. The option `--dag-ignore-file-syntax` goes before it.
+pub(crate) const IGNORE_SYNTAX: &str = "UPDRAFT_DAG_IGNORE_FILE_SYNTAX";

@@ -1,53 +1,32 @@
-//! DAG files that are not (yet) in a metastore: finding them, loading them, and checking what the loader cannot see.
+//! DAG files that are not (yet) in a metastore: loading them, and checking what the loader cannot see.
 
+use super::sources::{Reading, Scope};
+use super::templates;
 use crate::failure::Failure;
 use jiff::Timestamp;
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use updraft_dag_file::{Diagnostic, LoadOptions, Severity};
-use updraft_dag_store::{DagStore, Directory};
+use std::collections::{BTreeMap, BTreeSet};
+use updraft_dag_file::{Diagnostic, LoadOptions, Place, Places, Severity};
+use updraft_dag_store::{DagStore, Error as FolderError};
 use updraft_model::{Dag, DagId};
-use updraft_service::ingest::is_dag_file;
+use updraft_service::ingest::{ABSENT, DEFAULTS_FILES, Folder, is_python_dag, missing_file};
 
-/// The key of a task that names a file beside the DAG file.
-const FILE_KEY: &str = "python_callable_file";
-
-/// A file that was named, or lies in a folder that was.
-#[derive(Debug, Clone)]
-pub(crate) struct Source {
-    /// Where it is, as the person named it.
-    pub(crate) path: PathBuf,
-    /// Its path in the DAG folder, with `/`.
-    pub(crate) name: String,
-    /// Folders that may be the DAG folder, the likeliest first.
-    roots: Vec<PathBuf>,
-}
-
-impl Source {
-    /// Whether it declares DAGs.
-    pub(crate) fn is_dag_file(&self) -> bool {
-        is_dag_file(&self.name)
-    }
-
-    /// Where a file that a DAG names lies.
-    pub(crate) fn find(&self, reference: &str) -> Option<PathBuf> {
-        self.roots.iter().map(|root| root.join(reference)).find(|path| path.is_file())
-    }
-}
-
-/// A DAG file, loaded and checked.
+/// A file, loaded and checked.
 #[derive(Debug)]
 pub(crate) struct Checked {
-    /// Which.
-    pub(crate) source: Source,
-    /// Its text.
-    pub(crate) text: String,
+    /// Its path in its DAG folder.
+    pub(crate) path: String,
+    /// The file as the person would name it.
+    pub(crate) shown: String,
+    /// Its bytes.
+    pub(crate) bytes: Vec<u8>,
     /// Its sound DAGs.
     pub(crate) dags: Vec<Dag>,
     /// What is wrong with it.
     pub(crate) diagnostics: Vec<Diagnostic>,
-    /// Files its DAGs name, as far as they exist: the path in the DAG folder, and where it is.
-    pub(crate) references: Vec<(String, PathBuf)>,
+    /// Files that it names and that are there, by their paths in the DAG folder.
+    pub(crate) references: BTreeSet<String>,
+    /// Files with defaults that hold for it.
+    pub(crate) defaults: Vec<String>,
 }
 
 impl Checked {
@@ -56,138 +35,193 @@ impl Checked {
         self.diagnostics.iter().any(Diagnostic::is_error)
     }
 
-    /// All problems with their source lines.
-    pub(crate) fn render(&self, color: bool) -> String {
-        self.diagnostics.iter().map(|d| d.render(&self.text, color) + "\n").collect()
+    /// Whether it declares DAGs, rather than being a Python file.
+    pub(crate) fn is_dag_file(&self) -> bool {
+        Scope::is_dag_file(&self.path)
+    }
+
+    fn error(&mut self, code: &'static str, message: String) {
+        self.diagnostics.push(problem(&self.shown, Severity::Error, code, message));
     }
 }
 
-/// The files that paths stand for: a file is itself, a folder is all visible files below it.
-pub(crate) async fn collect(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
-    let mut sources = Vec::new();
-    for path in paths {
-        if path.is_dir() {
-            let listed = Directory::new(path).list().await.map_err(Failure::from)?;
-            let inside = listed.into_iter().map(|entry| Source {
-                path: path.join(&entry.path),
-                name: entry.path,
-                roots: vec![path.clone()],
-            });
-            sources.extend(inside);
-        } else if path.is_file() {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            sources.push(Source { path: path.clone(), name, roots: folders_above(path) });
-        } else {
-            return Err(Failure::user(format!("there is no file or folder `{}`", path.display())));
+/// A problem of a file as a whole.
+pub(crate) fn problem(file: &str, severity: Severity, code: &'static str, message: String) -> Diagnostic {
+    let (key_path, dag_id, hint) = (String::new(), None, None);
+    Diagnostic { severity, file: file.to_owned(), line: 1, column: 1, key_path, dag_id, message, hint, code }
+}
+
+/// Loads and checks the DAG files of these places, each alone and all together. Python files are among the answers where they look
+/// like DAG files.
+pub(crate) async fn check(scopes: &[Scope], reading: &Reading, now: Timestamp) -> Result<Vec<Checked>, Failure> {
+    let options = LoadOptions { env: reading.environment(), ..LoadOptions::new(now) };
+    let renderer = updraft_templates::Renderer::new();
+    let mut checked = Vec::new();
+    for scope in scopes {
+        let folder = match &scope.listed {
+            Some(listed) => Folder::listed(&scope.store, listed),
+            None => Folder::new(&scope.store),
+        };
+        let mut found = Vec::new();
+        for path in scope.files.iter().filter(|path| Scope::is_dag_file(path)) {
+            found.push(check_one(scope, &folder, path, &options, &renderer).await?);
         }
-    }
-    Ok(sources)
-}
-
-/// The folders around a file, from its own to the one we work in: any of them may be the DAG folder.
-fn folders_above(path: &Path) -> Vec<PathBuf> {
-    let own = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let here = std::env::current_dir().and_then(|here| here.canonicalize());
-    match (own.canonicalize(), here) {
-        (Ok(full), Ok(here)) if full.starts_with(&here) => {
-            full.ancestors().take_while(|folder| folder.starts_with(&here)).map(Path::to_owned).collect()
+        refuse_doubles(&mut found);
+        let referred: BTreeSet<&str> = found.iter().flat_map(|file| &file.references).map(String::as_str).collect();
+        let python = scope.files.iter().filter(|path| is_python(path) && !referred.contains(path.as_str()));
+        let mut noticed = Vec::new();
+        for path in python {
+            noticed.extend(notice(scope, &folder, path).await?);
         }
-        _ => vec![own.to_owned()],
+        found.extend(noticed);
+        found.sort_by(|a, b| a.path.cmp(&b.path));
+        checked.extend(found);
     }
-}
-
-/// Loads and checks DAG files, each alone and all together.
-pub(crate) fn check(sources: Vec<Source>, now: Timestamp) -> Result<Vec<Checked>, Failure> {
-    let mut checked = sources.into_iter().map(|source| check_one(source, now)).collect::<Result<Vec<_>, _>>()?;
-    refuse_doubles(&mut checked);
     for file in &mut checked {
-        file.diagnostics.sort_by_key(|d| (d.line, d.column));
+        // What is wrong with the files it names comes after what is wrong with itself.
+        let shown = &file.shown;
+        file.diagnostics.sort_by(|a, b| {
+            let key = |d: &Diagnostic| (d.file != *shown, d.line, d.column);
+            key(a).cmp(&key(b)).then_with(|| a.file.cmp(&b.file))
+        });
     }
     Ok(checked)
 }
 
+/// Whether a file is Python, by its name.
+pub(crate) fn is_python(path: &str) -> bool {
+    path.rsplit_once('.').is_some_and(|(_, suffix)| suffix == "py")
+}
+
 /// Loads and checks one DAG file.
-pub(crate) fn check_one(source: Source, now: Timestamp) -> Result<Checked, Failure> {
-    let shown = source.path.display().to_string();
-    let bytes = std::fs::read(&source.path)
-        .map_err(|e| Failure::user(format!("`{shown}` could not be read")).cause(e.to_string()))?;
-    let folder = source.roots.first().and_then(|root| root.canonicalize().ok());
-    let options =
-        LoadOptions { dags_folder: folder.map(|f| f.to_string_lossy().into_owned()), ..LoadOptions::new(now) };
-    let loaded = updraft_dag_file::load(&source.name, &bytes, &options);
-    let mut diagnostics = loaded.diagnostics;
-    for diagnostic in &mut diagnostics {
-        diagnostic.file.clone_from(&shown);
-    }
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    let mut file = Checked { source, text, dags: loaded.dags, diagnostics, references: Vec::new() };
-    for reference in loaded.references {
-        match file.source.find(&reference) {
-            Some(path) => file.references.push((reference, path)),
-            None => file.diagnostics.extend(missing(&file, &reference)),
+async fn check_one<D: DagStore>(
+    scope: &Scope,
+    folder: &Folder<'_, D>,
+    path: &str,
+    options: &LoadOptions,
+    renderer: &updraft_templates::Renderer,
+) -> Result<Checked, Failure> {
+    let shown = scope.shown(path);
+    let mut checked = Checked {
+        path: path.to_owned(),
+        shown,
+        bytes: Vec::new(),
+        dags: Vec::new(),
+        diagnostics: Vec::new(),
+        references: BTreeSet::new(),
+        defaults: Vec::new(),
+    };
+    let file = match folder.read_anew(path).await {
+        Ok(Some(file)) => file,
+        Ok(None) => {
+            checked.error("gone", "the file is gone".to_owned());
+            return Ok(checked);
         }
+        Err(error @ FolderError::Unavailable(_)) => return Err(error.into()),
+        Err(error) => {
+            checked.error("unreadable", error.to_string());
+            return Ok(checked);
+        }
+    };
+    let read = folder.load(&file, options.clone()).await?;
+    checked.diagnostics = read.loaded.diagnostics;
+    for diagnostic in &mut checked.diagnostics {
+        diagnostic.file.clone_from(&checked.shown);
     }
-    Ok(file)
+    for why in read.unusable.into_values() {
+        checked.error("unusable-file", why);
+    }
+    let there = read.tags.into_iter().filter(|(_, tag)| tag != ABSENT).map(|(path, _)| path);
+    let is_defaults = |path: &String| DEFAULTS_FILES.iter().any(|name| path.rsplit('/').next() == Some(name));
+    (checked.defaults, checked.references) = {
+        let (defaults, others): (Vec<String>, Vec<String>) = there.partition(is_defaults);
+        (defaults, others.into_iter().collect())
+    };
+    checked.dags = read.loaded.dags;
+    let places = Places::read(&file.bytes, &options.env);
+    checked.bytes = file.bytes;
+    for dag in &checked.dags {
+        let found = folder.files_of(dag).await?;
+        for (task_id, reference) in &found.missing {
+            let keys: Vec<&str> = reference.key_path.split('.').collect();
+            let at = places.argument(dag.dag_id.as_str(), task_id, &keys);
+            let missing = missing_file(&checked.shown, &dag.dag_id, task_id, reference);
+            checked.diagnostics.push(placed(missing, at));
+        }
+        for why in found.unusable.into_values() {
+            checked.diagnostics.push(Diagnostic {
+                dag_id: Some(dag.dag_id.to_string()),
+                ..problem(&checked.shown, Severity::Error, "unusable-file", why)
+            });
+        }
+        let source = std::str::from_utf8(&checked.bytes).unwrap_or_default();
+        checked.diagnostics.extend(templates::check(renderer, dag, &places, source, &checked.shown));
+        checked.diagnostics.extend(templates::check_files(renderer, dag, &found.files, |path| scope.shown(path)));
+        checked.references.extend(found.files.into_keys());
+    }
+    Ok(checked)
 }
 
-/// The tasks that name a file which is not there.
-fn missing(file: &Checked, reference: &str) -> Vec<Diagnostic> {
-    let named = |task: &updraft_model::Task| task.arguments.get(FILE_KEY).and_then(|v| v.as_str()) == Some(reference);
-    let tasks = file.dags.iter().flat_map(|dag| dag.tasks.iter().filter(|t| named(t)).map(move |t| (dag, t)));
-    tasks
-        .map(|(dag, task)| Diagnostic {
-            key_path: format!("{}.tasks.{}.{FILE_KEY}", dag.dag_id, task.task_id),
-            dag_id: Some(dag.dag_id.to_string()),
-            message: format!("`{FILE_KEY}` names `{reference}`, and there is no such file in the DAG folder"),
-            hint: Some(
-                "paths count from the DAG folder; check that folder as a whole: `updraft dags lint FOLDER`".into(),
-            ),
-            code: "missing-file",
-            ..problem_at(file, |line| line.contains(FILE_KEY) && line.contains(reference))
-        })
-        .collect()
+/// A problem at its place, where that is known.
+fn placed(diagnostic: Diagnostic, at: Option<Place>) -> Diagnostic {
+    match at {
+        Some(Place { line, column }) => Diagnostic { line, column, ..diagnostic },
+        None => diagnostic,
+    }
 }
 
-/// Notes DAG ids that an earlier file of the same folder declares too.
+/// A Python file that looks like a DAG file, with what to do about it.
+async fn notice<D: DagStore>(scope: &Scope, folder: &Folder<'_, D>, path: &str) -> Result<Option<Checked>, Failure> {
+    let Some(file) = folder.read(path).await.or_else(unreadable_is_none)? else { return Ok(None) };
+    if !is_python_dag(&file.bytes) {
+        return Ok(None);
+    }
+    let shown = scope.shown(path);
+    let message = "this Python DAG file is not loaded: DAGs are declared in YAML here".to_owned();
+    let hint = format!(
+        "`updraft dags convert {shown}` makes YAML of it where it can; if it is no DAG file, name it in `.airflowignore`"
+    );
+    let warning = Diagnostic { hint: Some(hint), ..problem(&shown, Severity::Warning, "python-dag", message) };
+    Ok(Some(Checked {
+        path: path.to_owned(),
+        shown,
+        bytes: Vec::new(),
+        dags: Vec::new(),
+        diagnostics: vec![warning],
+        references: BTreeSet::new(),
+        defaults: Vec::new(),
+    }))
+}
+
+/// A file that may not be read is nobody's business as long as nobody refers to it.
+fn unreadable_is_none<T>(error: FolderError) -> Result<Option<T>, Failure> {
+    match error {
+        FolderError::Unavailable(_) => Err(error.into()),
+        _ => Ok(None),
+    }
+}
+
+/// Notes DAG ids that an earlier file of the same place declares too.
 fn refuse_doubles(checked: &mut [Checked]) {
-    let mut declared: BTreeMap<(PathBuf, DagId), String> = BTreeMap::new();
+    let mut declared: BTreeMap<DagId, String> = BTreeMap::new();
     for file in checked {
-        let root = file.source.roots.first().cloned().unwrap_or_default();
-        let shown = file.source.path.display().to_string();
         let mut doubles = Vec::new();
         for dag in &file.dags {
-            let key = (root.clone(), dag.dag_id.clone());
-            let Some(other) = declared.get(&key).filter(|other| **other != shown) else {
-                declared.insert(key, shown.clone());
+            let Some(other) = declared.get(&dag.dag_id).filter(|other| **other != file.shown) else {
+                declared.insert(dag.dag_id.clone(), file.shown.clone());
                 continue;
             };
             let id = dag.dag_id.as_str();
-            doubles.push(Diagnostic {
+            let at = Places::read(&file.bytes, &BTreeMap::new()).dag(id);
+            let message = format!("the DAG `{id}` is already declared by `{other}`");
+            let double = Diagnostic {
                 key_path: id.to_owned(),
                 dag_id: Some(id.to_owned()),
-                message: format!("the DAG `{id}` is already declared by `{other}`"),
                 hint: Some("give one of them another id".into()),
-                code: "duplicate-dag",
-                ..problem_at(file, |line| line.trim_matches(['"', '\'']).starts_with(id))
-            });
+                ..problem(&file.shown, Severity::Error, "duplicate-dag", message)
+            };
+            doubles.push(placed(double, at));
         }
         file.diagnostics.extend(doubles);
-    }
-}
-
-/// An error at the first line that fits; the loader has told us no place for what it does not check.
-fn problem_at(file: &Checked, fits: impl Fn(&str) -> bool) -> Diagnostic {
-    let found = file.text.lines().enumerate().find(|(_, line)| fits(line));
-    let (line, column) = found.map_or((0, 0), |(at, line)| (at, line.chars().take_while(|c| *c == ' ').count()));
-    Diagnostic {
-        severity: Severity::Error,
-        file: file.source.path.display().to_string(),
-        line: line as u32 + 1,
-        column: column as u32 + 1,
-        key_path: String::new(),
-        dag_id: None,
-        message: String::new(),
-        hint: None,
-        code: "",
     }
 }

@@ -1,65 +1,54 @@
 //! `updraft dags lint`
 
 use super::files::{self, Checked};
+use super::report;
+use super::sources::{self, Alone, Reading, Scope};
 use crate::failure::Failure;
 use crate::printer::Printer;
 use jiff::Timestamp;
 use serde_json::Value;
 use std::path::PathBuf;
-use updraft_dag_file::Diagnostic;
 
 /// What to check.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// DAG files, or DAG folders
+    /// DAG files, DAG folders, and buckets: `s3://BUCKET/PREFIX`
     #[arg(default_value = "dags")]
     paths: Vec<PathBuf>,
+
+    /// Warnings are errors: exit code 1 for them, too
+    #[arg(long)]
+    strict: bool,
+
+    #[command(flatten)]
+    reading: Reading,
 }
 
-/// Checks files: problems are the data, so they go to standard output.
+/// Checks files: problems are the data, so they go to standard output. Exit code 1 says that there are errors, 2 that something could
+/// not be checked.
 pub(crate) async fn run(arguments: &Arguments, printer: Printer) -> Result<(), Failure> {
-    let mut sources = files::collect(&arguments.paths).await?;
-    for path in arguments.paths.iter().filter(|path| path.is_file()) {
-        if sources.iter().any(|source| source.path == *path && !source.is_dag_file()) {
-            return Err(Failure::user(format!("`{}` is no DAG file", path.display()))
-                .cause("DAG files end in `.yaml` or `.yml`, and `defaults.yml` is reserved"));
-        }
+    let scopes = sources::collect(&arguments.paths, Alone::InPlace, arguments.reading.ignore_syntax()).await?;
+    for scope in &scopes {
+        refuse_other_files(scope)?;
     }
-    sources.retain(files::Source::is_dag_file);
-    let checked = files::check(sources, Timestamp::now())?;
+    let checked = files::check(&scopes, &arguments.reading, Timestamp::now()).await?;
     if printer.is_for_programs() {
-        let all = checked.iter().flat_map(|file| &file.diagnostics).map(to_json).collect();
+        let all = checked.iter().flat_map(|file| &file.diagnostics).map(report::to_json).collect();
         printer.value(&Value::Array(all))?;
     } else {
-        printer.text(&checked.iter().map(|file| file.render(printer.color())).collect::<String>())?;
+        printer.text(&report::render_all(&checked, printer.color()))?;
     }
-    printer.note(summary(&checked));
-    if checked.iter().any(Checked::has_errors) { Err(Failure::told()) } else { Ok(()) }
+    printer.note(report::summary(&checked));
+    let fails = |file: &Checked| file.has_errors() || arguments.strict && !file.diagnostics.is_empty();
+    if checked.iter().any(fails) { Err(Failure::told()) } else { Ok(()) }
 }
 
-fn to_json(diagnostic: &Diagnostic) -> Value {
-    serde_json::json!({
-        "file": diagnostic.file,
-        "line": diagnostic.line,
-        "column": diagnostic.column,
-        "severity": diagnostic.severity.to_string(),
-        "dag_id": diagnostic.dag_id,
-        "key_path": diagnostic.key_path,
-        "code": diagnostic.code,
-        "message": diagnostic.message,
-        "hint": diagnostic.hint,
-    })
-}
-
-/// What was checked, and what came of it, in a line.
-fn summary(checked: &[Checked]) -> String {
-    let all = checked.iter().flat_map(|file| &file.diagnostics);
-    let errors = all.clone().filter(|d| d.is_error()).count();
-    let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
-    format!(
-        "{}: {}, {}",
-        count(checked.len(), "DAG file"),
-        count(errors, "error"),
-        count(all.count() - errors, "warning")
-    )
+/// A file that was named by itself is meant to be a DAG file, or a Python file to be told about.
+fn refuse_other_files(scope: &Scope) -> Result<(), Failure> {
+    let is_other = |path: &&String| !Scope::is_dag_file(path) && !files::is_python(path);
+    match scope.files.iter().filter(|_| scope.listed.is_none()).find(is_other) {
+        Some(path) => Err(Failure::wrong_use(format!("`{}` is no DAG file", scope.shown(path)))
+            .cause("DAG files end in `.yaml` or `.yml`, and `defaults.yml` is reserved")),
+        None => Ok(()),
+    }
 }

@@ -5,8 +5,11 @@ mod import_errors;
 mod lint;
 mod list;
 mod pause;
+mod report;
 mod runs;
 mod show;
+mod sources;
+mod templates;
 mod tree;
 mod trigger;
 mod upload;
@@ -19,6 +22,7 @@ use clap::Subcommand;
 use updraft_model::{DagDoc, DagId};
 
 pub(crate) use show::short_name;
+pub(crate) use sources::Reading;
 pub(crate) use trigger::parse_instant;
 
 /// What to do with DAGs.

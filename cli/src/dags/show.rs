@@ -1,6 +1,7 @@
 //! `updraft dags show`
 
-use super::{files, tree};
+use super::sources::{self, Alone, Reading};
+use super::{files, report, tree};
 use crate::failure::{Failure, did_you_mean};
 use crate::metastore::{MetastoreUrl, Session};
 use crate::printer::{Cell, Printer};
@@ -19,12 +20,15 @@ pub(crate) struct Arguments {
     /// Show the DAGs of this file, with no metastore; JSON and YAML are then a list
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
+
+    #[command(flatten)]
+    reading: Reading,
 }
 
 /// Shows a DAG of the metastore, or those of a file.
 pub(crate) async fn run(arguments: &Arguments, metastore: &MetastoreUrl, printer: Printer) -> Result<(), Failure> {
     if let Some(file) = &arguments.file {
-        return show_file(file, arguments.dag_id.as_ref(), printer).await;
+        return show_file(file, arguments.dag_id.as_ref(), &arguments.reading, printer).await;
     }
     let Some(dag_id) = &arguments.dag_id else { return Err(Failure::user("no DAG was named")) };
     let session = Session::open(metastore).await?;
@@ -42,13 +46,17 @@ pub(crate) async fn run(arguments: &Arguments, metastore: &MetastoreUrl, printer
     }
 }
 
-async fn show_file(file: &PathBuf, wanted: Option<&DagId>, printer: Printer) -> Result<(), Failure> {
-    let sources = files::collect(std::slice::from_ref(file)).await?;
-    let Some(source) = sources.into_iter().next().filter(|_| file.is_file()) else {
+async fn show_file(file: &PathBuf, wanted: Option<&DagId>, reading: &Reading, printer: Printer) -> Result<(), Failure> {
+    if !file.is_file() {
         return Err(Failure::user(format!("`{}` is no file", file.display())));
+    }
+    let scopes = sources::collect(std::slice::from_ref(file), Alone::InPlace, reading.ignore_syntax()).await?;
+    let checked = files::check(&scopes, reading, Timestamp::now()).await?;
+    let Some(checked) = checked.into_iter().next() else {
+        return Err(Failure::user(format!("`{}` is no DAG file", file.display()))
+            .cause("DAG files end in `.yaml` or `.yml`, and `defaults.yml` is reserved"));
     };
-    let checked = files::check_one(source, Timestamp::now())?;
-    let problems = checked.render(crate::printer::colors_on_stderr());
+    let problems = report::render(&checked, crate::printer::colors_on_stderr());
     if !problems.is_empty() {
         printer.note(problems.trim_end());
     }

@@ -1,12 +1,13 @@
 //! `updraft dags upload`
 
-use super::files::{self, Source};
+use super::sources::{self, Alone, Reading, Scope};
+use super::{files, report};
 use crate::failure::Failure;
 use crate::printer::{Cell, Printer, Rows};
 use crate::settings;
 use crate::stores::DagFolder;
 use jiff::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use updraft_dag_store::{DagStore, Directory};
 
@@ -24,14 +25,16 @@ pub(crate) struct Arguments {
     /// The DAG folder of a server on this machine
     #[arg(long, value_name = "DIR")]
     dags: Option<PathBuf>,
+
+    #[command(flatten)]
+    reading: Reading,
 }
 
 /// Checks the files and, if nothing is wrong with them, copies them.
 pub(crate) async fn run(arguments: &Arguments, printer: Printer) -> Result<(), Failure> {
-    let sources = files::collect(&arguments.paths).await?;
-    let (dag_files, others): (Vec<Source>, Vec<Source>) = sources.into_iter().partition(Source::is_dag_file);
-    let checked = files::check(dag_files, Timestamp::now())?;
-    let problems: String = checked.iter().map(|file| file.render(crate::printer::colors_on_stderr())).collect();
+    let scopes = sources::collect(&arguments.paths, Alone::ByItself, arguments.reading.ignore_syntax()).await?;
+    let checked = files::check(&scopes, &arguments.reading, Timestamp::now()).await?;
+    let problems = report::render_all(&checked, crate::printer::colors_on_stderr());
     if !problems.is_empty() {
         printer.note(problems.trim_end());
     }
@@ -39,17 +42,32 @@ pub(crate) async fn run(arguments: &Arguments, printer: Printer) -> Result<(), F
         return Err(Failure::user("nothing was uploaded").cause("the files have the errors above"));
     }
     // What DAG files name goes first: a DAG file that arrives before its callable would not load.
-    let mut helpers: BTreeMap<String, PathBuf> = others.into_iter().map(|file| (file.name, file.path)).collect();
-    let mut declaring: BTreeMap<String, PathBuf> = BTreeMap::new();
-    for file in checked {
-        helpers.extend(file.references);
-        if let Some(other) = declaring.insert(file.source.name.clone(), file.source.path.clone()) {
-            return Err(Failure::user("nothing was uploaded").cause(format!(
-                "`{}` and `{}` would both become `{}`",
-                other.display(),
-                file.source.path.display(),
-                file.source.name
-            )));
+    let mut helpers: BTreeMap<String, usize> = BTreeMap::new();
+    let mut declaring: BTreeMap<String, usize> = BTreeMap::new();
+    for (at, scope) in scopes.iter().enumerate() {
+        let all = scope.listed.iter().flatten().map(|entry| &entry.path).chain(&scope.files);
+        for path in all.collect::<BTreeSet<_>>() {
+            let is_declaring = Scope::is_dag_file(path) && scope.files.contains(path);
+            let before =
+                if is_declaring { declaring.insert(path.clone(), at) } else { helpers.insert(path.clone(), at) };
+            if let Some(other) = before.filter(|other| *other != at) {
+                return Err(Failure::user("nothing was uploaded").cause(format!(
+                    "`{}` and `{}` would both become `{path}`",
+                    scopes[other].shown(path),
+                    scope.shown(path)
+                )));
+            }
+        }
+        // Of a file by itself, what it names comes along; of a folder, everything does anyway.
+        for file in checked.iter().filter(|file| scope.listed.is_none() && scope.shown(&file.path) == file.shown) {
+            helpers.extend(file.references.iter().map(|path| (path.clone(), at)));
+            for defaults in &file.defaults {
+                printer.note(format_args!(
+                    "note: `{}` holds for `{}` and does not go with it; upload the folder to keep them together",
+                    scope.shown(defaults),
+                    file.shown
+                ));
+            }
         }
     }
     if helpers.is_empty() && declaring.is_empty() {
@@ -57,11 +75,11 @@ pub(crate) async fn run(arguments: &Arguments, printer: Printer) -> Result<(), F
     }
     let folder = open(arguments).await?;
     let mut rows = Rows::new(&["filepath", "size", "location"]);
-    for (name, path) in helpers.into_iter().chain(declaring) {
-        let bytes = std::fs::read(&path)
-            .map_err(|e| Failure::user(format!("`{}` could not be read", path.display())).cause(e.to_string()))?;
-        folder.write(&name, &bytes).await?;
-        rows.push(vec![Cell::text(name), Cell::Json(bytes.len().into()), Cell::text(folder.location())]);
+    for (name, at) in helpers.into_iter().chain(declaring) {
+        let file = scopes[at].store.read(&name).await?;
+        let file = file.ok_or_else(|| Failure::user(format!("`{}` is gone", scopes[at].shown(&name))))?;
+        folder.write(&name, &file.bytes).await?;
+        rows.push(vec![Cell::text(name), Cell::Json(file.bytes.len().into()), Cell::text(folder.location())]);
     }
     printer.rows(&rows)
 }
@@ -84,13 +102,13 @@ async fn open(arguments: &Arguments) -> Result<DagFolder, Failure> {
 
 impl DagFolder {
     #[cfg(feature = "aws")]
-    async fn open_bucket(uri: &str) -> Result<Self, Failure> {
+    pub(crate) async fn open_bucket(uri: &str) -> Result<Self, Failure> {
         crate::aws::dag_folder(uri).await.map(Self::S3)
     }
 
     #[cfg(not(feature = "aws"))]
     #[expect(clippy::unused_async, reason = "the same call with AWS built in waits")]
-    async fn open_bucket(uri: &str) -> Result<Self, Failure> {
+    pub(crate) async fn open_bucket(uri: &str) -> Result<Self, Failure> {
         Err(Failure::user(format!("`{uri}` cannot be used"))
             .cause("this program was built without AWS")
             .hint("build it with the feature `aws`, or copy into a folder with `--dags DIR`"))

@@ -31,6 +31,8 @@ pub(crate) struct Arguments {
     /// New DAGs start paused unless their file says otherwise.
     #[arg(long)]
     pub(crate) pause_new_dags: bool,
+    #[command(flatten)]
+    pub(crate) reading: crate::dags::Reading,
 }
 
 /// How attempts are spread over workers.

@@ -130,6 +130,8 @@ fn wire(arguments: &Arguments, home: &Path) -> Result<Server, Error> {
     };
     let settings = Settings {
         dags_are_paused_at_creation: arguments.pause_new_dags,
+        ignore_syntax: arguments.reading.ignore_syntax(),
+        dag_environment: arguments.reading.environment(),
         hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         ..Settings::default()
     };

@@ -15,6 +15,7 @@ mod diagnostic;
 mod document;
 mod graph;
 mod json;
+mod places;
 mod reader;
 mod schedule;
 mod suggest;
@@ -25,6 +26,7 @@ mod yaml;
 
 pub use diagnostic::{Diagnostic, Severity};
 pub use document::read_document;
+pub use places::{Place, Places};
 pub use text::FILE_BYTES_MAX;
 
 use jiff::Timestamp;

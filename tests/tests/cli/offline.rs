@@ -115,16 +115,17 @@ dags/bad.yaml:2:13: error: `@fortnightly` is no known preset; use a cron express
 dags/bad.yaml:8:22: error: the task `a` depends on `b`, which does not exist
  8 |       dependencies: [b]
    |                      ^
-dags/bad.yaml:16:7: error: `python_callable_file` names `helpers/gone.py`, and there is no such file in the DAG folder
+dags/bad.yaml:16:29: error: there is no file `helpers/gone.py` in the DAG folder, which task `call` names
  16 |       python_callable_file: helpers/gone.py
-    |       ^
-  hint: paths count from the DAG folder; check that folder as a whole: `updraft dags lint FOLDER`
+    |                             ^
+  hint: put it there, or mend the path: it counts from the folder of the DAG file
+
 dags/etl.yaml:1:1: error: the DAG `etl` is already declared by `dags/bad.yaml`
  1 | etl:
    | ^
   hint: give one of them another id
 --- stderr
-2 DAG files: 4 errors, 0 warnings
+2 DAG files: 4 errors in 2 files, 0 warnings
 ";
     assert_eq!(place.run(&["dags", "lint"]), expected);
 }
@@ -165,10 +166,64 @@ fn a_sound_folder_lints_to_nothing_on_standard_output() {
     assert_eq!(place.run(&["dags", "lint", "dags"]), expected);
     assert_eq!(
         place.run(&["dags", "lint", "nowhere"]),
-        "exit 1\n--- stdout\n--- stderr\nerror: there is no file or folder `nowhere`\n"
+        "exit 2\n--- stdout\n--- stderr\nerror: there is no file or folder `nowhere`\n"
     );
     let expected = "exit 0\n--- stdout\n[]\n--- stderr\n1 DAG file: 0 errors, 0 warnings\n";
     assert_eq!(place.run(&["dags", "lint", "dags/sad.yml", "-o", "yaml"]), expected);
+}
+
+#[test]
+fn the_linter_reads_what_a_server_would_read_and_looks_into_templates() {
+    let place = Place::new();
+    place.write("dags/.airflowignore", "old/\n");
+    place.write("dags/old/bad.yaml", "nonsense");
+    place.write("dags/team/scripts/run.sh", "echo {{ ds }}\necho {% if %}\n");
+    place.write("dags/etl.py", "from airflow.sdk import DAG\n");
+    place.write(
+        "dags/team/t.yaml",
+        "t:
+  schedule: null
+  tasks:
+    a:
+      operator: BashOperator
+      bash_command: |
+        echo {{ ds }}
+        echo {{ ds | upcase }}
+    b: {operator: BashOperator, bash_command: scripts/run.sh}
+    c: {operator: BashOperator, bash_command: bash scripts/gone.sh}
+    d: {operator: BashOperator, bash_command: '{{ ', env: {A: '{{ }}', B: '{{ }}'}}
+",
+    );
+    let said = place.run(&["dags", "lint", "dags"]);
+    let expected = "\
+exit 1
+--- stdout
+dags/etl.py:1:1: warning: this Python DAG file is not loaded: DAGs are declared in YAML here
+  hint: `updraft dags convert dags/etl.py` makes YAML of it where it can; if it is no DAG file, name it in `.airflowignore`
+
+dags/team/t.yaml:8:9: error: `bash_command` is no valid template, and task `a` would fail: there is no filter `upcase`
+ 8 |         echo {{ ds | upcase }}
+   |         ^
+";
+    assert!(said.starts_with(expected), "{said}");
+    for part in [
+        "dags/team/scripts/run.sh:2:1: error: `bash_command` is no valid template, and task `b` would fail: syntax error",
+        "dags/team/t.yaml:10:47: warning: `bash scripts/gone.sh` names a template file by its ending, and there is no \
+         `team/bash scripts/gone.sh`: task `c` will fail",
+        "add a blank at its end",
+        "dags/team/t.yaml:11:63: error: `env` is no valid template, and task `d` would fail",
+        "  also 1 time in this line\n",
+        "1 DAG file: 5 errors in 1 file, 2 warnings\n",
+    ] {
+        assert!(said.contains(part), "{part}\n{said}");
+    }
+    assert!(!said.contains("nonsense"), "{said}");
+    // What is only warned about fails where that is asked for.
+    place.write("warned.py", "from airflow.sdk import DAG\n");
+    assert_eq!(place.output(&["dags", "lint", "warned.py"]).status.code(), Some(0));
+    assert_eq!(place.output(&["dags", "lint", "warned.py", "--strict"]).status.code(), Some(1));
+    place.write("notes.txt", "");
+    assert_eq!(place.output(&["dags", "lint", "notes.txt"]).status.code(), Some(2));
 }
 
 #[test]
