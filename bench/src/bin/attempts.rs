@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use updraft_execution::{
-    AttemptSpec, BashCall, Callable, Cancel, Launcher, LogSink, NoXComs, OperatorCall, Outcome, PythonCall, SUPERVISE,
-    run, supervisor_main,
+    AttemptSpec, BashCall, Callable, Cancel, Launcher, LogSink, NoLookups, OperatorCall, Outcome, PythonCall,
+    SUPERVISE, run, supervisor_main,
 };
 
 const USAGE: &str = "usage: attempts shell|python TIMES CONCURRENCY";
@@ -51,14 +51,7 @@ fn bench(args: &[String]) -> Result<String, String> {
     std::fs::write(&file, "def nothing():\n    pass\n").map_err(|error| error.to_string())?;
     let call = match kind.as_str() {
         "shell" => OperatorCall::Bash(BashCall::new("true")),
-        "python" => OperatorCall::Python(PythonCall {
-            callable: Callable::File { path: file, name: "nothing".to_owned() },
-            op_args: Vec::new(),
-            op_kwargs: serde_json::Map::new(),
-            templates_dict: None,
-            search_path: Vec::new(),
-            cwd: None,
-        }),
+        "python" => OperatorCall::Python(PythonCall::new(Callable::File { path: file, name: "nothing".to_owned() })),
         _ => return Err(USAGE.to_owned()),
     };
     let runtime =
@@ -90,7 +83,7 @@ async fn all(call: OperatorCall, times: usize, concurrency: usize) -> Result<Vec
                 let mut taken = Vec::new();
                 while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
                     let start = Instant::now();
-                    let report = run(&spec, &launcher, &mut Nowhere, &NoXComs, Cancel::never()).await;
+                    let report = run(&spec, &launcher, &mut Nowhere, &NoLookups, Cancel::never()).await;
                     taken.push(start.elapsed().as_secs_f64() * 1000.0);
                     if report.outcome != Outcome::Success {
                         return Err(format!("an attempt ended otherwise: {:?}", report.outcome));

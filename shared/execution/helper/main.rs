@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use updraft_execution::{
-    AttemptSpec, BashCall, Cancel, Launcher, LogSink, NoXComs, OperatorCall, SUPERVISE, run, supervisor_main,
+    AttemptSpec, BashCall, Cancel, Launcher, LogSink, NoLookups, OperatorCall, SUPERVISE, run, supervisor_main,
 };
 
 fn main() -> ExitCode {
@@ -39,6 +39,6 @@ fn attempt(command: &str) -> AttemptSpec {
 /// Runs one command; its exit code says whether the attempt succeeded.
 async fn bash(command: &str) -> ExitCode {
     let Ok(launcher) = Launcher::current_exe() else { return ExitCode::from(2) };
-    let report = run(&attempt(command), &launcher, &mut Nowhere, &NoXComs, Cancel::never()).await;
+    let report = run(&attempt(command), &launcher, &mut Nowhere, &NoLookups, Cancel::never()).await;
     ExitCode::from(u8::from(report.outcome != updraft_execution::Outcome::Success))
 }

@@ -5,13 +5,16 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio::sync::watch;
 
+use crate::account;
 use crate::cancel::Cancel;
 use crate::channel::{self, Said};
 use crate::environment::environment;
 use crate::launcher::Launcher;
+use crate::lines::Level;
+use crate::masks::Masks;
 use crate::output::Output;
-use crate::ports::{LogSink, XComSource};
-use crate::report::{Outcome, Report};
+use crate::ports::{LogSink, Lookups};
+use crate::report::{Outcome, Report, Returned};
 use crate::spec::{AttemptSpec, OperatorCall};
 use crate::supervised::{Exit, ProcessSpec, Running};
 use crate::{RETURN_VALUE, bash, python};
@@ -40,21 +43,25 @@ pub async fn run(
     spec: &AttemptSpec,
     launcher: &Launcher,
     sink: &mut impl LogSink,
-    xcoms: &impl XComSource,
+    lookups: &impl Lookups,
     cancel: Cancel,
 ) -> Report {
-    let mut output = Output::default();
+    let masks = Masks::new(&spec.secrets);
+    let mut output = Output::new(masks.clone(), matches!(spec.operator, OperatorCall::Python(_)));
+    if let Some(text) = account::beginning(spec) {
+        output.note(Level::Info, &text, sink).await;
+    }
     let started = Instant::now();
-    let ended = Box::pin(execute(spec, launcher, &mut output, sink, xcoms, cancel)).await;
+    let ended = Box::pin(execute(spec, launcher, &mut output, sink, lookups, &masks, cancel)).await;
     let ran_for = started.elapsed();
-    if ended.note
-        && let Some(line) = note(&ended.outcome)
-    {
-        output.note(&line, sink).await;
+    let outcome = ended.outcome.masked(&masks);
+    if let Some((level, text)) = account::end(spec, &outcome, ended.exit, ran_for) {
+        output.note(level, &text, sink).await;
     }
     Report {
-        outcome: ended.outcome,
+        outcome,
         xcoms: ended.xcoms,
+        returned: ended.returned,
         log: output.into_summary(),
         ran_for,
         all_ended: ended.all_ended,
@@ -65,23 +72,15 @@ pub async fn run(
 pub(crate) struct Settled {
     pub(crate) outcome: Outcome,
     pub(crate) xcoms: Vec<(String, Value)>,
-    /// Whether the log does not say yet why it ended so.
-    pub(crate) note: bool,
+    pub(crate) returned: Option<Returned>,
+    /// How the main process ended, where that is known.
+    pub(crate) exit: Option<Exit>,
     pub(crate) all_ended: bool,
 }
 
 impl Settled {
     pub(crate) fn new(outcome: Outcome) -> Self {
-        Self { outcome, xcoms: Vec::new(), note: true, all_ended: true }
-    }
-}
-
-fn note(outcome: &Outcome) -> Option<String> {
-    match outcome {
-        Outcome::Success => None,
-        Outcome::Skipped { .. } | Outcome::Failed { .. } | Outcome::TimedOut { .. } | Outcome::Killed { .. } => {
-            Some(outcome.message())
-        }
+        Self { outcome, xcoms: Vec::new(), returned: None, exit: None, all_ended: true }
     }
 }
 
@@ -90,7 +89,8 @@ async fn execute(
     launcher: &Launcher,
     output: &mut Output,
     sink: &mut impl LogSink,
-    xcoms: &impl XComSource,
+    lookups: &impl Lookups,
+    masks: &Masks,
     mut cancel: Cancel,
 ) -> Settled {
     let env = environment(spec, std::env::vars_os());
@@ -144,13 +144,14 @@ async fn execute(
         tell_closed.send_replace(true);
     };
     let (said, (), (verdict, all_ended)) =
-        tokio::join!(channel::converse(channel, plan.greeting, xcoms, has_ended.clone()), pumped, overseen);
+        tokio::join!(channel::converse(channel, plan.greeting, lookups, masks, has_ended.clone()), pumped, overseen);
     if let Some(scratch) = plan.scratch {
         // The directory may hold anything, gigabytes of it too.
         let _ = tokio::task::spawn_blocking(move || drop(scratch)).await;
     }
+    let exit = if let Verdict::Exited(exit) = &verdict { *exit } else { None };
     let mut ended = settle(spec, verdict, said, output, sink).await;
-    ended.all_ended = all_ended;
+    (ended.all_ended, ended.exit) = (all_ended, exit);
     ended
 }
 
@@ -196,18 +197,17 @@ async fn settle(
                     let line = format!(
                         "the last line is longer than {limit} bytes: it was not pushed as XCom `{RETURN_VALUE}`"
                     );
-                    output.note(&line, sink).await;
+                    output.note(Level::Warning, &line, sink).await;
                     ended
                 }
             }
         }
-        OperatorCall::Python(_) => {
-            let (mut ended, value) = python::outcome(said, exit);
+        OperatorCall::Python(call) => {
+            let (ended, value) = python::outcome(call, said, exit);
             // `None` is no XCom, as in Airflow.
             if ended.outcome != Outcome::Success || !spec.do_xcom_push || value.is_null() {
                 return ended;
             }
-            ended.note = true;
             with_return_value(spec, ended, value)
         }
         OperatorCall::Empty => Settled::new(Outcome::Success),

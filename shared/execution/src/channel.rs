@@ -1,16 +1,19 @@
 //! The conversation with a Python process over its channel: one JSON value per line, in both directions.
 //!
-//! The greeting says what to call. Then the process may `pull` and `push` XComs, and at the end says that it is `done`. Pushes are messages of their
+//! The greeting says what to call. Then the process may `pull` and `push` XComs, ask for a `variable` or a `connection`,
+//! have values masked (`mask`), and at the end says that it is `done`. Pushes are messages of their
 //! own, so those made before a crash or a timeout are not lost.
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 
+use crate::masks::{Masks, is_sensitive, secrets_of};
 use crate::output::DRAIN_PAUSE;
-use crate::ports::XComSource;
+use crate::ports::{LookupError, Lookups};
 
 /// How long one value may be as JSON. The process checks it first, with a message that is of use.
 pub(crate) const VALUE_BYTES: usize = 16 * 1024 * 1024;
@@ -34,6 +37,14 @@ pub(crate) struct Done {
     pub(crate) message: String,
     #[serde(default)]
     pub(crate) value: Value,
+    #[serde(default)]
+    pub(crate) not_json: Option<String>,
+    #[serde(default)]
+    pub(crate) truthy: Option<bool>,
+    #[serde(default)]
+    pub(crate) poke: bool,
+    #[serde(default)]
+    pub(crate) until: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -44,6 +55,8 @@ pub(crate) enum Status {
     Failed,
     /// `AirflowFailException`: no further try.
     FailedForGood,
+    /// `AirflowRescheduleException`: once more, later.
+    Rescheduled,
 }
 
 #[derive(Debug, Deserialize)]
@@ -51,6 +64,9 @@ pub(crate) enum Status {
 enum Message {
     Push { key: String, value: Value },
     Pull { task_ids: Vec<String>, key: String },
+    Variable { key: String },
+    Connection { conn_id: String },
+    Mask { values: Vec<String> },
     Done(Done),
 }
 
@@ -58,7 +74,8 @@ enum Message {
 pub(crate) async fn converse(
     channel: Option<UnixStream>,
     greeting: Option<String>,
-    xcoms: &impl XComSource,
+    lookups: &impl Lookups,
+    masks: &Masks,
     mut ended: watch::Receiver<bool>,
 ) -> Said {
     let mut said = Said::default();
@@ -85,9 +102,9 @@ pub(crate) async fn converse(
                 said.pushed.push((key, value));
             }
             Ok(Message::Done(done)) => said.done = Some(done),
-            Ok(Message::Pull { task_ids, key }) => {
+            Ok(question) => {
                 let answered = async {
-                    let answer = answer(xcoms, task_ids, key).await;
+                    let answer = answer(question, lookups, masks).await;
                     send(&mut writer, &answer.to_string()).await
                 };
                 tokio::select! {
@@ -104,16 +121,38 @@ pub(crate) async fn converse(
     said
 }
 
-async fn answer(xcoms: &impl XComSource, task_ids: Vec<String>, key: String) -> Value {
-    let asked = task_ids.len();
-    match xcoms.pull(task_ids, key).await {
-        Ok(values) if values.len() == asked => {
-            // An array of none or one per task id, so that a stored null differs from nothing.
-            json!({ "values": values.into_iter().map(Vec::from_iter).collect::<Vec<_>>() })
+/// What the process is told. A secret is masked before the process learns it, so that it cannot reach the log sooner.
+async fn answer(question: Message, lookups: &impl Lookups, masks: &Masks) -> Value {
+    let answered = match question {
+        Message::Pull { task_ids, key } => pull(lookups, task_ids, key).await,
+        Message::Variable { key } => lookups.variable(key.clone()).await.map(|value| {
+            if is_sensitive(&key) {
+                masks.add(value.iter().cloned());
+            }
+            json!({ "value": value })
+        }),
+        Message::Connection { conn_id } => lookups.connection(conn_id).await.map(|found| {
+            masks.add(found.iter().flat_map(secrets_of));
+            json!({ "value": found })
+        }),
+        Message::Mask { values } => {
+            masks.add(values);
+            Ok(json!({}))
         }
-        Ok(values) => json!({ "error": format!("{} XComs were found for {asked} task ids", values.len()) }),
-        Err(error) => json!({ "error": error.to_string() }),
+        Message::Push { .. } | Message::Done(_) => Err(LookupError("a statement is not to be answered".to_owned())),
+    };
+    answered.unwrap_or_else(|error| json!({ "error": error.to_string() }))
+}
+
+async fn pull(lookups: &impl Lookups, task_ids: Vec<String>, key: String) -> Result<Value, LookupError> {
+    let asked = task_ids.len();
+    let values = lookups.pull(task_ids, key).await;
+    let values = values.map_err(|error| LookupError(format!("XComs could not be read: {error}")))?;
+    if values.len() != asked {
+        return Err(LookupError(format!("{} XComs were found for {asked} task ids", values.len())));
     }
+    // An array of none or one per task id, so that a stored null differs from nothing.
+    Ok(json!({ "values": values.into_iter().map(Vec::from_iter).collect::<Vec<_>>() }))
 }
 
 /// Nothing if the process does not listen any more.

@@ -1,7 +1,7 @@
 //! Runs one attempt of a task as operating system processes and reports how it ended.
 //!
 //! [`run`] takes an [`AttemptSpec`] (plain data, templates already rendered), starts the operator's process under a supervisor process,
-//! streams its output into a [`LogSink`], answers its XCom pulls from an [`XComSource`], enforces the execution timeout, and returns a
+//! streams its output into a [`LogSink`], answers what it asks for from [`Lookups`], enforces the execution timeout, and returns a
 //! [`Report`]. It decides nothing about retries, states or dependents: that is the scheduler's part.
 //!
 //! # What is promised
@@ -20,6 +20,7 @@
 //! `int` (text, beyond 64 bits) and `dict` (one that has a key `__type` of its own). A tuple becomes a list. Anything else fails the attempt
 //! with a message that names the type and the path.
 
+mod account;
 mod attempt;
 mod bash;
 mod cancel;
@@ -27,6 +28,8 @@ mod channel;
 mod environment;
 mod launcher;
 mod leftovers;
+mod lines;
+mod masks;
 mod output;
 mod ports;
 mod python;
@@ -38,9 +41,11 @@ mod supervisor;
 pub use attempt::run;
 pub use cancel::{Cancel, CancelHandle, cancellation};
 pub use launcher::Launcher;
-pub use ports::{LogSink, NoXComs, XComError, XComSource};
-pub use report::{LogSummary, Outcome, Report};
-pub use spec::{AttemptSpec, BashCall, Callable, OperatorCall, PythonCall, RunContext};
+pub use lines::{Level, log_lines};
+pub use ports::{LogSink, LookupError, Lookups, NoLookups};
+pub use ports::{LookupError as XComError, Lookups as XComSource};
+pub use report::{LogSummary, Outcome, Report, Returned};
+pub use spec::{AttemptSpec, BashCall, Callable, OperatorCall, PythonCall, RunContext, http_response};
 pub use supervisor::{SUPERVISE, supervisor_main};
 
 /// The key under which the value that a task returns is stored, as in Airflow.

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::watch;
 
+use crate::lines::{Level, Lines, log_lines};
+use crate::masks::{Masked, Masks};
 use crate::ports::LogSink;
 use crate::report::LogSummary;
 
@@ -19,14 +22,17 @@ const DRAIN_BYTES: usize = 1024 * 1024;
 /// How long to wait for the end of output once all processes have ended; only a descriptor handed to a stranger makes this pass.
 pub(crate) const DRAIN_PAUSE: Duration = Duration::from_secs(1);
 
-/// What has been seen of the output so far.
-#[derive(Debug, Default)]
+/// What has been seen of the output so far. On its way to the sink it becomes text, loses its secrets, and is made into lines.
+#[derive(Debug)]
 pub(crate) struct Output {
     summary: LogSummary,
     tail: Vec<u8>,
     last_line: LastLine,
     /// The first bytes of a character whose other bytes have not arrived.
     partial: Vec<u8>,
+    masks: Masks,
+    masked: Masked,
+    lines: Lines,
 }
 
 /// The last line, without its end.
@@ -38,6 +44,19 @@ struct LastLine {
 }
 
 impl Output {
+    /// `marks` says whether the process marks its lines, as the Python side does.
+    pub(crate) fn new(masks: Masks, marks: bool) -> Self {
+        Self {
+            summary: LogSummary::default(),
+            tail: Vec::new(),
+            last_line: LastLine::default(),
+            partial: Vec::new(),
+            masked: Masked::new(masks.clone()),
+            masks,
+            lines: Lines::new(marks),
+        }
+    }
+
     /// Reads until the end of output, or shortly after `ended` turns true.
     pub(crate) async fn pump(
         &mut self,
@@ -69,15 +88,22 @@ impl Output {
         }
         if !self.partial.is_empty() {
             self.partial.clear();
-            self.give("\u{fffd}".as_bytes(), sink).await;
+            self.accept("\u{fffd}", sink).await;
         }
+        self.end_line(sink).await;
     }
 
-    /// Adds a line of our own to the log.
-    pub(crate) async fn note(&mut self, line: &str, sink: &mut impl LogSink) {
-        let at_start = self.tail.last().is_none_or(|byte| *byte == b'\n');
-        let text = format!("{}{line}\n", if at_start { "" } else { "\n" });
-        self.give(text.as_bytes(), sink).await;
+    /// Ends what was begun, so that what comes next starts a line.
+    async fn end_line(&mut self, sink: &mut impl LogSink) {
+        let (now, rest) = (Timestamp::now(), self.masked.end());
+        let shown = self.lines.take(now, &rest) + &self.lines.end(now);
+        self.give(&shown, sink).await;
+    }
+
+    /// Adds lines of our own to the log.
+    pub(crate) async fn note(&mut self, level: Level, text: &str, sink: &mut impl LogSink) {
+        let shown = log_lines(Timestamp::now(), level, &self.masks.apply(text));
+        self.give(&shown, sink).await;
     }
 
     /// Makes UTF-8 of what was read, whatever was read, and hands it on.
@@ -94,7 +120,7 @@ impl Output {
             match std::str::from_utf8(rest) {
                 Ok(text) if clean.is_empty() => {
                     // The usual case, without a copy.
-                    self.accept(text.as_bytes(), sink).await;
+                    self.accept(text, sink).await;
                     return;
                 }
                 Ok(text) => {
@@ -113,36 +139,31 @@ impl Output {
                 }
             }
         }
-        self.accept(clean.as_bytes(), sink).await;
+        self.accept(&clean, sink).await;
     }
 
-    async fn accept(&mut self, text: &[u8], sink: &mut impl LogSink) {
-        self.last_line.take(text);
-        // Replacing a byte by U+FFFD makes the text up to three times longer.
+    async fn accept(&mut self, text: &str, sink: &mut impl LogSink) {
+        self.last_line.take(text.as_bytes());
+        let shown = self.masked.take(text);
+        let shown = self.lines.take(Timestamp::now(), &shown);
+        self.give(&shown, sink).await;
+    }
+
+    async fn give(&mut self, text: &str, sink: &mut impl LogSink) {
         let mut rest = text;
         while !rest.is_empty() {
-            let mut length = rest.len().min(CHUNK_BYTES);
-            while length < rest.len() && rest[length] & 0xc0 == 0x80 {
-                length -= 1;
-            }
-            let (piece, after) = rest.split_at(length);
-            self.give(piece, sink).await;
+            let (piece, after) = rest.split_at(rest.floor_char_boundary(CHUNK_BYTES));
             rest = after;
-        }
-    }
-
-    async fn give(&mut self, text: &[u8], sink: &mut impl LogSink) {
-        if text.is_empty() {
-            return;
-        }
-        self.summary.bytes += text.len() as u64;
-        self.tail.extend_from_slice(&text[text.len().saturating_sub(TAIL_BYTES)..]);
-        let excess = self.tail.len().saturating_sub(TAIL_BYTES);
-        self.tail.drain(..excess);
-        if let Err(error) = sink.write(text).await
-            && self.summary.sink_error.is_none()
-        {
-            self.summary.sink_error = Some(error.to_string());
+            let piece = piece.as_bytes();
+            self.summary.bytes += piece.len() as u64;
+            self.tail.extend_from_slice(&piece[piece.len().saturating_sub(TAIL_BYTES)..]);
+            let excess = self.tail.len().saturating_sub(TAIL_BYTES);
+            self.tail.drain(..excess);
+            if let Err(error) = sink.write(piece).await
+                && self.summary.sink_error.is_none()
+            {
+                self.summary.sink_error = Some(error.to_string());
+            }
         }
     }
 

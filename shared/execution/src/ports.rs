@@ -1,9 +1,10 @@
-//! What the caller provides: where output goes, and where XComs come from.
+//! What the caller provides: where output goes, and where XComs, variables and connections come from.
 
 use std::future::Future;
 use std::io;
 
 use serde_json::Value;
+use updraft_model::Connection;
 
 /// Where an attempt's output goes.
 pub trait LogSink: Send {
@@ -19,30 +20,40 @@ impl LogSink for Vec<u8> {
     }
 }
 
-/// XComs could not be read; raised in the Python callable as a `RuntimeError`.
+/// Something could not be looked up; raised in the Python callable as a `RuntimeError`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("XComs could not be read: {0}")]
-pub struct XComError(
-    /// Why.
+#[error("{0}")]
+pub struct LookupError(
+    /// What, and why.
     pub String,
 );
 
-/// Where the XComs of the attempt's run are read, when a Python callable pulls them.
-pub trait XComSource: Send + Sync {
+/// What a Python callable asks for while it runs: the XComs of its run, variables and connections.
+pub trait Lookups: Send + Sync {
     /// One answer for each task id, in order: the value that this task (unmapped; a list for a mapped one) pushed under `key` in this run.
     fn pull(
         &self,
         task_ids: Vec<String>,
         key: String,
-    ) -> impl Future<Output = Result<Vec<Option<Value>>, XComError>> + Send;
+    ) -> impl Future<Output = Result<Vec<Option<Value>>, LookupError>> + Send;
+
+    /// The text of a variable, if there is one of this name. If the name is one that Airflow takes for a secret's, the text is masked in the log.
+    fn variable(&self, key: String) -> impl Future<Output = Result<Option<String>, LookupError>> + Send {
+        async move { Err(LookupError(format!("variable `{key}`: tasks that run here have no variables"))) }
+    }
+
+    /// A connection, if there is one of this id. Its password is masked in the log, and what Airflow takes for secrets in its `extra`.
+    fn connection(&self, conn_id: String) -> impl Future<Output = Result<Option<Connection>, LookupError>> + Send {
+        async move { Err(LookupError(format!("connection `{conn_id}`: tasks that run here have no connections"))) }
+    }
 }
 
-/// A source without any XCom.
+/// Lookups that find nothing.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct NoXComs;
+pub struct NoLookups;
 
-impl XComSource for NoXComs {
-    async fn pull(&self, task_ids: Vec<String>, _key: String) -> Result<Vec<Option<Value>>, XComError> {
+impl Lookups for NoLookups {
+    async fn pull(&self, task_ids: Vec<String>, _key: String) -> Result<Vec<Option<Value>>, LookupError> {
         Ok(vec![None; task_ids.len()])
     }
 }

@@ -15,14 +15,19 @@ use crate::bash::working_directory;
 use crate::channel::{Said, Status, VALUE_BYTES};
 use crate::environment::iso_text;
 use crate::launcher::Launcher;
-use crate::report::Outcome;
+use crate::report::{Outcome, Returned};
 use crate::spec::{AttemptSpec, Callable, PythonCall};
 use crate::supervised::{Exit, ProcessSpec};
 
 /// What runs in the Python process.
-const BOOTSTRAP: &str = include_str!("bootstrap.py");
+const BOOTSTRAP: &str = include_str!("python/bootstrap.py");
 /// What it imports.
-const VALUES: &str = include_str!("values.py");
+const MODULES: &[(&str, &str)] = &[
+    ("updraft_airflow.py", include_str!("python/airflow.py")),
+    ("updraft_context.py", include_str!("python/context.py")),
+    ("updraft_log.py", include_str!("python/log.py")),
+    ("updraft_values.py", include_str!("python/values.py")),
+];
 /// The bootstrap's name as a module: imported, not run as a script, so that Python keeps its compiled form.
 const MODULE: &str = "updraft_bootstrap";
 /// Says which executable a name stands for, behind shims and links, and how old it is.
@@ -86,7 +91,9 @@ fn bootstrap(launcher: &Launcher) -> io::Result<Arc<tempfile::TempDir>> {
         Some(directory) if file(directory.path()).exists() => Ok(Arc::clone(directory)),
         _ => {
             let directory = Arc::new(launcher.scratch_dir()?);
-            fs::write(directory.path().join("updraft_values.py"), VALUES)?;
+            for (name, text) in MODULES {
+                fs::write(directory.path().join(name), text)?;
+            }
             fs::write(file(directory.path()), BOOTSTRAP)?;
             *kept = Some(Arc::clone(&directory));
             Ok(directory)
@@ -106,12 +113,14 @@ fn greeting(call: &PythonCall, spec: &AttemptSpec) -> io::Result<Value> {
     let date = |instant: Option<Timestamp>| instant.map(iso_text);
     Ok(json!({
         "callable": callable,
+        "native_args": call.native_args,
         "op_args": call.op_args,
         "op_kwargs": call.op_kwargs,
         "templates_dict": call.templates_dict,
         "search_path": search_path,
         "value_bytes": VALUE_BYTES,
         "keep_value": spec.do_xcom_push,
+        "wants_value": call.wants_value,
         "dag_id": spec.dag_id,
         "task_id": spec.task_id,
         "run_id": spec.run_id,
@@ -133,7 +142,7 @@ fn greeting(call: &PythonCall, spec: &AttemptSpec) -> io::Result<Value> {
 }
 
 /// What the conversation and the exit mean, and the value that was returned.
-pub(crate) fn outcome(said: Said, exit: Option<Exit>) -> (Settled, Value) {
+pub(crate) fn outcome(call: &PythonCall, said: Said, exit: Option<Exit>) -> (Settled, Value) {
     let mut ended = Settled { xcoms: said.pushed, ..Settled::new(Outcome::Success) };
     let Some(done) = said.done else {
         ended.outcome = Outcome::failed(match (said.fault, exit) {
@@ -149,13 +158,16 @@ pub(crate) fn outcome(said: Said, exit: Option<Exit>) -> (Settled, Value) {
         });
         return (ended, Value::Null);
     };
-    // The bootstrap has written its own account of an exception.
-    ended.note = false;
-    ended.outcome = match done.status {
-        Status::Success => Outcome::Success,
-        Status::Skipped => Outcome::Skipped { reason: done.message },
-        Status::Failed => Outcome::failed(done.message),
-        Status::FailedForGood => Outcome::Failed { message: done.message, retryable: false },
+    if call.wants_value {
+        ended.returned =
+            Some(Returned { value: done.value.clone(), not_json: done.not_json, truthy: done.truthy, poke: done.poke });
+    }
+    ended.outcome = match (done.status, done.until) {
+        (Status::Success, _) => Outcome::Success,
+        (Status::Skipped, _) => Outcome::Skipped { reason: done.message },
+        (Status::Rescheduled, Some(until)) => Outcome::Rescheduled { until },
+        (Status::Failed | Status::Rescheduled, _) => Outcome::failed(done.message),
+        (Status::FailedForGood, _) => Outcome::Failed { message: done.message, retryable: false },
     };
     (ended, done.value)
 }

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::masks::Masks;
 
 /// How an attempt ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +31,11 @@ pub enum Outcome {
         /// The timeout.
         after: Duration,
     },
+    /// The task asked to be run again later, by `AirflowRescheduleException`: the same try goes on then.
+    Rescheduled {
+        /// When.
+        until: Timestamp,
+    },
     /// The caller cancelled the attempt, and the processes were killed.
     Killed {
         /// The reason the caller gave.
@@ -41,6 +49,16 @@ impl Outcome {
         Self::Failed { message: message.into(), retryable: true }
     }
 
+    /// The same without secrets in its words.
+    pub(crate) fn masked(self, masks: &Masks) -> Self {
+        match self {
+            Self::Skipped { reason } => Self::Skipped { reason: masks.apply(&reason) },
+            Self::Failed { message, retryable } => Self::Failed { message: masks.apply(&message), retryable },
+            Self::Killed { why } => Self::Killed { why: masks.apply(&why) },
+            Self::Success | Self::TimedOut { .. } | Self::Rescheduled { .. } => self,
+        }
+    }
+
     /// One line for people: `success`, or what went wrong.
     pub fn message(&self) -> String {
         match self {
@@ -48,6 +66,7 @@ impl Outcome {
             Self::Skipped { reason } => reason.clone(),
             Self::Failed { message, .. } => message.clone(),
             Self::TimedOut { after } => format!("execution timeout of {} s passed", after.as_secs_f64()),
+            Self::Rescheduled { until } => format!("to be run again at {until}"),
             Self::Killed { why } => format!("killed: {why}"),
         }
     }
@@ -60,6 +79,8 @@ pub struct Report {
     pub outcome: Outcome,
     /// What the task pushed, in order, the return value last. A failed attempt has the values it pushed before it failed.
     pub xcoms: Vec<(String, Value)>,
+    /// What a Python callable returned, where the call asks for it; also where it is no XCom.
+    pub returned: Option<Returned>,
     /// What is known about its output.
     pub log: LogSummary,
     /// From the start of the process to its end.
@@ -67,6 +88,21 @@ pub struct Report {
     /// False if processes of the attempt may still run: some could not be killed in time (uninterruptible, or another user's), or the supervisor
     /// was killed and those that gave up their environment cannot be told from others.
     pub all_ended: bool,
+}
+
+/// What a Python callable returned.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Returned {
+    /// The value, tagged as XComs are; null if it has no form in JSON. Of Airflow's `PokeReturnValue` it is the `xcom_value`.
+    pub value: Value,
+    /// Why the value has no form in JSON, if so.
+    #[serde(default)]
+    pub not_json: Option<String>,
+    /// What Python's `bool` says of the value; of a `PokeReturnValue`, whether it is done. Nothing if the value refuses to answer.
+    pub truthy: Option<bool>,
+    /// Whether it was a `PokeReturnValue`.
+    #[serde(default)]
+    pub poke: bool,
 }
 
 /// The output of an attempt, which went to the sink, in short.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// One attempt of one task instance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,6 +42,10 @@ pub struct AttemptSpec {
     /// How long processes that are asked to end (SIGTERM) may take before they are killed (SIGKILL).
     #[serde(default = "default_kill_grace")]
     pub kill_grace: Duration,
+    /// Values that are written as `***` wherever they come up in the log or in the outcome's message. Those of less than 5 characters are
+    /// left alone, as in Airflow: they would hit ordinary words. Never written to a store with the spec.
+    #[serde(skip)]
+    pub secrets: Vec<String>,
 }
 
 /// The run that an attempt belongs to, as its process sees it.
@@ -116,11 +120,15 @@ impl BashCall {
     }
 }
 
-/// The arguments of Airflow's PythonOperator.
+/// The arguments of Airflow's PythonOperator; make one by [`PythonCall::new`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PythonCall {
     /// What to call.
     pub callable: Callable,
+    /// Positional arguments that JSON lacks words for, before `op_args`: tagged as XComs are (`{"__type": "datetime", "__var": ..}`), and
+    /// besides `http_response` with what [`http_response`] takes, an object that looks like the one of Python's `requests`.
+    #[serde(default)]
+    pub native_args: Vec<Value>,
     /// Positional arguments.
     #[serde(default)]
     pub op_args: Vec<Value>,
@@ -136,6 +144,52 @@ pub struct PythonCall {
     /// The working directory, which must exist; without one a temporary directory that is removed afterwards.
     #[serde(default)]
     pub cwd: Option<PathBuf>,
+    /// Whether the callable gets a Python interpreter that was started for it alone, instead of one that was forked.
+    #[serde(default)]
+    pub fresh: bool,
+    /// Whether [`Report::returned`](crate::Report) is asked for.
+    #[serde(default)]
+    pub wants_value: bool,
+}
+
+impl PythonCall {
+    /// A call without arguments.
+    pub fn new(callable: Callable) -> Self {
+        Self {
+            callable,
+            native_args: Vec::new(),
+            op_args: Vec::new(),
+            op_kwargs: Map::new(),
+            templates_dict: None,
+            search_path: Vec::new(),
+            cwd: None,
+            fresh: false,
+            wants_value: false,
+        }
+    }
+}
+
+/// The answer of a web server as one of a [`PythonCall`]'s `native_args`: `status_code`, `reason`, `url`, `headers`, `text`, `content`, `ok`,
+/// `json()`, `raise_for_status()` and `elapsed` are there, as Python's `requests` has them.
+pub fn http_response(
+    status_code: u16,
+    reason: &str,
+    url: &str,
+    headers: &BTreeMap<String, String>,
+    text: &str,
+    elapsed: Duration,
+) -> Value {
+    json!({
+        "__type": "http_response",
+        "__var": {
+            "status_code": status_code,
+            "reason": reason,
+            "url": url,
+            "headers": headers,
+            "text": text,
+            "elapsed": elapsed.as_secs_f64(),
+        },
+    })
 }
 
 /// Where a Python callable is found.
@@ -187,6 +241,7 @@ impl AttemptSpec {
             do_xcom_push: true,
             multiple_outputs: false,
             kill_grace: default_kill_grace(),
+            secrets: Vec::new(),
         }
     }
 }

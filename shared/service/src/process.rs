@@ -119,6 +119,7 @@ impl<I: Items, L: LogStore> Runner for ProcessRunner<I, L> {
             Outcome::Failed { .. } | Outcome::TimedOut { .. } => {
                 (AttemptOutcome::Failed, Some(report.outcome.message()))
             }
+            Outcome::Rescheduled { until } => (AttemptOutcome::Rescheduled { until: *until }, None),
             // The cell is still ours: an end like any other failure's, and another try has a worker's whole time.
             Outcome::Killed { .. } if out_of_time => (AttemptOutcome::Failed, Some(report.outcome.message())),
             Outcome::Killed { .. } => return None,
@@ -290,12 +291,11 @@ impl<I: Items, L: LogStore> ProcessRunner<I, L> {
         let mut search_path = vec![folder.to_path_buf()];
         search_path.extend(self.search_path.iter().cloned());
         Ok(PythonCall {
-            callable,
             op_args: list,
             op_kwargs: map("op_kwargs").unwrap_or_default(),
             templates_dict: map("templates_dict"),
             search_path,
-            cwd: None,
+            ..PythonCall::new(callable)
         })
     }
 

@@ -45,7 +45,7 @@ fn a_crash_loses_nothing_and_leaves_nothing() {
     let run = trigger(&place, "slow");
     let logs = || String::from_utf8_lossy(&place.output(&["tasks", "logs", "slow", &run, "a"]).stdout).into_owned();
     eventually("the task and its child run", || is_running(&place, "7654.123") && is_running(&place, "7654.321"));
-    eventually("its log is seen while it runs", || logs().contains("try 1"));
+    eventually("its log is seen while it runs", || logs().contains("INFO - try 1\n"));
     server.crash();
     eventually("nothing of the attempt is left", || !is_running(&place, "7654."));
     assert_eq!(task_states(&place, "slow", &run), ["a=running", "b="]);
@@ -53,7 +53,7 @@ fn a_crash_loses_nothing_and_leaves_nothing() {
     let _server = Server::start(&place, &[]);
     expect_run(&place, "slow", &run, "success");
     let logs = logs();
-    assert!(logs.contains("try 1") && logs.contains("try 2"), "both tries are shown: {logs}");
+    assert!(logs.contains("INFO - try 1\n") && logs.contains("INFO - try 2\n"), "both tries are shown: {logs}");
 }
 
 #[test]
