@@ -46,6 +46,8 @@ const CRATES: &[(&str, Kind, &[&str])] = &[
     ("updraft-dag-store-s3", Adapter, &["updraft-dag-store", "updraft-model"]),
     ("updraft-log-store-s3", Adapter, &["updraft-log-store", "updraft-model"]),
     ("updraft-execution", Library, &["updraft-model"]),
+    // Its schema validator hashes with drawn seeds.
+    ("updraft-params", Library, &["updraft-model"]),
     (
         "updraft-service",
         Library,
@@ -57,6 +59,7 @@ const CRATES: &[(&str, Kind, &[&str])] = &[
             "updraft-log-store",
             "updraft-metastore",
             "updraft-model",
+            "updraft-params",
             "updraft-scheduling",
             "updraft-task-queue",
             "updraft-templates",

@@ -6,6 +6,7 @@
 //! | attempt | `R#<incarnation>` | `A#<task, 5 digits>#<try, 4 digits>#<token>` | once |
 //! | run index, by name | `D#<dag id>` | `N#<run id>` | once |
 //! | run index, by time | `D#<dag id>` | `O#<run_after, micros, 20 digits>#<run id>` | once |
+//! | manual run, by logical date | `D#<dag id>` | `L#<logical date, micros, 20 digits>` | once; over where its run is gone |
 //! | DAG document | `D#<dag id>` | `D` | updatable |
 //! | DAG directory | `DAGS` | `<dag id>` | over, at each new version |
 //! | DAG version | `V#<version>` | `V` | once |
@@ -59,9 +60,17 @@ pub fn run_name(dag_id: &DagId, run_id: &str) -> Key {
 
 /// A run index item, by time.
 pub fn run_order(dag_id: &DagId, run_after: Timestamp, run_id: &str) -> Key {
-    // Shifted so that instants before 1970 order too.
-    let micros = run_after.as_microsecond().saturating_add(1 << 60);
-    key(format!("D#{dag_id}"), format!("{RUNS_BY_TIME}{micros:020}#{run_id}"))
+    key(format!("D#{dag_id}"), format!("{RUNS_BY_TIME}{}#{run_id}", in_order(run_after)))
+}
+
+/// The claim of a manual run on its logical date.
+pub fn run_date(dag_id: &DagId, logical_date: Timestamp) -> Key {
+    key(format!("D#{dag_id}"), format!("L#{}", in_order(logical_date)))
+}
+
+/// An instant to the microsecond, in digits that order as instants do, those before 1970 too.
+fn in_order(at: Timestamp) -> String {
+    format!("{:020}", at.as_microsecond().saturating_add(1 << 60))
 }
 
 /// What the sort keys of run index items by time begin with.

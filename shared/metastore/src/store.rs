@@ -1,7 +1,7 @@
 //! The metastore in domain terms, written once over [`Items`].
 
 use crate::codec::{self, from_json_item, json_item};
-use crate::item::{Item, Value};
+use crate::item::{Condition, Item, Path, Value};
 use crate::keys::Document;
 use crate::{Error, Items, Outcome, Range, keys};
 use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
@@ -231,6 +231,23 @@ impl<I: Items> Metastore<I> {
     /// Looks a run up by its name.
     pub async fn run_name(&self, dag_id: &DagId, run_id: &str) -> Result<Option<RunName>, Error> {
         self.items.get(&keys::run_name(dag_id, run_id)).await?.map(|item| from_json_item(&item)).transpose()
+    }
+
+    /// Claims a logical date for a manual run. Refused gives whoever has it.
+    pub async fn put_run_date(
+        &self,
+        dag_id: &DagId,
+        logical_date: Timestamp,
+        name: &RunName,
+    ) -> Result<Outcome<RunName>, Error> {
+        let outcome = self.items.put_new(&keys::run_date(dag_id, logical_date), &json_item(name)).await?;
+        outcome.try_map(|item| from_json_item(&item))
+    }
+
+    /// Gives a logical date back, if it is still this run's.
+    pub async fn delete_run_date(&self, dag_id: &DagId, logical_date: Timestamp, name: &RunName) -> Result<(), Error> {
+        let still = Condition::Equals(Path::Top(codec::JSON), Value::S(codec::to_json(name)));
+        self.items.delete(&keys::run_date(dag_id, logical_date), &[still]).await.map(|_| ())
     }
 
     /// A DAG's runs, latest `run_after` first.

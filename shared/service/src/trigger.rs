@@ -1,12 +1,15 @@
 //! Triggering a run by hand.
 
-use crate::engine::{Engine, Error};
-use jiff::Timestamp;
+use crate::engine::{Engine, Error, ROUNDS_MAX};
+use jiff::{SignedDuration, Timestamp};
 use updraft_clock::Clock;
 use updraft_metastore::{Items, Outcome};
 use updraft_model::run_id::Ending;
-use updraft_model::{DagId, DagRunState, DagRunType, Incarnation, RunDoc, RunFacts, RunName, run_id};
+use updraft_model::{
+    Dag, DagId, DagRunState, DagRunType, DataInterval, Incarnation, RunDoc, RunFacts, RunName, run_id,
+};
 use updraft_task_queue::{Message, Outgoing, TaskQueue};
+use updraft_timetables::TimeRestriction;
 
 /// The largest conf, in bytes of JSON: it lies in the run document, which every decision reads and writes.
 pub const CONF_BYTES_MAX: usize = 64 * 1024;
@@ -28,8 +31,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// Creates a manual run, queued and due at once: whoever looks at it next starts it, if its DAG is not paused and has a place.
     ///
     /// # Errors
-    /// [`Error::NotFound`] where there is no such DAG, [`Error::Refused`] where the run id is taken or malformed, the conf is no object or
-    /// too large, or the DAG's file is gone.
+    /// [`Error::NotFound`] where there is no such DAG, [`Error::Refused`] where the run id or the logical date is taken, the run id is
+    /// malformed, the conf is no object, too large, or does not fit the params' schemas, or the DAG's file is gone.
     pub async fn trigger(&self, trigger: Trigger) -> Result<RunDoc, Error> {
         // Airflow's instants have microseconds.
         let now = Timestamp::from_microsecond(self.clock.now().as_microsecond()).unwrap_or(Timestamp::MAX);
@@ -43,6 +46,9 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             )));
         };
         check_conf(&trigger.conf)?;
+        let version = self.version(&version_id).await?;
+        updraft_params::check_run(&version.plan.dag, &trigger.conf)
+            .map_err(|problem| Error::Refused(format!("the DAG `{}` cannot be triggered: {problem}", dag.dag_id)))?;
         // Airflow's command line draws a tail only where no logical date is given.
         let name = if let Some(name) = trigger.run_id {
             name
@@ -51,7 +57,6 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             run_id::generate(DagRunType::Manual, now, tail.as_deref().map_or(Ending::None, Ending::Tail))
         };
         run_id::check(DagRunType::Manual, &name).map_err(|e| Error::Refused(e.to_string()))?;
-        let version = self.version(&version_id).await?;
         let logical_date = trigger.logical_date.unwrap_or(now);
         let interval = version.plan.dag.timetable.infer_manual_data_interval(logical_date);
         let facts = RunFacts {
@@ -67,18 +72,20 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             version: version_id,
             conf: trigger.conf,
         };
+        let incarnation = facts.incarnation.clone();
+        let entry = RunName { run_id: name.clone(), incarnation: incarnation.clone(), run_after: now };
+        self.claim_date(&version.plan.dag, logical_date, &entry).await?;
         let run = RunDoc::new(facts, DagRunState::Queued, now);
         let run = match self.store.put_run(&run).await? {
             Outcome::Updated(run) | Outcome::Refused(Some(run)) => run,
             Outcome::Refused(None) => return Err(Error::Contention(name)),
         };
-        let incarnation = run.facts.incarnation.clone();
-        let entry = RunName { run_id: name.clone(), incarnation: incarnation.clone(), run_after: now };
         // The run's document comes first: whoever starts it claims the name too, so a crash in between loses nothing.
         if let Outcome::Refused(Some(taken)) = self.store.put_run_name(&trigger.dag_id, &entry).await?
             && taken.incarnation != incarnation
         {
             self.store.discard_run(&run).await?;
+            self.store.delete_run_date(&trigger.dag_id, logical_date, &entry).await?;
             return Err(Error::Refused(format!(
                 "the DAG `{}` already has a run `{name}`; choose another run id",
                 trigger.dag_id
@@ -87,6 +94,58 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         self.store.put_run_order(&trigger.dag_id, &entry).await?;
         self.send(vec![Outgoing::now(Message::Run { incarnation })]).await;
         Ok(run)
+    }
+}
+
+/// How long a logical date that was claimed may be without its run before it counts as given up: whoever claims it puts the run at once.
+const CLAIM_PATIENCE: SignedDuration = SignedDuration::from_mins(1);
+
+impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
+    /// Claims a logical date: as in Airflow, a DAG has one run of it.
+    async fn claim_date(&self, dag: &Dag, logical_date: Timestamp, entry: &RunName) -> Result<(), Error> {
+        let refused = |run_id: &str| {
+            Error::Refused(format!(
+                "the DAG `{}` already has a run of the logical date {logical_date}: `{run_id}`; choose another date, or clear that run",
+                dag.dag_id
+            ))
+        };
+        if let Some(run_id) = self.scheduled_run_of(dag, logical_date).await? {
+            return Err(refused(&run_id));
+        }
+        for _ in 0..ROUNDS_MAX {
+            let taken = match self.store.put_run_date(&dag.dag_id, logical_date, entry).await? {
+                Outcome::Refused(Some(taken)) if taken != *entry => taken,
+                Outcome::Updated(_) | Outcome::Refused(Some(_)) => return Ok(()),
+                Outcome::Refused(None) => continue,
+            };
+            let fresh = self.clock.now().duration_since(taken.run_after) < CLAIM_PATIENCE;
+            if fresh || self.store.run(&taken.incarnation).await?.is_some() {
+                return Err(refused(&taken.run_id));
+            }
+            // Its run was deleted, or whoever claimed it died before it put one.
+            self.store.delete_run_date(&dag.dag_id, logical_date, &taken).await?;
+        }
+        Err(Error::Contention(entry.run_id.clone()))
+    }
+
+    /// The run that the timetable has made for this logical date, if it has.
+    async fn scheduled_run_of(&self, dag: &Dag, logical_date: Timestamp) -> Result<Option<String>, Error> {
+        let any_time = TimeRestriction { earliest: None, latest: None, catchup: true };
+        let before = logical_date.saturating_sub(SignedDuration::from_micros(1)).unwrap_or(logical_date);
+        // Timetables of intervals go on at the last one's end; those of instants go on after it.
+        for end in [before, logical_date] {
+            let last = DataInterval { start: before, end };
+            let next = dag.timetable.next_dagrun_info(Some(&last), &any_time, logical_date).ok().flatten();
+            let Some(info) = next.filter(|info| info.logical_date == Some(logical_date)) else { continue };
+            let run_id = run_id::generate(DagRunType::Scheduled, info.run_after, Ending::None);
+            if let Some(name) = self.store.run_name(&dag.dag_id, &run_id).await?
+                && let Some(run) = self.store.run(&name.incarnation).await?
+                && run.facts.logical_date == Some(logical_date)
+            {
+                return Ok(Some(run_id));
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -5,4 +5,6 @@ mod costs;
 #[cfg(test)]
 mod files;
 #[cfg(test)]
+mod triggers;
+#[cfg(test)]
 mod world;
