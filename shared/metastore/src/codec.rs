@@ -77,6 +77,11 @@ fn map<'a>(item: &'a Item, name: &str) -> Result<&'a BTreeMap<String, Value>, Er
     }
 }
 
+/// The interventions a run remembers, as one text.
+fn operations(ids: &[OperationId]) -> Value {
+    Value::S(ids.iter().map(OperationId::as_str).collect::<Vec<_>>().join(" "))
+}
+
 fn micros(at: Timestamp) -> Value {
     Value::N(at.as_microsecond())
 }
@@ -127,7 +132,7 @@ pub fn run_item(run: &RunDoc) -> Item {
         ("lk".to_owned(), Value::N(i64::from(run.looks))),
         ("rv".to_owned(), Value::N(run.revision as i64)),
     ]);
-    set(&mut item, "op", run.operation.as_ref().map(|o| Value::text(o.as_str())));
+    set(&mut item, "op", (!run.operations.is_empty()).then(|| operations(&run.operations)));
     set(&mut item, "sd", run.start_date.map(micros));
     set(&mut item, "ed", run.end_date.map(micros));
     if let Some(at) = run.wake_at {
@@ -165,7 +170,8 @@ pub fn run_doc(item: &Item) -> Result<RunDoc, Error> {
         facts: from_json(text(item, "f")?)?,
         state,
         epoch: small(number(item, "ep")),
-        operation: text(item, "op").ok().map(OperationId::trusted),
+        operations: text(item, "op")
+            .map_or_else(|_| Vec::new(), |ids| ids.split(' ').map(OperationId::trusted).collect()),
         active_epoch: small(number(item, "ae")),
         start_date: instant(item, "sd")?,
         end_date: instant(item, "ed")?,
@@ -239,9 +245,9 @@ pub fn run_update(incarnation: &Incarnation, change: &RunChange) -> Update {
         None => Change::Remove(Path::Entry("ch", t.to_string())),
     }));
     changes.extend(change.state.map(|s| Change::Set(Path::Top("st"), Value::text(s.as_str()))));
-    if let Some((epoch, operation)) = &change.epoch {
+    if let Some((epoch, acted)) = &change.epoch {
         changes.push(Change::Set(Path::Top("ep"), Value::N(i64::from(*epoch))));
-        changes.push(Change::Set(Path::Top("op"), Value::text(operation.as_str())));
+        changes.push(Change::Set(Path::Top("op"), operations(acted)));
     }
     changes.extend(change.active_epoch.map(|e| Change::Set(Path::Top("ae"), Value::N(i64::from(e)))));
     changes.extend(change.start_date.map(|at| Change::Set(Path::Top("sd"), micros(at))));

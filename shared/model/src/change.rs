@@ -54,8 +54,8 @@ pub struct RunChange {
     pub choices: Vec<(TaskIndex, Option<Chosen>)>,
     /// The run's new state.
     pub state: Option<DagRunState>,
-    /// A new epoch with the intervention that made it.
-    pub epoch: Option<(u32, OperationId)>,
+    /// A new epoch, with the interventions up to the one that made it ([`RunDoc::operations`]).
+    pub epoch: Option<(u32, Vec<OperationId>)>,
     /// The epoch at which the run took its place among the active ones.
     pub active_epoch: Option<u32>,
     /// When the run began to run.
@@ -104,9 +104,9 @@ impl RunChange {
             };
         }
         run.state = self.state.unwrap_or(run.state);
-        if let Some((epoch, operation)) = &self.epoch {
+        if let Some((epoch, operations)) = &self.epoch {
             run.epoch = *epoch;
-            run.operation = Some(operation.clone());
+            run.operations.clone_from(operations);
         }
         run.active_epoch = self.active_epoch.unwrap_or(run.active_epoch);
         run.start_date = self.start_date.or(run.start_date);

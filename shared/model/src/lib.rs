@@ -34,7 +34,7 @@ pub use dag_parts::{
 };
 pub use ids::{DagId, Incarnation, OperationId, TaskId, TaskIndex, Token, VersionId};
 pub use plan::Plan;
-pub use run::{OutboxEntry, Resumed, RunDoc, RunFacts, RunName};
+pub use run::{OPERATIONS_MAX, OutboxEntry, Resumed, RunDoc, RunFacts, RunName};
 pub use states::{DagRunState, DagRunType, TaskInstanceState, TriggerRule};
 /// The registry of operators.
 pub use updraft_operators as operators;

@@ -41,6 +41,9 @@ pub struct RunFacts {
     pub conf: Value,
 }
 
+/// How many interventions a run remembers. One whose answer was lost finds itself among them, unless so many others came between.
+pub const OPERATIONS_MAX: usize = 8;
+
 /// A run document, as one read or one write returns it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunDoc {
@@ -50,8 +53,8 @@ pub struct RunDoc {
     pub state: DagRunState,
     /// Counts the interventions in the run.
     pub epoch: u32,
-    /// The last intervention, beside the epoch it made (ARCHITECTURE.md, rule F1).
-    pub operation: Option<OperationId>,
+    /// The last interventions, the latest first, at most [`OPERATIONS_MAX`] (ARCHITECTURE.md, rule F1).
+    pub operations: Vec<OperationId>,
     /// The epoch at which it took its place among the DAG's active runs; the end gives back that place (ARCHITECTURE.md, rule C1).
     pub active_epoch: u32,
     /// When it began to run.
@@ -83,7 +86,7 @@ impl RunDoc {
             facts,
             state,
             epoch: 0,
-            operation: None,
+            operations: Vec::new(),
             active_epoch: 0,
             start_date: None,
             end_date: None,

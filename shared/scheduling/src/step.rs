@@ -12,8 +12,8 @@ use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
 use updraft_model::cell::{End, Wait};
 use updraft_model::{
-    Attempt, AttemptOutcome, Cell, Choice, DagRunState, Held, Lease, OperationId, OutboxEntry, Plan, Resumed,
-    RunChange, RunDoc, TaskIndex, Token,
+    Attempt, AttemptOutcome, Cell, Choice, DagRunState, Held, Lease, OPERATIONS_MAX, OperationId, OutboxEntry, Plan,
+    Resumed, RunChange, RunDoc, TaskIndex, Token,
 };
 
 /// The outbox key of [`OutboxEntry::Leave`].
@@ -199,6 +199,13 @@ pub fn finish(
     Some(with_decision(plan, run, change, Scope::Around(Vec::new()), now, continue_with))
 }
 
+/// Whether a step whose answer was lost is what made this image: the cell is exactly as the step left it. The token alone does not
+/// say so: the sweep that took this attempt for dead names it too, and decided something else from it.
+pub fn landed(step: &Step, image: &RunDoc, held: &Held) -> bool {
+    let cell = image.cell(held.task);
+    matches!(cell, Cell::Final { .. } | Cell::Waiting { .. }) && step.cell(held.task) == Some(cell)
+}
+
 /// Lets go of an attempt that was cleared while it ran; call after it has been killed (ARCHITECTURE.md, rule A2). None where there is nothing to
 /// let go of.
 pub fn acknowledge(plan: &Plan, run: &RunDoc, held: &Held, now: Timestamp) -> Option<Step> {
@@ -359,10 +366,11 @@ pub fn fail_run(plan: &Plan, run: &RunDoc, operation: &OperationId, now: Timesta
 }
 
 fn intervention(run: &RunDoc, operation: &OperationId) -> RunChange {
+    let operations = std::iter::once(operation).chain(&run.operations);
     RunChange {
         if_epoch: Some(run.epoch),
         if_state: Some(run.state),
-        epoch: Some((run.epoch + 1, operation.clone())),
+        epoch: Some((run.epoch + 1, operations.take(OPERATIONS_MAX).cloned().collect())),
         ..RunChange::default()
     }
 }

@@ -36,7 +36,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let gone = || Error::NotFound { what: "the run", name: incarnation.to_string(), near: Vec::new() };
         let mut run = self.store.run(incarnation).await?.ok_or_else(gone)?;
         for _ in 0..ROUNDS_MAX {
-            if run.operation.as_ref() == Some(operation) {
+            if run.operations.contains(operation) {
                 // Our own earlier write, whose answer was lost (ARCHITECTURE.md, rule F1).
                 return Ok(run);
             }

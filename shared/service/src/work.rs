@@ -355,7 +355,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             });
             let Some(step) = step::finish(&version.plan, &image, &held, &ended, now, wish.as_ref()) else {
                 // Not ours any more. Either our own write landed and its answer was lost, or somebody settled, cleared or marked it.
-                return match tried.filter(|(step, _)| landed(step, &image, &held)) {
+                return match tried.filter(|(step, _)| step::landed(step, &image, &held)) {
                     Some((step, base)) => self.finished(&version, &base, &step, image, deadline).await,
                     None => self.let_go(&work).await.map(|()| None),
                 };
@@ -428,13 +428,6 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             }
         }
     }
-}
-
-/// Whether a step whose answer was lost is what made this image: the cell is exactly as the step left it. The token alone does not
-/// say so: the sweep that took this attempt for dead names it too, and decided something else from it.
-fn landed(step: &Step, image: &RunDoc, held: &Held) -> bool {
-    let cell = image.cell(held.task);
-    matches!(cell, Cell::Final { .. } | Cell::Waiting { .. }) && step.cell(held.task) == Some(cell)
 }
 
 /// What a runner says, where it can be: a branch that follows what is not there has failed.

@@ -134,14 +134,12 @@ impl World {
     fn check_run_state(&mut self, before: Option<&RunDoc>, after: &RunDoc, plan: &Plan) {
         let run = &after.facts.incarnation;
         let (was, epoch) = before.map_or((DagRunState::Queued, 0), |b| (b.state, b.epoch));
-        let acted = match (before.and_then(|b| b.operation.as_ref()), &after.operation) {
-            (old, Some(new)) if old != Some(new) => Some(new),
-            _ => None,
-        };
+        let latest = |run: &RunDoc| run.operations.first().cloned();
+        let acted = latest(after).filter(|new| before.and_then(latest).as_ref() != Some(new));
         if after.epoch != epoch + u32::from(acted.is_some()) {
             self.violate(format!("1: run {run}: epoch {epoch} became {} by operation {acted:?}", after.epoch));
         }
-        if let Some(operation) = acted
+        if let Some(operation) = &acted
             && !self.monitor.operations.insert(operation.clone())
         {
             self.violate(format!("F1: run {run}: operation {operation} acted twice"));

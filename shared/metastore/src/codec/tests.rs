@@ -62,7 +62,8 @@ fn run() -> impl Strategy<Value = RunDoc> {
             let mut run = RunDoc::new(facts, state, Timestamp::UNIX_EPOCH);
             (run.resumes, run.choices) = kept;
             (run.epoch, run.cells, run.wake_at, run.revision) = (epoch, cells, wake_at, revision);
-            run.operation = leave.then(|| OperationId::trusted("op"));
+            run.operations =
+                ["op2", "op1"].map(OperationId::trusted).into_iter().take(usize::from(leave) * 2).collect();
             if leave {
                 run.outbox.insert("leave".to_owned(), OutboxEntry::Leave { epoch });
             }
@@ -134,7 +135,7 @@ fn change() -> impl Strategy<Value = RunChange> {
         resumes: w.8.into_iter().collect(),
         choices: w.9.into_iter().collect(),
         state: w.2,
-        epoch: w.3.map(|e| (e, OperationId::trusted("new"))),
+        epoch: w.3.map(|e| (e, ["new", "op2", "op1"].map(OperationId::trusted).to_vec())),
         active_epoch: w.3,
         start_date: w.4.flatten(),
         end_date: w.4,

@@ -379,7 +379,7 @@ fn clearing_a_finished_run_queues_it_with_retries_anew() {
     assert_eq!(cleared.cell(A), &Cell::Cleared { try_number: 3 });
     assert_eq!(cleared.cell(B), &Cell::None);
     assert_eq!(cleared.max_tries[&A], 5);
-    assert_eq!((cleared.epoch, cleared.operation.clone()), (over.epoch + 1, Some(operation())));
+    assert_eq!((cleared.epoch, cleared.operations.clone()), (over.epoch + 1, vec![operation()]));
     let started = step::start(&plan, &cleared, NOW);
     let started = started.image(&cleared);
     assert_eq!(started.state, DagRunState::Running);
