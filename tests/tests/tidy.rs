@@ -86,6 +86,7 @@ const CRATES: &[(&str, Kind, &[&str])] = &[
     ("updraft-scheduler-function", Entry, &[]),
     ("updraft-worker-function", Entry, &[]),
     ("updraft-tests", Test, &[]),
+    ("updraft-models", Test, &[]),
     ("updraft-e2e", Test, &[]),
     ("updraft-bench", Test, &[]),
 ];

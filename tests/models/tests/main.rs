@@ -1,0 +1,5 @@
+//! Exhaustive models of the protocol: every interleaving of a few processes that die, pause, and whose writes land late, at small size.
+
+mod attempts;
+mod documents;
+mod explore;
