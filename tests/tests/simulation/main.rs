@@ -36,7 +36,7 @@ use trace::Stats;
 const SEEDS: Range<u64> = 0..1_000;
 
 /// How many seeds may pass before a guard that was taken away is missed.
-const MUTATION_SEEDS: Range<u64> = 0..400;
+const MUTATION_SEEDS: Range<u64> = 0..3_000;
 
 fn wish(seed: u64) -> Wish {
     Wish { seed, mutation: None, keep_trace: false }
