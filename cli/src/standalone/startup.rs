@@ -141,7 +141,7 @@ fn wire(arguments: &Arguments, home: &Path) -> Result<Server, Error> {
 }
 
 async fn serve(listener: TcpListener, server: Arc<Server>, mut stopping: signal::Receiver<Stopping>) {
-    let router = updraft_api::router(Arc::new(server.reader()));
+    let router = updraft_api::router(Arc::new(server.reader()), Arc::new(server.runner.logs.clone()));
     let stopped = async move {
         let _ = stopping.wait_for(|s| *s == Stopping::Now).await;
     };

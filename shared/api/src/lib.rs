@@ -5,37 +5,65 @@
 //! | `/` | status page: DAGs, their latest runs, import errors |
 //! | `/health`, `/api/v2/monitor/health` | health as Airflow gives it |
 //! | `/api/v2/version` | version |
+//! | `/api/v2/...` | Airflow's REST API; see `v2` |
 
 mod page;
+mod parts;
+mod v2;
 
-use axum::extract::State;
+use parts::{Api, Parts};
+
+use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::json;
 use std::sync::Arc;
 use updraft_clock::Clock;
+use updraft_log_store::LogStore;
 use updraft_metastore::Items;
 use updraft_model::run_id::isoformat;
 use updraft_service::Engine;
 use updraft_task_queue::TaskQueue;
 
-/// The routes over an engine.
-pub fn router<I: Items, Q: TaskQueue, C: Clock>(engine: Arc<Engine<I, Q, C>>) -> Router {
+/// The routes over an engine and its logs.
+pub fn router<I: Items, Q: TaskQueue, C: Clock, L: LogStore>(engine: Arc<Engine<I, Q, C>>, logs: Arc<L>) -> Router {
+    routes(Api::<parts::Of<I, Q, C, L>> { engine, logs })
+}
+
+fn routes<P: Parts>(api: Api<P>) -> Router {
+    let version = || async { Json(json!({"version": env!("CARGO_PKG_VERSION"), "git_version": null})) };
+    let v2 = v2::routes::<P>().route("/monitor/health", get(health::<P>)).route("/version", get(version));
     Router::new()
-        .route("/", get(status::<I, Q, C>))
-        .route("/health", get(health::<I, Q, C>))
-        .route("/api/v2/monitor/health", get(health::<I, Q, C>))
-        .route(
-            "/api/v2/version",
-            get(|| async { Json(json!({"version": env!("CARGO_PKG_VERSION"), "git_version": null})) }),
-        )
-        .with_state(engine)
+        .route("/", get(status::<P>))
+        .route("/health", get(health::<P>))
+        .nest("/api/v2", v2)
+        .layer(axum::middleware::from_fn(only_for_this_machine))
+        .with_state(api)
+}
+
+/// Nobody has to log in yet, so only this machine is served: a page of another site that has its own name resolve to this address
+/// (DNS rebinding) names that host, and is refused. Such a page's plain requests cannot change anything either: changes ask for a JSON
+/// body, which a browser sends to another site only where that site allows it.
+async fn only_for_this_machine(request: Request, next: Next) -> Response {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let name = host.map(|host| match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    });
+    match name {
+        None | Some("localhost" | "127.0.0.1" | "[::1]") => next.run(request).await,
+        Some(_) => {
+            let detail = "this server answers as `localhost`, `127.0.0.1` and `[::1]` only; reach it from afar through an SSH tunnel";
+            (StatusCode::MISDIRECTED_REQUEST, Json(json!({"detail": detail}))).into_response()
+        }
+    }
 }
 
 /// Healthy where the metastore answers; the scheduler lives in the process that answers.
-async fn health<I: Items, Q: TaskQueue, C: Clock>(State(engine): State<Arc<Engine<I, Q, C>>>) -> Response {
+async fn health<P: Parts>(State(Api { engine, .. }): State<Api<P>>) -> Response {
     let now = isoformat(engine.clock.now());
     let probe = engine.store.due(engine.clock.now(), 1).await;
     let word = |healthy: bool| if healthy { "healthy" } else { "unhealthy" };
@@ -52,7 +80,7 @@ async fn health<I: Items, Q: TaskQueue, C: Clock>(State(engine): State<Arc<Engin
     (code, Json(body)).into_response()
 }
 
-async fn status<I: Items, Q: TaskQueue, C: Clock>(State(engine): State<Arc<Engine<I, Q, C>>>) -> Response {
+async fn status<P: Parts>(State(Api { engine, .. }): State<Api<P>>) -> Response {
     let mut response = match page::render(&engine).await {
         Ok(html) => Html(html).into_response(),
         Err(error) => {

@@ -3,17 +3,22 @@
 use super::*;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
+use std::collections::BTreeMap;
 use tower::ServiceExt;
 use updraft_clock::System;
+use updraft_log_store::Directory;
 use updraft_metastore::memory::Memory;
-use updraft_metastore::{DagSummary, ImportError};
-use updraft_model::{DagDoc, DagId};
+use updraft_metastore::{DagSummary, ImportError, Version};
+use updraft_model::{Dag, DagDoc, DagId, Task, TaskId};
 use updraft_service::Settings;
 use updraft_task_queue::LocalQueue;
 
 async fn get_page(engine: &Arc<Engine<Memory, LocalQueue, System>>, path: &str) -> (StatusCode, String) {
     let request = Request::get(path).body(Body::empty()).unwrap();
-    let response = router(engine.clone()).oneshot(request).await.unwrap();
+    let response = router(engine.clone(), Arc::new(Directory::new(std::path::Path::new("/nonexistent"))))
+        .oneshot(request)
+        .await
+        .unwrap();
     let status = response.status();
     let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
     (status, String::from_utf8(body.to_vec()).unwrap())
@@ -55,9 +60,146 @@ async fn names_and_errors_are_escaped() {
     };
     engine.store.put_dag_summary(&summary).await.unwrap();
     let stack_trace = "x.yaml:1:1: error: <img src=x>".to_owned();
-    let error = ImportError { path: "x.yaml".to_owned(), timestamp: System.now(), stack_trace };
+    let error = ImportError { path: "x.yaml".to_owned(), timestamp: System.now(), stack_trace, is_notice: false };
     engine.store.put_import_error(&error).await.unwrap();
     let (_, body) = get_page(&engine, "/").await;
     assert!(!body.contains("<script>") && !body.contains("<img"), "{body}");
     assert!(body.contains("&lt;script&gt;") && body.contains("paused"), "{body}");
+}
+
+async fn ask(
+    engine: &Arc<Engine<Memory, LocalQueue, System>>,
+    request: Request<Body>,
+) -> (StatusCode, serde_json::Value) {
+    let logs = Arc::new(Directory::new(std::path::Path::new("/nonexistent")));
+    let response = router(engine.clone(), logs).oneshot(request).await.unwrap();
+    let status = response.status();
+    let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    (status, serde_json::from_slice(&body).unwrap_or_default())
+}
+
+/// An engine with two DAGs of one task each, `etl` and the paused `report`.
+async fn engine_with_dags() -> Arc<Engine<Memory, LocalQueue, System>> {
+    let engine = engine();
+    for (id, paused, tags) in [("etl", false, vec!["daily".to_owned()]), ("report", true, vec![])] {
+        let dag_id = DagId::trusted(id);
+        let task = Task::new(TaskId::trusted("extract"), "airflow.providers.standard.operators.bash.BashOperator");
+        let mut dag = Dag::new(dag_id.clone(), vec![task]);
+        dag.file = format!("{id}.yaml");
+        let version = Version { dag, files: BTreeMap::new() };
+        let version = engine.store.put_version(&version).await.unwrap();
+        let mut doc = DagDoc::new(dag_id.clone(), format!("{id}.yaml"), paused);
+        doc.version = Some(version);
+        engine.store.put_dag(&doc).await.unwrap();
+        let summary = DagSummary {
+            dag_id,
+            file: format!("{id}.yaml"),
+            owners: vec!["airflow".to_owned()],
+            tags,
+            timetable: "None".to_owned(),
+            description: None,
+            is_stale: false,
+            last_parsed: System.now(),
+        };
+        engine.store.put_dag_summary(&summary).await.unwrap();
+    }
+    engine
+}
+
+fn get_of(path: &str) -> Request<Body> {
+    Request::get(format!("/api/v2{path}")).body(Body::empty()).unwrap()
+}
+
+fn json_to(method: &str, path: &str, body: &str) -> Request<Body> {
+    let request = Request::builder().method(method).uri(format!("/api/v2{path}"));
+    request.header(header::CONTENT_TYPE, "application/json").body(Body::from(body.to_owned())).unwrap()
+}
+
+#[tokio::test]
+async fn dags_are_filtered_as_airflow_filters() {
+    let engine = engine_with_dags().await;
+    for (path, ids) in [
+        ("/dags", vec!["etl", "report"]),
+        ("/dags?order_by=-dag_id", vec!["report", "etl"]),
+        ("/dags?limit=1&offset=1", vec!["report"]),
+        ("/dags?paused=true", vec!["report"]),
+        ("/dags?tags=daily&tags=weekly", vec!["etl"]),
+        ("/dags?tags=daily&tags=weekly&tags_match_mode=all", vec![]),
+        ("/dags?dag_id_pattern=EPO", vec!["report"]),
+        ("/dags?owners=somebody", vec![]),
+    ] {
+        let (status, body) = ask(&engine, get_of(path)).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {body}");
+        let found: Vec<&str> = body["dags"].as_array().unwrap().iter().map(|d| d["dag_id"].as_str().unwrap()).collect();
+        assert_eq!(found, ids, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_run_is_triggered_listed_and_shown() {
+    let engine = engine_with_dags().await;
+    let body = r#"{"logical_date": "2026-01-01T00:00:00Z", "dag_run_id": "mine", "conf": {"a": 1}}"#;
+    let (status, run) = ask(&engine, json_to("POST", "/dags/etl/dagRuns", body)).await;
+    assert_eq!(status, StatusCode::OK, "{run}");
+    assert_eq!((run["state"].as_str(), run["logical_date"].as_str()), (Some("queued"), Some("2026-01-01T00:00:00Z")));
+    let (_, runs) = ask(&engine, get_of("/dags/~/dagRuns?state=queued")).await;
+    assert_eq!((&runs["total_entries"], &runs["dag_runs"][0]["dag_run_id"]), (&json!(1), &json!("mine")));
+    let (_, none) = ask(&engine, get_of("/dags/etl/dagRuns?state=failed")).await;
+    assert_eq!(none["total_entries"], 0);
+    let (_, instances) = ask(&engine, get_of("/dags/etl/dagRuns/mine/taskInstances")).await;
+    let instance = &instances["task_instances"][0];
+    assert_eq!((&instance["task_id"], &instance["state"]), (&json!("extract"), &json!(null)));
+    let (_, one) = ask(&engine, get_of("/dags/etl/dagRuns/mine/taskInstances/extract")).await;
+    assert_eq!(&one, instance);
+}
+
+#[tokio::test]
+async fn refusals_have_airflows_status_and_form() {
+    let engine = engine_with_dags().await;
+    for (request, status, said) in [
+        (get_of("/dags/nope"), 404, "was not found"),
+        (get_of("/dags/etl/dagRuns/nope"), 404, "run_id: `nope` was not found"),
+        (get_of("/dags/etl/tasks/nope"), 404, "Task with id nope was not found"),
+        (get_of("/nope"), 404, "Not Found"),
+        (get_of("/dags?limit=many"), 422, "valid integer"),
+        (get_of("/dags?order_by=colour"), 400, "Ordering with 'colour'"),
+        (get_of("/dags/etl/dagRuns?start_date_gte=today"), 422, "time zone"),
+        (json_to("POST", "/dags/etl/dagRuns", "{}"), 422, "Field required"),
+        (json_to("POST", "/dags/etl/dagRuns", r#"{"logical_date": null, "colour": 1}"#), 422, "Extra inputs"),
+        (json_to("POST", "/dags/etl/dagRuns", r#"{"logical_date": "2026-01-01"}"#), 422, "timezone info"),
+        (json_to("POST", "/dags/etl/dagRuns", r#"{"logical_date": null, "conf": [1]}"#), 400, "must be a JSON object"),
+        (json_to("PATCH", "/dags/etl", r#"{"is_paused": "yes"}"#), 422, "valid boolean"),
+        (json_to("PUT", "/dags/etl", "{}"), 405, "Method Not Allowed"),
+    ] {
+        let shown = format!("{request:?}");
+        let (answered, body) = ask(&engine, request).await;
+        assert_eq!(answered.as_u16(), status, "{shown}: {body}");
+        assert!(body["detail"].to_string().contains(said), "{shown}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_dag_is_paused_and_unpaused() {
+    let engine = engine_with_dags().await;
+    for paused in [true, false] {
+        let body = json!({"is_paused": paused}).to_string();
+        let (_, dag) = ask(&engine, json_to("PATCH", "/dags/etl", &body)).await;
+        assert_eq!(dag["is_paused"], paused);
+        assert_eq!(engine.store.dag(&DagId::trusted("etl")).await.unwrap().unwrap().paused, paused);
+    }
+}
+
+#[tokio::test]
+async fn other_names_than_this_machines_are_refused() {
+    let engine = engine_with_dags().await;
+    for (host, status) in [
+        ("localhost:8080", 200),
+        ("127.0.0.1", 200),
+        ("[::1]:8080", 200),
+        ("evil.example:8080", 421),
+        ("localhost.evil.example", 421),
+    ] {
+        let request = Request::get("/api/v2/dags").header(header::HOST, host).body(Body::empty()).unwrap();
+        assert_eq!(ask(&engine, request).await.0.as_u16(), status, "{host}");
+    }
 }

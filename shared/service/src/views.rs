@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use updraft_clock::Clock;
 use updraft_log_store::LogStore;
 use updraft_metastore::{DagSummary, Items};
-use updraft_model::{Attempt, AttemptKey, Cell, DagDoc, DagId, RunDoc, TaskInstanceState};
+use updraft_model::{
+    Attempt, AttemptKey, AttemptOutcome, Cell, DagDoc, DagId, RunDoc, Task, TaskIndex, TaskInstanceState,
+};
 use updraft_task_queue::TaskQueue;
 
 /// A DAG in a list.
@@ -23,6 +25,8 @@ pub struct DagView {
 /// A task instance of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskInstanceView {
+    /// Its index in the run's version.
+    pub task: TaskIndex,
     /// The task.
     pub task_id: String,
     /// Its operator.
@@ -37,6 +41,25 @@ pub struct TaskInstanceView {
     pub end_date: Option<Timestamp>,
     /// Why it failed or was skipped, in a line.
     pub message: Option<String>,
+    /// Where its latest attempt ran.
+    pub hostname: Option<String>,
+}
+
+/// A try of a task instance.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TryView {
+    /// Its number, from 1.
+    pub try_number: u32,
+    /// How it ended or, for the latest, the state of the task instance.
+    pub state: TaskInstanceState,
+    /// When its first attempt began.
+    pub start_date: Option<Timestamp>,
+    /// When its last attempt ended; none while it runs.
+    pub end_date: Option<Timestamp>,
+    /// Why it failed or was skipped, in a line.
+    pub message: Option<String>,
+    /// Where its last attempt ran.
+    pub hostname: Option<String>,
 }
 
 /// An attempt's log.
@@ -51,8 +74,13 @@ pub struct LogView {
 }
 
 impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
-    /// All DAGs, by id.
-    pub async fn all_dags(&self) -> Result<Vec<DagView>, Error> {
+    /// The present instant, for what is worked out for people.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The directory: all DAGs by id, without their documents.
+    pub async fn all_dag_summaries(&self) -> Result<Vec<DagSummary>, Error> {
         let mut summaries = Vec::new();
         let mut page = None;
         loop {
@@ -60,9 +88,14 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             summaries.extend(found.items);
             page = found.next;
             if page.is_none() {
-                break;
+                return Ok(summaries);
             }
         }
+    }
+
+    /// All DAGs, by id.
+    pub async fn all_dags(&self) -> Result<Vec<DagView>, Error> {
+        let summaries = self.all_dag_summaries().await?;
         let ids: Vec<DagId> = summaries.iter().map(|s| s.dag_id.clone()).collect();
         let mut docs: BTreeMap<DagId, DagDoc> =
             self.store.dags(&ids).await?.into_iter().map(|d| (d.dag_id.clone(), d)).collect();
@@ -89,37 +122,56 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// The task instances of a run, in the order of its DAG.
     pub async fn task_instances(&self, run: &RunDoc) -> Result<Vec<TaskInstanceView>, Error> {
         let version = self.version(&run.facts.version).await?;
-        let mut latest: BTreeMap<_, (AttemptKey, Attempt)> = BTreeMap::new();
-        for (key, attempt) in self.store.attempts_of(&run.facts.incarnation, None).await? {
-            let newer = latest.get(&key.task).is_none_or(|(_, other)| attempt.start_date >= other.start_date);
-            if newer {
-                latest.insert(key.task, (key, attempt));
-            }
-        }
-        let view = |task: updraft_model::TaskIndex| {
-            let cell = run.cell(task);
-            let definition = version.plan.task(task);
-            let attempt = latest.get(&task).map(|(_, a)| a);
-            let (start_date, end_date) = match cell {
-                Cell::Running { lease, .. } | Cell::Restarting { lease, .. } => (Some(lease.since), None),
-                Cell::None => (None, None),
-                _ => (attempt.map(|a| a.start_date), attempt.map(|a| a.end_date)),
-            };
-            TaskInstanceView {
-                task_id: definition.task_id.to_string(),
-                operator: definition.operator.clone(),
-                state: cell.state(),
-                try_number: cell.try_number(),
-                start_date,
-                end_date,
-                message: attempt.and_then(|a| a.message.clone()),
-            }
-        };
+        let latest = latest(self.store.attempts_of(&run.facts.incarnation, None).await?);
+        let view = |task| task_instance(run, task, version.plan.task(task), latest.get(&task));
         Ok(version.plan.tasks().map(view).collect())
     }
 
+    /// One task instance of a run.
+    pub async fn task_instance(&self, run: &RunDoc, task: TaskIndex) -> Result<TaskInstanceView, Error> {
+        let version = self.version(&run.facts.version).await?;
+        let latest = latest(self.store.attempts_of(&run.facts.incarnation, Some(task)).await?);
+        Ok(task_instance(run, task, version.plan.task(task), latest.get(&task)))
+    }
+
+    /// The tries of a task instance, the latest last. Tries that were never begun are not among them.
+    pub async fn tries(&self, run: &RunDoc, task: TaskIndex) -> Result<Vec<TryView>, Error> {
+        let mut attempts = self.store.attempts_of(&run.facts.incarnation, Some(task)).await?;
+        attempts.sort_by_key(|(key, attempt)| (key.try_number, attempt.start_date));
+        let mut tries: BTreeMap<u32, TryView> = BTreeMap::new();
+        for (key, attempt) in attempts {
+            let begun = tries.get(&key.try_number).and_then(|t| t.start_date).unwrap_or(attempt.start_date);
+            let view = TryView {
+                try_number: key.try_number,
+                state: ended_as(attempt.outcome),
+                start_date: Some(begun),
+                end_date: Some(attempt.end_date),
+                message: attempt.message,
+                hostname: attempt.hostname,
+            };
+            tries.insert(key.try_number, view);
+        }
+        let cell = run.cell(task);
+        if let Some(lease) = cell.holder().filter(|_| !cell.is_final()) {
+            let begun = tries.get(&cell.try_number()).and_then(|t| t.start_date).unwrap_or(lease.since);
+            let view = TryView {
+                try_number: cell.try_number(),
+                state: cell.state(),
+                start_date: Some(begun),
+                end_date: None,
+                message: None,
+                hostname: None,
+            };
+            tries.insert(cell.try_number(), view);
+        } else if let (true, Some(last)) = (cell.is_final(), tries.get_mut(&cell.try_number())) {
+            // What the task instance was settled or marked as outweighs what its attempt said.
+            last.state = cell.state();
+        }
+        Ok(tries.into_values().collect())
+    }
+
     /// A task of a run, by its id.
-    pub async fn task_of_run(&self, run: &RunDoc, task_id: &str) -> Result<updraft_model::TaskIndex, Error> {
+    pub async fn task_of_run(&self, run: &RunDoc, task_id: &str) -> Result<TaskIndex, Error> {
         let version = self.version(&run.facts.version).await?;
         version.plan.index_of(task_id).ok_or_else(|| {
             let known = version.plan.dag.tasks.iter().map(|t| t.task_id.to_string()).collect();
@@ -189,6 +241,48 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             }
         }
         Ok(found)
+    }
+}
+
+/// The state that an attempt of this outcome leaves its try in.
+fn ended_as(outcome: AttemptOutcome) -> TaskInstanceState {
+    match outcome {
+        AttemptOutcome::Success => TaskInstanceState::Success,
+        AttemptOutcome::Skipped => TaskInstanceState::Skipped,
+        AttemptOutcome::Failed | AttemptOutcome::FailedForGood => TaskInstanceState::Failed,
+        AttemptOutcome::Rescheduled { .. } => TaskInstanceState::UpForReschedule,
+        AttemptOutcome::Deferred { .. } => TaskInstanceState::Deferred,
+    }
+}
+
+/// The attempt of each task that began last.
+fn latest(attempts: Vec<(AttemptKey, Attempt)>) -> BTreeMap<TaskIndex, Attempt> {
+    let mut latest: BTreeMap<TaskIndex, Attempt> = BTreeMap::new();
+    for (key, attempt) in attempts {
+        if latest.get(&key.task).is_none_or(|other| attempt.start_date >= other.start_date) {
+            latest.insert(key.task, attempt);
+        }
+    }
+    latest
+}
+
+fn task_instance(run: &RunDoc, task: TaskIndex, definition: &Task, attempt: Option<&Attempt>) -> TaskInstanceView {
+    let cell = run.cell(task);
+    let (start_date, end_date) = match cell {
+        Cell::Running { lease, .. } | Cell::Restarting { lease, .. } => (Some(lease.since), None),
+        Cell::None => (None, None),
+        _ => (attempt.map(|a| a.start_date), attempt.map(|a| a.end_date)),
+    };
+    TaskInstanceView {
+        task,
+        task_id: definition.task_id.to_string(),
+        operator: definition.operator.clone(),
+        state: cell.state(),
+        try_number: cell.try_number(),
+        start_date,
+        end_date,
+        message: attempt.and_then(|a| a.message.clone()),
+        hostname: attempt.and_then(|a| a.hostname.clone()),
     }
 }
 

@@ -1,0 +1,62 @@
+//! Failures as Airflow answers them: a status and `{"detail": ...}`.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use updraft_service::Error;
+
+/// A request that is not answered with what it asked for.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Failure {
+    status: StatusCode,
+    detail: Value,
+}
+
+impl Failure {
+    pub(crate) fn not_found(detail: impl Into<String>) -> Self {
+        Self { status: StatusCode::NOT_FOUND, detail: detail.into().into() }
+    }
+
+    pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, detail: detail.into().into() }
+    }
+
+    pub(crate) fn method_not_allowed() -> Self {
+        Self { status: StatusCode::METHOD_NOT_ALLOWED, detail: "Method Not Allowed".into() }
+    }
+
+    /// A value that has not the form it must have. `place` is `query`, `path` or `body`.
+    pub(crate) fn invalid(kind: &str, place: &str, name: &str, message: &str, input: &Value) -> Self {
+        let one = json!({"type": kind, "loc": [place, name], "msg": message, "input": input});
+        Self { status: StatusCode::UNPROCESSABLE_ENTITY, detail: json!([one]) }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let status = match &error {
+            Error::NotFound { .. } => StatusCode::NOT_FOUND,
+            Error::Refused(_) => StatusCode::BAD_REQUEST,
+            Error::Contention(_) => StatusCode::CONFLICT,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            tracing::error!(%error, "a request could not be answered");
+            return Self { status, detail: "a store does not answer; see the server's log".into() };
+        }
+        Self { status, detail: error.to_string().into() }
+    }
+}
+
+impl From<updraft_metastore::Error> for Failure {
+    fn from(error: updraft_metastore::Error) -> Self {
+        Error::from(error).into()
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        (self.status, Json(json!({"detail": self.detail}))).into_response()
+    }
+}

@@ -1,0 +1,258 @@
+//! Query strings: filters, order and pages, in Airflow's spelling.
+
+use super::Failure;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts as Head;
+use jiff::Timestamp;
+use serde_json::Value;
+use std::cmp::Ordering;
+use std::str::FromStr;
+
+/// `[api] maximum_page_limit`.
+const LIMIT_MAX: usize = 100;
+
+/// `[api] fallback_page_limit`.
+const LIMIT_DEFAULT: usize = 50;
+
+/// The pairs of a query string; a name may occur more than once.
+#[derive(Debug, Default)]
+pub(crate) struct Query(Vec<(String, String)>);
+
+impl<S: Sync> FromRequestParts<S> for Query {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(head: &mut Head, _: &S) -> Result<Self, Self::Rejection> {
+        let text = head.uri.query().unwrap_or_default();
+        Ok(Self(form_urlencoded::parse(text.as_bytes()).into_owned().collect()))
+    }
+}
+
+/// Which part of a list is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Page {
+    pub(crate) limit: usize,
+    pub(crate) offset: usize,
+}
+
+impl Page {
+    /// The page of a whole list.
+    pub(crate) fn of<T>(self, items: Vec<T>) -> Vec<T> {
+        items.into_iter().skip(self.offset).take(self.limit).collect()
+    }
+}
+
+/// Bounds of a value, from `<name>_gte`, `_gt`, `_lte`, `_lt`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Bounds<T> {
+    bounds: [Option<T>; 4],
+}
+
+impl<T: PartialOrd + Copy> Bounds<T> {
+    /// Whether a value lies inside; a missing one lies inside of no bound.
+    pub(crate) fn hold(&self, value: Option<T>) -> bool {
+        let [gte, gt, lte, lt] = self.bounds;
+        let holds = |bound: Option<T>, fits: fn(Ordering) -> bool| match (bound, value) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(bound), Some(value)) => value.partial_cmp(&bound).is_some_and(fits),
+        };
+        holds(gte, Ordering::is_ge)
+            && holds(gt, Ordering::is_gt)
+            && holds(lte, Ordering::is_le)
+            && holds(lt, Ordering::is_lt)
+    }
+}
+
+impl Query {
+    /// The last value of a name.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.0.iter().rev().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+
+    /// All values of a name.
+    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
+        self.0.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str()).collect()
+    }
+
+    fn parsed<T>(
+        &self,
+        name: &str,
+        kind: &str,
+        message: &str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<T>, Failure> {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        match read(text) {
+            Some(value) => Ok(Some(value)),
+            None => Err(Failure::invalid(kind, "query", name, message, &Value::from(text))),
+        }
+    }
+
+    pub(crate) fn boolean(&self, name: &str) -> Result<Option<bool>, Failure> {
+        let message = "Input should be a valid boolean, unable to interpret input";
+        self.parsed(name, "bool_parsing", message, |text| match text.to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" | "t" | "y" => Some(true),
+            "false" | "0" | "no" | "off" | "f" | "n" => Some(false),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn integer<T: FromStr>(&self, name: &str) -> Result<Option<T>, Failure> {
+        let message = "Input should be a valid integer, unable to parse string as an integer";
+        self.parsed(name, "int_parsing", message, |text| text.trim().parse().ok())
+    }
+
+    fn time(&self, name: &str) -> Result<Option<Timestamp>, Failure> {
+        let message = "Input should be a valid datetime with a time zone, e.g. 2026-01-31T12:00:00Z";
+        // A `+` that nobody encoded arrives as a blank.
+        self.parsed(name, "timezone_aware", message, |text| text.trim().replace(' ', "+").parse().ok())
+    }
+
+    /// The bounds of an instant.
+    pub(crate) fn times(&self, name: &str) -> Result<Bounds<Timestamp>, Failure> {
+        let bound = |suffix: &str| self.time(&format!("{name}_{suffix}"));
+        Ok(Bounds { bounds: [bound("gte")?, bound("gt")?, bound("lte")?, bound("lt")?] })
+    }
+
+    /// The bounds of a number.
+    pub(crate) fn numbers(&self, name: &str) -> Result<Bounds<f64>, Failure> {
+        let message = "Input should be a valid number, unable to parse string as a number";
+        let bound = |suffix: &str| {
+            self.parsed(&format!("{name}_{suffix}"), "float_parsing", message, |text| text.trim().parse().ok())
+        };
+        Ok(Bounds { bounds: [bound("gte")?, bound("gt")?, bound("lte")?, bound("lt")?] })
+    }
+
+    /// `limit` and `offset`, bounded as Airflow bounds them.
+    pub(crate) fn page(&self) -> Result<Page, Failure> {
+        let count = |name: &str| -> Result<Option<usize>, Failure> {
+            match self.integer::<i64>(name)? {
+                Some(n) if n < 0 => {
+                    let message = "Input should be greater than or equal to 0";
+                    Err(Failure::invalid("greater_than_equal", "query", name, message, &Value::from(n.to_string())))
+                }
+                n => Ok(n.map(|n| n as usize)),
+            }
+        };
+        let limit = count("limit")?.filter(|n| *n > 0).unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX);
+        Ok(Page { limit, offset: count("offset")?.unwrap_or(0) })
+    }
+
+    /// Whether a value matches `<name>_pattern` (SQL's wildcards, any case, alternatives by `|`) and `<name>_prefix_pattern`.
+    pub(crate) fn matches(&self, name: &str, value: &str) -> bool {
+        let given = |suffix: &str| self.text(&format!("{name}_{suffix}")).filter(|p| *p != "~");
+        let pattern = given("pattern").is_none_or(|p| p.split('|').any(|p| like(p.trim(), value)));
+        pattern && given("prefix_pattern").is_none_or(|p| p.split('|').any(|p| value.starts_with(p.trim())))
+    }
+
+    /// Whether a value is one of those given for a name, if any are.
+    pub(crate) fn is_one_of(&self, name: &str, value: &str) -> bool {
+        let wanted = self.all(name);
+        wanted.is_empty() || wanted.contains(&value)
+    }
+
+    /// The sort keys of `order_by`, each with whether it is descending.
+    ///
+    /// # Errors
+    /// For a name that is not among `known`.
+    pub(crate) fn order_by<'q>(&'q self, default: &'q str, known: &[&str]) -> Result<Vec<(&'q str, bool)>, Failure> {
+        let given = self.all("order_by");
+        let given = if given.is_empty() { vec![default] } else { given };
+        let read = |key: &'q str| {
+            let (name, descending) = key.strip_prefix('-').map_or((key, false), |name| (name, true));
+            if known.contains(&name) {
+                return Ok((name, descending));
+            }
+            Err(Failure::bad_request(format!(
+                "Ordering with '{name}' is disallowed or the attribute does not exist; known are {}",
+                known.join(", ")
+            )))
+        };
+        given.into_iter().map(read).collect()
+    }
+}
+
+/// Sorts by several keys, each with its direction.
+pub(crate) fn sort_by<T, K: PartialOrd>(items: &mut [T], order: &[(&str, bool)], key: impl Fn(&T, &str) -> K) {
+    items.sort_by(|a, b| {
+        order.iter().fold(Ordering::Equal, |decided, (name, descending)| {
+            decided.then_with(|| {
+                let by = key(a, name).partial_cmp(&key(b, name)).unwrap_or(Ordering::Equal);
+                if *descending { by.reverse() } else { by }
+            })
+        })
+    });
+}
+
+/// SQL's `LIKE '%pattern%'` without regard to case: `%` is any text, `_` any character.
+fn like(pattern: &str, value: &str) -> bool {
+    let pattern: Vec<char> = format!("%{}%", pattern.to_lowercase()).chars().collect();
+    let value: Vec<char> = value.to_lowercase().chars().collect();
+    // Positions in the value that the pattern so far can have reached.
+    let mut reached = vec![false; value.len() + 1];
+    reached[0] = true;
+    for p in pattern {
+        let mut next = vec![false; value.len() + 1];
+        for (i, _) in reached.iter().enumerate().filter(|(_, r)| **r) {
+            match p {
+                '%' => next[i..].fill(true),
+                p if i < value.len() && (p == '_' || p == value[i]) => next[i + 1] = true,
+                _ => {}
+            }
+        }
+        reached = next;
+    }
+    reached[value.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(text: &str) -> Query {
+        Query(form_urlencoded::parse(text.as_bytes()).into_owned().collect())
+    }
+
+    #[test]
+    fn patterns_are_sqls() {
+        for (pattern, value, fits) in [
+            ("etl", "daily_ETL", true),
+            ("e_l", "etl", true),
+            ("e_l", "el", false),
+            ("a%c", "xabbcx", true),
+            ("", "anything", true),
+            ("b", "", false),
+        ] {
+            assert_eq!(like(pattern, value), fits, "{pattern} {value}");
+        }
+        assert!(query("dag_id_pattern=a|b").matches("dag_id", "xbx"));
+        assert!(!query("dag_id_prefix_pattern=b").matches("dag_id", "xb"));
+        assert!(query("dag_id_pattern=~").matches("dag_id", "x"));
+    }
+
+    #[test]
+    fn pages_are_bounded() {
+        assert_eq!(query("").page(), Ok(Page { limit: 50, offset: 0 }));
+        assert_eq!(query("limit=1000&offset=3").page(), Ok(Page { limit: 100, offset: 3 }));
+        assert_eq!(query("limit=0").page(), Ok(Page { limit: 50, offset: 0 }));
+        assert!(query("limit=-1").page().is_err() && query("offset=x").page().is_err());
+    }
+
+    #[test]
+    fn bounds_keep_out_what_is_missing() {
+        let bounds =
+            query("end_date_gte=2026-01-01T00:00:00Z&end_date_lt=2026-01-02T00:00:00%2B00:00").times("end_date");
+        let bounds = bounds.unwrap();
+        let at = |text: &str| Some(text.parse::<Timestamp>().unwrap());
+        assert!(bounds.hold(at("2026-01-01T00:00:00Z")) && !bounds.hold(at("2026-01-02T00:00:00Z")));
+        assert!(!bounds.hold(None));
+        assert!(query("").times("end_date").unwrap().hold(None));
+        assert!(query("end_date_gte=2026-01-01").times("end_date").is_err(), "a naive date says no instant");
+    }
+
+    #[test]
+    fn unknown_orders_are_refused() {
+        assert_eq!(query("order_by=-dag_id").order_by("dag_id", &["dag_id"]), Ok(vec![("dag_id", true)]));
+        assert!(query("order_by=colour").order_by("dag_id", &["dag_id"]).is_err());
+    }
+}

@@ -1,0 +1,128 @@
+//! Logs and XComs.
+
+use super::query::Query;
+use super::{Failure, shapes, task_instances};
+use crate::parts::{Api, Parts};
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use updraft_model::{RunDoc, TaskIndex};
+
+/// `GET .../taskInstances/{task_id}/logs/{try_number}`: JSON, or one JSON object a line for `Accept: application/x-ndjson`.
+///
+/// While the try runs there is a continuation token: how much of the log is known already.
+pub(super) async fn logs<P: Parts>(
+    State(api): State<Api<P>>,
+    Path((dag_id, run_id, task_id, number)): Path<(String, String, String, String)>,
+    query: Query,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let message = "Input should be a valid integer, unable to parse string as an integer";
+    let invalid = || Failure::invalid("int_parsing", "path", "try_number", message, &Value::from(number.as_str()));
+    let number: u32 = number.parse().map_err(|_| invalid())?;
+    let known = match query.text("token") {
+        None | Some("") => 0,
+        Some(token) => token
+            .parse::<usize>()
+            .map_err(|_| Failure::bad_request("Bad Signature. Please use only the tokens provided by the API."))?,
+    };
+    let (run, _) = task_instances::find(&api, &dag_id, &run_id, &task_id).await?;
+    let views = api.engine.logs(&*api.logs, &run, &task_id, Some(number)).await?;
+    if views.is_empty() {
+        let detail = format!("Task instance `{task_id}` of run `{run_id}` has no log of try {number}");
+        return Err(Failure::not_found(detail));
+    }
+    let running = views.iter().any(|view| view.attempt.is_none());
+    let text: String = views.into_iter().map(|view| view.text).collect();
+    // A line that is still being written is left for the next request.
+    let end = if running { text.rfind('\n').map_or(0, |i| i + 1) } else { text.len() };
+    let from = known.min(end);
+    let lines = text.get(from..end).unwrap_or_default().lines().map(event);
+    let ndjson =
+        headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).is_some_and(|v| v.contains("application/x-ndjson"));
+    if ndjson {
+        let body = lines.fold(String::new(), |body, line| body + &line.to_string() + "\n");
+        return Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response());
+    }
+    let token = running.then(|| end.to_string());
+    Ok(Json(json!({"content": lines.collect::<Vec<_>>(), "continuation_token": token})).into_response())
+}
+
+/// A line as Airflow's structured message. Lines begin with `[<instant>]` where the attempt's process wrote them so.
+fn event(line: &str) -> Value {
+    let stamped = line.strip_prefix('[').and_then(|rest| rest.split_once("] "));
+    match stamped.filter(|(at, _)| at.parse::<jiff::Timestamp>().is_ok()) {
+        Some((at, rest)) => json!({"timestamp": at, "event": rest}),
+        None => json!({"event": line}),
+    }
+}
+
+fn entry(run: &RunDoc, display_names: (&str, &str), at: Value, task_id: &str, key: &str) -> Value {
+    json!({
+        "key": key,
+        "timestamp": at,
+        "logical_date": shapes::time_or_null(run.facts.logical_date),
+        "map_index": -1,
+        "task_id": task_id,
+        "dag_id": run.facts.dag_id,
+        "run_id": run.facts.run_id,
+        "dag_display_name": display_names.0,
+        "task_display_name": display_names.1,
+        "run_after": shapes::time(run.facts.run_after),
+    })
+}
+
+/// The XComs of a task instance: key, entry, value.
+async fn entries<P: Parts>(
+    api: &Api<P>,
+    run: &RunDoc,
+    index: TaskIndex,
+    key: Option<&str>,
+) -> Result<Vec<(String, Value, Value)>, Failure> {
+    let version = api.engine.version(&run.facts.version).await?;
+    let task = version.plan.task(index);
+    let task_id = task.task_id.as_str();
+    let dag = &version.plan.dag;
+    let names = (
+        dag.dag_display_name.as_deref().unwrap_or(dag.dag_id.as_str()),
+        task.task_display_name.as_deref().unwrap_or(task_id),
+    );
+    let pushed = api.engine.task_instance(run, index).await?.end_date.unwrap_or(run.facts.run_after);
+    let found = api.engine.xcoms(&*api.logs, run, Some(task_id), key).await?;
+    Ok(found
+        .into_iter()
+        .map(|(_, key, value)| (key.clone(), entry(run, names, shapes::time(pushed), task_id, &key), value))
+        .collect())
+}
+
+/// `GET .../taskInstances/{task_id}/xcomEntries`.
+pub(super) async fn xcoms<P: Parts>(
+    State(api): State<Api<P>>,
+    Path((dag_id, run_id, task_id)): Path<(String, String, String)>,
+    query: Query,
+) -> Result<Json<Value>, Failure> {
+    let page = query.page()?;
+    let (run, index) = task_instances::find(&api, &dag_id, &run_id, &task_id).await?;
+    let mut found = entries(&api, &run, index, query.text("xcom_key")).await?;
+    found.retain(|(key, _, _)| query.matches("xcom_key", key));
+    let total = found.len();
+    let shown: Vec<Value> = page.of(found).into_iter().map(|(_, entry, _)| entry).collect();
+    Ok(Json(json!({"xcom_entries": shown, "total_entries": total})))
+}
+
+/// `GET .../taskInstances/{task_id}/xcomEntries/{xcom_key}`.
+pub(super) async fn xcom<P: Parts>(
+    State(api): State<Api<P>>,
+    Path((dag_id, run_id, task_id, key)): Path<(String, String, String, String)>,
+    query: Query,
+) -> Result<Json<Value>, Failure> {
+    let stringify = query.boolean("stringify")?.unwrap_or(false);
+    let (run, index) = task_instances::find(&api, &dag_id, &run_id, &task_id).await?;
+    let missing = || Failure::not_found(format!("XCom entry with key: `{key}` not found"));
+    let (_, mut entry, value) = entries(&api, &run, index, Some(&key)).await?.pop().ok_or_else(missing)?;
+    entry["value"] =
+        if stringify { value.as_str().map_or_else(|| value.to_string(), str::to_owned).into() } else { value };
+    Ok(Json(entry))
+}
