@@ -3,3 +3,5 @@
 mod attempts;
 mod documents;
 mod explore;
+mod places;
+mod pools;
