@@ -6,11 +6,14 @@
 mod arguments;
 #[cfg(feature = "aws")]
 mod aws;
+mod clearing;
+mod confirm;
 mod connections;
 mod dags;
 mod exchange;
 mod failure;
 mod home;
+mod matching;
 mod metastore;
 mod printer;
 mod settings;

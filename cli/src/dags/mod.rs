@@ -1,14 +1,19 @@
 //! `updraft dags ...`
 
+mod clear;
+mod details;
 mod files;
 mod import_errors;
 mod lint;
 mod list;
+mod next_execution;
+mod parse_report;
 mod pause;
 mod report;
 mod runs;
 mod show;
 mod sources;
+mod state;
 mod templates;
 mod tree;
 mod trigger;
@@ -42,6 +47,16 @@ pub(crate) enum Command {
     Unpause(pause::Arguments),
     /// List the runs of a DAG, latest first
     ListRuns(runs::Arguments),
+    /// Print the state of a run, with its conf
+    State(state::Arguments),
+    /// Print when the next runs are due
+    NextExecution(next_execution::Arguments),
+    /// Print what is known of a DAG
+    Details(details::Arguments),
+    /// Clear the task instances of a run, so that it runs again; shows them and asks first
+    Clear(clear::Arguments),
+    /// List the DAG files, with the DAGs and tasks they gave
+    Report,
     /// List the files that were not loaded, and why; exit code 1 if there are any
     ListImportErrors,
     /// Check DAG files and copy them to the DAG folder or bucket
@@ -61,6 +76,13 @@ pub(crate) async fn run(command: Command, metastore: &MetastoreUrl, printer: Pri
         Command::Unpause(arguments) => pause::run(&arguments, false, &Session::open(metastore).await?, printer).await,
         Command::ListRuns(arguments) => runs::run(&arguments, &Session::open(metastore).await?, printer).await,
         Command::ListImportErrors => import_errors::run(&Session::open(metastore).await?, printer).await,
+        Command::State(arguments) => state::run(&arguments, &Session::open(metastore).await?, printer).await,
+        Command::NextExecution(arguments) => {
+            next_execution::run(&arguments, &Session::open(metastore).await?, printer).await
+        }
+        Command::Details(arguments) => details::run(&arguments, &Session::open(metastore).await?, printer).await,
+        Command::Clear(arguments) => clear::run(arguments, &Session::open(metastore).await?, printer).await,
+        Command::Report => parse_report::run(&Session::open(metastore).await?, printer).await,
         Command::Upload(arguments) => Box::pin(upload::run(&arguments, printer)).await,
     }
 }

@@ -3,7 +3,8 @@
 use crate::failure::Failure;
 use crate::metastore::Session;
 use crate::printer::{Cell, Printer, Rows};
-use updraft_model::{DagId, DagRunState, RunDoc};
+use jiff::Timestamp;
+use updraft_model::{DagId, DagRunState, DagRunType, RunDoc};
 
 /// Which runs.
 #[derive(Debug, clap::Args)]
@@ -16,9 +17,32 @@ pub(crate) struct Arguments {
     #[arg(long)]
     state: Option<DagRunState>,
 
+    /// Only runs whose logical date is this or later
+    #[arg(long, short, value_name = "DATE", value_parser = super::parse_instant)]
+    start_date: Option<Timestamp>,
+
+    /// Only runs whose logical date is this or earlier
+    #[arg(long, short, value_name = "DATE", value_parser = super::parse_instant)]
+    end_date: Option<Timestamp>,
+
+    /// No runs of backfills
+    #[arg(long)]
+    no_backfill: bool,
+
     /// At most so many, the latest
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
+}
+
+impl Arguments {
+    /// Whether a run was asked for. One without a logical date has none to be compared.
+    fn wants(&self, run: &RunDoc) -> bool {
+        let date = run.facts.logical_date;
+        self.state.is_none_or(|state| run.state == state)
+            && !(self.no_backfill && run.facts.run_type == DagRunType::Backfill)
+            && self.start_date.is_none_or(|start| date.is_some_and(|date| date >= start))
+            && self.end_date.is_none_or(|end| date.is_some_and(|date| date <= end))
+    }
 }
 
 /// How many runs one request brings where most of them may be left out.
@@ -55,7 +79,7 @@ async fn find(arguments: &Arguments, session: &Session, limit: usize) -> Result<
         // One more than is shown tells whether there are more.
         let size = (limit + 1 - found.len()).clamp(1, PAGE);
         let next = session.engine.store.list_runs(&arguments.dag_id, size, page).await?;
-        found.extend(next.items.into_iter().filter(|run| arguments.state.is_none_or(|state| run.state == state)));
+        found.extend(next.items.into_iter().filter(|run| arguments.wants(run)));
         page = next.next;
         if found.len() > limit || page.is_none() {
             let more = found.len() > limit;

@@ -8,7 +8,7 @@ mod table;
 mod words;
 mod yaml;
 
-pub(crate) use cell::Cell;
+pub(crate) use cell::{Cell, iso};
 pub(crate) use words::count;
 
 use crate::failure::Failure;

@@ -1,10 +1,12 @@
 //! `updraft tasks ...`
 
+mod clear;
 mod list;
 mod logs;
+mod state;
 mod states;
 
-use crate::dags::{existing, parse_dag_id};
+use crate::dags::parse_dag_id;
 use crate::failure::Failure;
 use crate::metastore::{MetastoreUrl, Session};
 use crate::printer::Printer;
@@ -21,6 +23,10 @@ pub(crate) enum Command {
     StatesForDagRun(states::Arguments),
     /// Print the logs of a task instance
     Logs(logs::Arguments),
+    /// Print the state of a task instance
+    State(state::Arguments),
+    /// Clear task instances, so that they run again; shows them and asks first
+    Clear(clear::Arguments),
 }
 
 /// Does it.
@@ -30,6 +36,8 @@ pub(crate) async fn run(command: Command, metastore: &MetastoreUrl, printer: Pri
         Command::List(arguments) => list::run(&arguments, &session, printer).await,
         Command::StatesForDagRun(arguments) => states::run(&arguments, &session, printer).await,
         Command::Logs(arguments) => logs::run(&arguments, &session, printer).await,
+        Command::State(arguments) => state::run(arguments, &session, printer).await,
+        Command::Clear(arguments) => clear::run(arguments, &session, printer).await,
     }
 }
 
@@ -48,13 +56,16 @@ pub(crate) struct OfRun {
 impl OfRun {
     /// The run: by its id, else, as in Airflow, by its logical date.
     pub(crate) async fn find(&self, session: &Session) -> Result<RunDoc, Failure> {
+        Ok(self.look_for(session).await?)
+    }
+
+    /// The same, with the use case's own error.
+    pub(crate) async fn look_for(&self, session: &Session) -> Result<RunDoc, Error> {
         let error = match session.engine.run_by_id(&self.dag_id, &self.run).await {
-            Ok(run) => return Ok(run),
-            Err(error @ Error::NotFound { .. }) => error,
-            Err(error) => return Err(error.into()),
+            Err(error @ Error::NotFound { what: "the run", .. }) => error,
+            answer => return answer,
         };
-        let Ok(date) = crate::dags::parse_instant(&self.run) else { return Err(error.into()) };
-        existing(session, &self.dag_id).await?;
+        let Ok(date) = crate::dags::parse_instant(&self.run) else { return Err(error) };
         // Runs keep nanoseconds, and show microseconds.
         let is_meant =
             |run: &RunDoc| run.facts.logical_date.is_some_and(|at| at.as_microsecond() == date.as_microsecond());
@@ -66,7 +77,7 @@ impl OfRun {
             }
             page = found.next;
             if page.is_none() {
-                return Err(error.into());
+                return Err(error);
             }
         }
     }

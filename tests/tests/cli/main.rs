@@ -8,3 +8,4 @@ mod named;
 mod offline;
 mod runs;
 mod server;
+mod verbs;

@@ -1,0 +1,32 @@
+//! `updraft dags clear`
+
+use crate::clearing::{Picked, Which, clear};
+use crate::failure::Failure;
+use crate::metastore::Session;
+use crate::printer::Printer;
+use crate::tasks::OfRun;
+use updraft_model::DagId;
+
+/// Which run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The DAG's id
+    #[arg(value_parser = super::parse_dag_id)]
+    dag_id: DagId,
+
+    /// The run's id, or its logical date
+    #[arg(long, value_name = "RUN_ID")]
+    run_id: String,
+
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Clears the task instances of a run, so that it runs again.
+pub(crate) async fn run(arguments: Arguments, session: &Session, printer: Printer) -> Result<(), Failure> {
+    let Arguments { dag_id, run_id, which } = arguments;
+    let run = OfRun { dag_id, run: run_id }.find(session).await?;
+    let version = session.engine.version(&run.facts.version).await?;
+    let tasks = version.plan.tasks().collect();
+    clear(vec![Picked::new(run, version, &tasks, &which)], &which, session, printer).await
+}

@@ -1,0 +1,42 @@
+//! `updraft tasks state`
+
+use super::OfRun;
+use crate::failure::Failure;
+use crate::metastore::Session;
+use crate::printer::Printer;
+use serde_json::json;
+use updraft_model::TaskInstanceState;
+
+/// Which task instance.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The DAG's id
+    #[arg(value_parser = crate::dags::parse_dag_id)]
+    dag_id: updraft_model::DagId,
+
+    /// The task's id
+    task_id: String,
+
+    /// The run's id, or its logical date
+    #[arg(value_name = "RUN_ID")]
+    run: String,
+}
+
+/// Prints its state; `None` where it has none yet, as in Airflow.
+pub(crate) async fn run(arguments: Arguments, session: &Session, printer: Printer) -> Result<(), Failure> {
+    let Arguments { dag_id, task_id, run } = arguments;
+    let run = OfRun { dag_id, run }.find(session).await?;
+    let task = session.engine.task_of_run(&run, &task_id).await?;
+    let state = run.task_state(task);
+    let known = (state != TaskInstanceState::None).then(|| state.as_str());
+    if printer.is_for_programs() {
+        return printer.value(&json!({
+            "dag_id": run.facts.dag_id,
+            "run_id": run.facts.run_id,
+            "task_id": task_id,
+            "state": known,
+            "try_number": run.cell(task).try_number(),
+        }));
+    }
+    printer.text(&format!("{}\n", known.unwrap_or("None")))
+}
