@@ -20,6 +20,7 @@ mod settings;
 mod standalone;
 mod stores;
 mod tasks;
+mod trial;
 mod variables;
 mod xcom;
 

@@ -48,6 +48,16 @@ impl FromStr for MetastoreUrl {
     }
 }
 
+impl MetastoreUrl {
+    /// Whether there is something to open: a home that was made, or any table.
+    pub(crate) fn may_exist(&self) -> bool {
+        match self {
+            Self::File(home) => home.metastore().is_file(),
+            Self::DynamoDb(_) => true,
+        }
+    }
+}
+
 impl fmt::Display for MetastoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -15,6 +15,7 @@ mod show;
 mod sources;
 mod state;
 mod templates;
+mod test;
 mod tree;
 mod trigger;
 mod upload;
@@ -28,7 +29,7 @@ use updraft_model::{DagDoc, DagId};
 
 pub(crate) use show::short_name;
 pub(crate) use sources::Reading;
-pub(crate) use trigger::parse_instant;
+pub(crate) use trigger::{parse_conf, parse_instant};
 
 /// What to do with DAGs.
 #[derive(Debug, Subcommand)]
@@ -47,6 +48,8 @@ pub(crate) enum Command {
     Unpause(pause::Arguments),
     /// List the runs of a DAG, latest first
     ListRuns(runs::Arguments),
+    /// Run a DAG once in this process, with no server and nothing kept; Ctrl-C kills its tasks
+    Test(Box<test::Arguments>),
     /// Print the state of a run, with its conf
     State(state::Arguments),
     /// Print when the next runs are due
@@ -76,6 +79,7 @@ pub(crate) async fn run(command: Command, metastore: &MetastoreUrl, printer: Pri
         Command::Unpause(arguments) => pause::run(&arguments, false, &Session::open(metastore).await?, printer).await,
         Command::ListRuns(arguments) => runs::run(&arguments, &Session::open(metastore).await?, printer).await,
         Command::ListImportErrors => import_errors::run(&Session::open(metastore).await?, printer).await,
+        Command::Test(arguments) => Box::pin(test::run(*arguments, metastore, printer)).await,
         Command::State(arguments) => state::run(&arguments, &Session::open(metastore).await?, printer).await,
         Command::NextExecution(arguments) => {
             next_execution::run(&arguments, &Session::open(metastore).await?, printer).await

@@ -35,7 +35,8 @@ pub(crate) struct Arguments {
     wait: bool,
 }
 
-fn parse_conf(text: &str) -> Result<Value, String> {
+/// A conf as somebody typed it.
+pub(crate) fn parse_conf(text: &str) -> Result<Value, String> {
     let value: Value = serde_json::from_str(text).map_err(|e| format!("this is no JSON: {e}"))?;
     if value.is_object() { Ok(value) } else { Err("it must be a JSON object, like {\"key\": \"value\"}".to_owned()) }
 }

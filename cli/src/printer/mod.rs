@@ -141,6 +141,16 @@ impl Printer {
         }
     }
 
+    /// Writes what a task prints, while it does: to standard output, or to standard error where programs read the data.
+    pub(crate) fn live(self, text: &str) -> Result<(), Failure> {
+        if !self.is_for_programs() {
+            return self.text(text);
+        }
+        // Nobody is left to be told when standard error is gone.
+        let _ = std::io::stderr().write_all(text.as_bytes());
+        Ok(())
+    }
+
     /// Says something on standard error that is not data.
     #[expect(clippy::unused_self, reason = "who has no printer has nothing to print")]
     pub(crate) fn note(self, text: impl Display) {

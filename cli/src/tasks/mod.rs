@@ -5,6 +5,7 @@ mod list;
 mod logs;
 mod state;
 mod states;
+mod test;
 
 use crate::dags::parse_dag_id;
 use crate::failure::Failure;
@@ -25,19 +26,22 @@ pub(crate) enum Command {
     Logs(logs::Arguments),
     /// Print the state of a task instance
     State(state::Arguments),
+    /// Run one try of one task in this process, with nothing kept
+    Test(Box<test::Arguments>),
     /// Clear task instances, so that they run again; shows them and asks first
     Clear(clear::Arguments),
 }
 
 /// Does it.
 pub(crate) async fn run(command: Command, metastore: &MetastoreUrl, printer: Printer) -> Result<(), Failure> {
-    let session = Session::open(metastore).await?;
+    let open = || Session::open(metastore);
     match command {
-        Command::List(arguments) => list::run(&arguments, &session, printer).await,
-        Command::StatesForDagRun(arguments) => states::run(&arguments, &session, printer).await,
-        Command::Logs(arguments) => logs::run(&arguments, &session, printer).await,
-        Command::State(arguments) => state::run(arguments, &session, printer).await,
-        Command::Clear(arguments) => clear::run(arguments, &session, printer).await,
+        Command::List(arguments) => list::run(&arguments, &open().await?, printer).await,
+        Command::StatesForDagRun(arguments) => states::run(&arguments, &open().await?, printer).await,
+        Command::Logs(arguments) => logs::run(&arguments, &open().await?, printer).await,
+        Command::State(arguments) => state::run(arguments, &open().await?, printer).await,
+        Command::Test(arguments) => Box::pin(test::run(*arguments, metastore, printer)).await,
+        Command::Clear(arguments) => clear::run(arguments, &open().await?, printer).await,
     }
 }
 

@@ -8,4 +8,5 @@ mod named;
 mod offline;
 mod runs;
 mod server;
+mod trials;
 mod verbs;

@@ -1,0 +1,282 @@
+//! Runs in this process and nowhere else: `dags test`, `tasks test`.
+//!
+//! The engine is the server's; its metastore is in memory, and its files are in a directory that goes away with it. The DAG is read
+//! from its file as it is now; variables and connections are those of the environment and of the metastore, where there is one.
+
+mod shown;
+mod source;
+mod watch;
+
+pub(crate) use shown::Shown;
+pub(crate) use source::Place;
+
+use crate::failure::Failure;
+use crate::metastore::{MetastoreUrl, Session};
+use crate::printer::Printer;
+use jiff::{SignedDuration, Timestamp};
+use regex::Regex;
+use std::sync::Arc;
+use std::time::Duration;
+use updraft_clock::{Clock, System};
+use updraft_execution::Launcher;
+use updraft_metastore::memory::Memory;
+use updraft_metastore::{DueWhat, Metastore};
+use updraft_model::{DagId, DagRunState, DagRunType, Incarnation, Plan, RunDoc, RunFacts, TaskIndex, run_id};
+use updraft_service::engine::Version;
+use updraft_service::runs::Leases;
+use updraft_service::{Engine, ProcessRunner, Settings, TaskRef, Trigger};
+use updraft_task_queue::{Lane, LocalQueue, Message, TaskQueue};
+use updraft_templates::Renderer;
+
+/// The engine of a trial.
+type TrialEngine = Engine<Arc<Memory>, Arc<LocalQueue>, System>;
+
+/// How long a trial waits at most before it looks again at what is due.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// An engine with a DAG, and what it runs attempts with.
+pub(crate) struct Trial {
+    engine: Arc<TrialEngine>,
+    runner: Shown<ProcessRunner<Arc<Memory>, updraft_log_store::Directory>>,
+    interrupted: watch::Interrupted,
+    /// Holds logs and scratch files; removed at the end.
+    _home: tempfile::TempDir,
+}
+
+impl Trial {
+    /// Reads the DAG folder, and whatever variables and connections there are.
+    pub(crate) async fn new(
+        place: &Place,
+        dag_id: &DagId,
+        metastore: &MetastoreUrl,
+        mark_success: Option<Regex>,
+        printer: Printer,
+    ) -> Result<Self, Failure> {
+        let system = |what: &'static str| move |e: std::io::Error| Failure::fault(what).cause(e.to_string());
+        let home = tempfile::Builder::new()
+            .prefix("updraft-test-")
+            .tempdir()
+            .map_err(system("no directory for logs could be made"))?;
+        for folder in ["versions", "tmp"] {
+            std::fs::create_dir(home.path().join(folder)).map_err(system("no directory for logs could be made"))?;
+        }
+        let (items, queue) = (Arc::new(Memory::default()), Arc::new(LocalQueue::default()));
+        let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let settings = Settings { hostname, ..place.settings() };
+        let engine = Arc::new(Engine::new(items.clone(), queue, System, settings));
+        let folder = place.read(&engine, dag_id, printer).await?;
+        copy_named(metastore, &engine, printer).await;
+        let launcher = Launcher::current_exe()
+            .map_err(system("this program's own path is not known"))?
+            .with_scratch(home.path().join("tmp"));
+        let logs = updraft_log_store::Directory::new(home.path());
+        let runner = ProcessRunner {
+            store: Metastore::new(items),
+            logs: logs.clone(),
+            launcher,
+            versions: home.path().join("versions"),
+            search_path: vec![folder],
+            renderer: Arc::new(Renderer::new()),
+        };
+        let interrupted = watch::Interrupted::listen()?;
+        let runner = Shown::new(runner, logs, interrupted.clone(), mark_success, printer);
+        Ok(Self { engine, runner, interrupted, _home: home })
+    }
+
+    /// Runs the whole DAG, and whatever runs it triggers, one task after the other. Returns the run as it ended.
+    pub(crate) async fn run_dag(
+        &self,
+        dag_id: &DagId,
+        logical_date: Option<Timestamp>,
+        conf: serde_json::Value,
+    ) -> Result<RunDoc, Failure> {
+        let trigger = Trigger { dag_id: dag_id.clone(), run_id: None, logical_date, conf };
+        let run = self.engine.trigger(trigger).await?;
+        let incarnation = run.facts.incarnation;
+        loop {
+            let worked = self.step().await?;
+            let run = self.engine.store.run(&incarnation).await?.ok_or_else(|| Failure::fault("the run is gone"))?;
+            if self.interrupted.is_set() {
+                return Err(Failure::user("the run was interrupted").cause("its tasks were killed"));
+            }
+            if run.state.is_finished() {
+                return Ok(run);
+            }
+            if !worked {
+                self.wait(&run).await?;
+            }
+        }
+    }
+
+    /// Runs one attempt of one task, whatever the tasks above it are like. Returns the run as the attempt left it.
+    pub(crate) async fn run_task(
+        &self,
+        dag_id: &DagId,
+        task_id: &str,
+        logical_date: Option<Timestamp>,
+        conf: serde_json::Value,
+    ) -> Result<(RunDoc, TaskIndex), Failure> {
+        let version = self.version(dag_id).await?;
+        let task = index_of(&version.plan, task_id)?;
+        let now = self.engine.clock.now();
+        let logical_date = logical_date.unwrap_or(now);
+        let interval = version.plan.dag.timetable.infer_manual_data_interval(logical_date);
+        let facts = RunFacts { queued_at: now, conf, ..self.facts(dag_id, &version, logical_date, interval.ok(), now) };
+        let mut run = RunDoc::new(facts, DagRunState::Running, now);
+        run.start_date = Some(now);
+        run.cells.insert(task, updraft_model::Cell::Queued { try_number: 1 });
+        let incarnation = run.facts.incarnation.clone();
+        self.engine.store.put_run(&run).await?;
+        let wanted = TaskRef { incarnation: incarnation.clone(), task, try_number: 1 };
+        loop {
+            Box::pin(self.engine.work(&wanted, &self.runner, None, || None)).await?;
+            let run = self.engine.store.run(&incarnation).await?.ok_or_else(|| Failure::fault("the run is gone"))?;
+            if self.interrupted.is_set() {
+                return Err(Failure::user("the task was interrupted").cause("it was killed"));
+            }
+            // A sensor that gave its worker back goes on when it is due.
+            let updraft_model::Cell::Waiting { due, .. } = run.cell(task) else { return Ok((run, task)) };
+            let cell = run.cell(task).clone();
+            if !matches!(run.task_state(task), updraft_model::TaskInstanceState::UpForReschedule) {
+                return Ok((run, task));
+            }
+            self.sleep(due.duration_since(self.engine.clock.now())).await;
+            if run.cell(task) == &cell {
+                self.engine.look_at_run(&incarnation, Leases::Heed).await?;
+            }
+        }
+    }
+
+    /// The version of a DAG that was read.
+    pub(crate) async fn version(&self, dag_id: &DagId) -> Result<Arc<Version>, Failure> {
+        let dag = self.engine.store.dag(dag_id).await?;
+        match dag.and_then(|dag| dag.version) {
+            Some(version) => Ok(self.engine.version(&version).await?),
+            None => Err(self.engine.no_such_dag(dag_id).await.into()),
+        }
+    }
+
+    fn facts(
+        &self,
+        dag_id: &DagId,
+        version: &Version,
+        logical_date: Timestamp,
+        data_interval: Option<updraft_model::DataInterval>,
+        now: Timestamp,
+    ) -> RunFacts {
+        RunFacts {
+            incarnation: Incarnation::trusted(self.engine.clock.draw(12)),
+            dag_id: dag_id.clone(),
+            run_id: run_id::generate(DagRunType::Manual, now, run_id::Ending::None),
+            run_type: DagRunType::Manual,
+            logical_date: Some(logical_date),
+            data_interval,
+            run_after: now,
+            queued_at: now,
+            version: version.id.clone(),
+            conf: serde_json::Value::Null,
+            partition: None,
+        }
+    }
+
+    /// Does one thing that is to be done; false where there is nothing.
+    async fn step(&self) -> Result<bool, Failure> {
+        let queue = &self.engine.queue;
+        let looks = queue.receive(Lane::Looks, 1, Duration::ZERO).await.map_err(updraft_service::Error::from)?;
+        if let Some(delivery) = looks.into_iter().next() {
+            // A look at a DAG would make the runs that are due by its schedule.
+            if let Some(Message::Run { incarnation }) = delivery.message {
+                self.engine.look_at_run(&incarnation, Leases::Heed).await?;
+            }
+            return Ok(true);
+        }
+        let tasks = queue.receive(Lane::Tasks, 1, Duration::ZERO).await.map_err(updraft_service::Error::from)?;
+        for message in tasks.into_iter().filter_map(|delivery| delivery.message) {
+            let Message::Task { incarnation, task, try_number, .. } = message else { continue };
+            let task = TaskRef { incarnation, task, try_number };
+            Box::pin(self.engine.work(&task, &self.runner, None, || None)).await?;
+            return Ok(true);
+        }
+        let mut any = false;
+        for entry in self.engine.store.due(self.engine.clock.now(), 100).await? {
+            if let DueWhat::Run(incarnation) = entry.what {
+                any = true;
+                self.engine.look_at_run(&incarnation, Leases::Heed).await?;
+            }
+        }
+        // What is due and stays due is not to be looked at without a pause.
+        if any {
+            self.sleep(SignedDuration::from_millis(5)).await;
+        }
+        Ok(any)
+    }
+
+    /// Waits for what falls due next.
+    async fn wait(&self, run: &RunDoc) -> Result<(), Failure> {
+        let due = self.engine.store.due(Timestamp::MAX, 1000).await?;
+        let next = due.iter().find(|entry| matches!(entry.what, DueWhat::Run(_))).map(|entry| entry.wake_at);
+        let Some(next) = next else {
+            let version = self.engine.version(&run.facts.version).await?;
+            let stuck: Vec<String> = version
+                .plan
+                .tasks()
+                .filter(|task| !run.task_state(*task).is_finished())
+                .map(|task| format!("`{}` ({})", version.plan.task(task).task_id, run.task_state(task)))
+                .collect();
+            return Err(
+                Failure::user("the run cannot go on by itself").cause(format!("waiting are {}", stuck.join(", ")))
+            );
+        };
+        self.sleep(next.duration_since(self.engine.clock.now())).await;
+        Ok(())
+    }
+
+    /// Sleeps, but not long at once, and not on when the person has enough.
+    async fn sleep(&self, wait: SignedDuration) {
+        let wait = Duration::try_from(wait).unwrap_or_default().min(LOOK_EVERY);
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = self.interrupted.wait() => {}
+        }
+    }
+
+    /// The task instances of the run, as `tasks states-for-dag-run` shows them.
+    pub(crate) async fn task_instances(
+        &self,
+        run: &RunDoc,
+    ) -> Result<Vec<updraft_service::views::TaskInstanceView>, Failure> {
+        Ok(self.engine.task_instances(run).await?)
+    }
+}
+
+/// A task by its id.
+pub(crate) fn index_of(plan: &Plan, task_id: &str) -> Result<TaskIndex, Failure> {
+    plan.index_of(task_id).ok_or_else(|| {
+        let known = plan.dag.tasks.iter().map(|task| task.task_id.to_string()).collect();
+        let near = updraft_service::engine::near(task_id, known);
+        updraft_service::Error::NotFound { what: "the task", name: task_id.to_owned(), near }.into()
+    })
+}
+
+/// Copies variables and connections from the metastore, where there is one. Without, a trial has those of the environment alone.
+async fn copy_named(metastore: &MetastoreUrl, engine: &TrialEngine, printer: Printer) {
+    if !metastore.may_exist() {
+        return;
+    }
+    let copied = async {
+        let session = Session::open(metastore).await?;
+        for variable in session.engine.variables().await? {
+            engine.set_variable(&variable, true).await?;
+        }
+        for connection in session.engine.connections().await? {
+            engine.set_connection(&connection, true).await?;
+        }
+        Ok::<(), Failure>(())
+    };
+    if let Err(failure) = copied.await {
+        printer.note(
+            "note: variables and connections are those of the environment alone, since the metastore could not be read",
+        );
+        failure.report();
+    }
+}
