@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 use serde_json::Value as Json;
 
+use crate::stored::Stored;
+
 /// One run of one task instance, as its templates see it. Times are instants in UTC, cut to microseconds when shown.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Context {
@@ -54,6 +56,12 @@ pub struct Context {
     pub task: TaskFacts,
     /// The last successful run before this one, if any.
     pub previous_success: Option<PreviousRun>,
+    /// The variables and connections that were fetched.
+    pub stored: Stored,
+    /// The id of this try, a UUID as text.
+    pub ti_id: String,
+    /// The id of the DAG's version, a UUID as text.
+    pub dag_version_id: String,
     /// The present moment, for the macros that ask for it. There is no other clock.
     pub now: Timestamp,
 }
@@ -101,6 +109,9 @@ pub struct PreviousRun {
     pub end_date: Option<Timestamp>,
 }
 
+/// The UUID of nothing.
+const NO_UUID: &str = "00000000-0000-0000-0000-000000000000";
+
 impl Default for Context {
     /// An empty run at the epoch; callers fill in what they know with `..Context::default()`.
     fn default() -> Self {
@@ -129,6 +140,9 @@ impl Default for Context {
             dag: DagFacts::default(),
             task: TaskFacts::default(),
             previous_success: None,
+            stored: Stored::new(),
+            ti_id: NO_UUID.to_owned(),
+            dag_version_id: NO_UUID.to_owned(),
             now: Timestamp::UNIX_EPOCH,
         }
     }

@@ -13,16 +13,34 @@ pub(crate) const DEPTH_MAX: usize = 200;
 /// Deepest nesting of brackets.
 const BRACKETS_MAX: usize = 50;
 
-/// The line at which the bound is exceeded, if it is. What does not tokenize is left to the parser.
-pub(crate) fn exceeded(source: &str) -> Option<u32> {
+/// What the tokens of a template show before it is parsed.
+#[derive(Default)]
+pub(crate) struct Scan {
+    /// The line at which the bound is exceeded, if it is.
+    pub too_deep: Option<u32>,
+    /// The first `break` or `continue` and its line.
+    pub loop_control: Option<(&'static str, u32)>,
+}
+
+/// Looks at every token up to the first that is too deep. What does not tokenize is left to the parser.
+pub(crate) fn scan(source: &str, config: SyntaxConfig) -> Scan {
     let mut depth = Depth::default();
-    for token in tokenize(source, false, SyntaxConfig::default()) {
-        let (token, span) = token.ok()?;
+    let mut scan = Scan::default();
+    let mut is_block_start = false;
+    for token in tokenize(source, false, config) {
+        let Ok((token, span)) = token else { break };
         if depth.add(&token) > DEPTH_MAX || depth.brackets.len() > BRACKETS_MAX {
-            return Some(u32::from(span.start_line));
+            scan.too_deep = Some(u32::from(span.start_line));
+            break;
         }
+        let control =
+            ["break", "continue"].into_iter().find(|name| matches!(token, Token::Ident(found) if found == *name));
+        if is_block_start && let Some(name) = control {
+            scan.loop_control.get_or_insert((name, u32::from(span.start_line)));
+        }
+        is_block_start = matches!(token, Token::BlockStart);
     }
-    None
+    scan
 }
 
 /// An upper bound of the tree's depth, token by token.

@@ -1,10 +1,12 @@
 //! What can go wrong while a template is read or rendered, told so that a person can repair it.
 //!
-//! No message holds a value of the context: parameters, XComs and (later) variables may be secrets. Names, types and the
+//! No message holds a value of the context: parameters, XComs and variables may be secrets. Names, types and the
 //! template's own text are all that is shown.
 
 use std::error::Error as _;
 use std::fmt;
+
+use crate::stored::Wanted;
 
 /// The kinds of failure; few, because each asks for another action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +23,10 @@ pub enum ErrorKind {
     Limit,
     /// An XCom was asked for that the caller had not fetched before rendering.
     XComNotFetched,
+    /// A variable or connection was asked for that the caller had not fetched: [`TemplateError::wanted`] says which.
+    NotFetched,
+    /// There is no such variable or connection.
+    Missing,
     /// Something Airflow has and this engine does not have yet.
     Unsupported,
     /// The expression failed on its values: a wrong type, a division by zero, a text that is no date.
@@ -41,6 +47,8 @@ pub struct TemplateError {
     pub message: String,
     /// How to repair it, where we know.
     pub hint: Option<String>,
+    /// What has to be fetched before the fields can be rendered again, for [`ErrorKind::NotFetched`].
+    pub wanted: Option<Wanted>,
 }
 
 /// Where it happened, as the beginning of a message.
@@ -58,8 +66,8 @@ impl fmt::Display for Place<'_> {
 }
 
 /// The mark on errors that our own functions raise: their text is known to hold no values, and their kind is ours.
-#[derive(Debug, Clone, Copy)]
-struct Raised(ErrorKind);
+#[derive(Debug, Clone)]
+struct Raised(ErrorKind, Option<Wanted>);
 
 impl fmt::Display for Raised {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -71,7 +79,13 @@ impl std::error::Error for Raised {}
 
 /// An error of our own kind, to be returned from a filter, function or method.
 pub(crate) fn raise(kind: ErrorKind, message: impl Into<String>) -> minijinja::Error {
-    minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, message.into()).with_source(Raised(kind))
+    minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, message.into()).with_source(Raised(kind, None))
+}
+
+/// The error of something that must be fetched first.
+pub(crate) fn wanted(what: Wanted, message: impl Into<String>) -> minijinja::Error {
+    let raised = Raised(ErrorKind::NotFetched, Some(what));
+    minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, message.into()).with_source(raised)
 }
 
 /// The commonest one: an operation on values it is not made for.
@@ -84,7 +98,7 @@ pub(crate) fn translate(error: &minijinja::Error, field: &str, known: &[&str]) -
     use minijinja::ErrorKind as Engine;
     let detail = error.detail().unwrap_or_default();
     let raised = error.source().and_then(|source| source.downcast_ref::<Raised>());
-    let (kind, message) = if let Some(Raised(kind)) = raised {
+    let (kind, message) = if let Some(Raised(kind, _)) = raised {
         (*kind, detail.to_owned())
     } else {
         match error.kind() {
@@ -127,6 +141,7 @@ pub(crate) fn translate(error: &minijinja::Error, field: &str, known: &[&str]) -
         line: error.line().and_then(|line| u32::try_from(line).ok()),
         message,
         hint,
+        wanted: raised.and_then(|raised| raised.1.clone()),
     }
 }
 

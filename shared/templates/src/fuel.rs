@@ -7,25 +7,71 @@ use minijinja::value::ValueKind;
 use minijinja::{Error, State, Value};
 use serde_json::Value as Json;
 
+use crate::error::{ErrorKind, raise};
+
 /// One unit of fuel pays for so many bytes.
 const BYTES_PER_UNIT: u64 = 64;
 
+/// Deepest value that our functions walk through: they do it by recursion, and the stack is finite.
+const DEPTH_MAX: usize = 100;
+
 /// Charges for one walk through a value.
+///
+/// Every list costs something, however short: thirty lists of two items each, one in the other twice, are a billion items to
+/// whoever walks through them.
 pub(crate) fn charge(state: &State<'_, '_>, value: &Value) -> Result<(), Error> {
+    charge_within(state, value, 0)
+}
+
+fn charge_within(state: &State<'_, '_>, value: &Value, depth: usize) -> Result<(), Error> {
     match value.kind() {
         ValueKind::String => charge_bytes(state, value.as_str().map_or(0, str::len)),
         ValueKind::Seq | ValueKind::Map => {
-            state.consume_fuel(value.len().unwrap_or(0) as u64 / 4)?;
+            if depth > DEPTH_MAX {
+                return Err(raise(ErrorKind::Limit, format!("a value nests more than {DEPTH_MAX} deep")));
+            }
+            state.consume_fuel(1 + value.len().unwrap_or(0) as u64 / 4)?;
             for item in value.try_iter()? {
-                charge(state, &item)?;
+                charge_within(state, &item, depth + 1)?;
                 if value.kind() == ValueKind::Map {
-                    charge(state, &value.get_item(&item)?)?;
+                    charge_within(state, &value.get_item(&item)?, depth + 1)?;
                 }
             }
             Ok(())
         }
         _ => Ok(()),
     }
+}
+
+/// Whether `is` holds of a value or of anything inside it, and an error where it nests too deeply to be freed again: the engine frees
+/// values by recursion.
+pub(crate) fn check_depth(state: &State<'_, '_>, value: &Value, is: &dyn Fn(&Value) -> bool) -> Result<bool, Error> {
+    holds_within(state, value, is, 0)
+}
+
+fn holds_within(
+    state: &State<'_, '_>,
+    value: &Value,
+    is: &dyn Fn(&Value) -> bool,
+    depth: usize,
+) -> Result<bool, Error> {
+    let kind = value.kind();
+    if !matches!(kind, ValueKind::Seq | ValueKind::Map) {
+        return Ok(false);
+    }
+    if depth > DEPTH_MAX {
+        return Err(raise(ErrorKind::Limit, format!("a value nests more than {DEPTH_MAX} deep")));
+    }
+    state.consume_fuel(1 + value.len().unwrap_or(0) as u64 / 16)?;
+    let mut holds = is(value);
+    for item in value.try_iter()? {
+        holds |= if kind == ValueKind::Map {
+            holds_within(state, &value.get_item(&item)?, is, depth + 1)?
+        } else {
+            holds_within(state, &item, is, depth + 1)?
+        };
+    }
+    Ok(holds)
 }
 
 /// Charges for reading a text.

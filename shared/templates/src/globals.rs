@@ -8,18 +8,23 @@ use minijinja::value::{Kwargs, Object, ObjectRepr, ValueKind, from_args};
 use minijinja::{Error, ErrorKind as Engine, State, Value};
 
 use crate::context::Context;
+use crate::corners::Drawing;
+use crate::draw::Draw;
 use crate::error::{ErrorKind, raise, type_error};
 use crate::fuel::charge_json;
 use crate::macros::Macros;
 use crate::names;
 use crate::python::json::to_value;
 use crate::python::moment::DateTime;
-use crate::python::objects::{Enumeration, NotYet, Record, Set};
+use crate::python::objects::{Enumeration, NotYet, Record, Set, Uuid};
+use crate::python::text::to_repr;
+use crate::stored::{Connections, Variables};
 use crate::xcoms::{RETURN_VALUE, XComs};
 
 /// All names of one render. Those in [`crate::error::NEED_LOGICAL_DATE`] are there only with a logical date.
 pub(crate) fn globals(context: &Context, xcoms: &XComs) -> BTreeMap<&'static str, Value> {
-    let mut names = BTreeMap::new();
+    let mut names: BTreeMap<&'static str, Value> = BTreeMap::new();
+    let draw = Draw::of(context);
     let dag = dag(context);
     let task = task(context);
     let ti = task_instance(context, xcoms, &task);
@@ -33,9 +38,10 @@ pub(crate) fn globals(context: &Context, xcoms: &XComs) -> BTreeMap<&'static str
         ("task_instance", ti),
         ("params", params),
         ("run_id", Value::from(context.run_id.as_str())),
-        ("macros", Value::from_object(Macros { now: context.now })),
-        ("var", Value::from_object(VARIABLES)),
-        ("conn", Value::from_object(CONNECTIONS)),
+        ("macros", Value::from_object(Macros { now: context.now, draw: draw.clone() })),
+        (names::DRAW, Value::from_object(Drawing(draw))),
+        ("var", Value::from_object(Variables(context.stored.clone()))),
+        ("conn", Value::from_object(Connections(context.stored.clone()))),
         ("triggering_asset_events", Value::from_object(ASSET_EVENTS)),
         ("inlets", Value::from(Vec::<Value>::new())),
         ("outlets", Value::from(Vec::<Value>::new())),
@@ -54,19 +60,9 @@ pub(crate) fn globals(context: &Context, xcoms: &XComs) -> BTreeMap<&'static str
     names
 }
 
-const VARIABLES: NotYet = NotYet {
-    shown: "{'json': <VariableAccessor (dynamic access)>, 'value': <VariableAccessor (dynamic access)>}",
-    message: "variables are not available in templates yet; pass the value in `params` or the run's `conf`",
-};
-
 const ASSET_EVENTS: NotYet = NotYet {
     shown: "TriggeringAssetEventAccessor(_events=defaultdict(<class 'list'>, {}))",
     message: "asset events are not available in templates yet",
-};
-
-const CONNECTIONS: NotYet = NotYet {
-    shown: "<ConnectionAccessor (dynamic access)>",
-    message: "connections are not available in templates yet; pass the value in `params` or the run's `conf`",
 };
 
 fn moment(instant: Timestamp) -> Value {
@@ -150,33 +146,91 @@ fn task(context: &Context) -> Value {
     )
 }
 
+/// The fields that `str(ti)` lists, in its order.
+const TASK_INSTANCE_FIELDS: [&str; 19] = [
+    "id",
+    "task_id",
+    "dag_id",
+    "run_id",
+    "try_number",
+    "dag_version_id",
+    "map_index",
+    "hostname",
+    "context_carrier",
+    "queue",
+    "task",
+    "bundle_instance",
+    "max_tries",
+    "start_date",
+    "end_date",
+    "state",
+    "is_mapped",
+    "rendered_map_index",
+    "sentry_integration",
+];
+
+/// The fields that `str(dag_run)` lists, in its order.
+const DAG_RUN_FIELDS: [&str; 18] = [
+    "dag_id",
+    "run_id",
+    "logical_date",
+    "data_interval_start",
+    "data_interval_end",
+    "run_after",
+    "start_date",
+    "end_date",
+    "clear_number",
+    "run_type",
+    "state",
+    "conf",
+    "triggering_user_name",
+    "consumed_asset_events",
+    "partition_key",
+    "partition_date",
+    "note",
+    "team_name",
+];
+
+/// As pydantic prints a model: its fields and their `repr`.
+fn fields(attributes: &BTreeMap<&'static str, Value>, names: &[&str]) -> String {
+    let shown = names.iter().filter_map(|name| attributes.get(name).map(|value| format!("{name}={}", to_repr(value))));
+    shown.collect::<Vec<_>>().join(" ")
+}
+
 fn dag_run(context: &Context) -> Value {
     let interval = context.data_interval;
-    record(
-        format!("<DagRun: {} {}>", context.dag_id, context.run_id),
-        [
-            ("dag_id", Value::from(context.dag_id.as_str())),
-            ("run_id", Value::from(context.run_id.as_str())),
-            ("run_type", Enumeration::value("DagRunType", &context.run_type)),
-            ("state", Enumeration::value("DagRunState", &context.run_state)),
-            ("conf", to_value(&context.conf)),
-            ("logical_date", optional(context.logical_date)),
-            ("data_interval_start", optional(interval.map(|interval| interval.0))),
-            ("data_interval_end", optional(interval.map(|interval| interval.1))),
-            ("run_after", moment(context.run_after)),
-            ("start_date", optional(context.run_start_date)),
-            ("end_date", Value::from(())),
-            ("clear_number", Value::from(0)),
-            ("partition_key", Value::from(context.partition_key.as_deref())),
-            ("partition_date", optional(context.partition_date)),
-            ("triggering_user_name", Value::from(context.triggering_user_name.as_deref())),
-            ("note", Value::from(context.note.as_deref())),
-        ],
-    )
+    let attributes = BTreeMap::from([
+        ("consumed_asset_events", Value::from(Vec::<Value>::new())),
+        ("team_name", Value::from(())),
+        ("dag_id", Value::from(context.dag_id.as_str())),
+        ("run_id", Value::from(context.run_id.as_str())),
+        ("run_type", Enumeration::value("DagRunType", &context.run_type)),
+        ("state", Enumeration::value("DagRunState", &context.run_state)),
+        ("conf", to_value(&context.conf)),
+        ("logical_date", optional(context.logical_date)),
+        ("data_interval_start", optional(interval.map(|interval| interval.0))),
+        ("data_interval_end", optional(interval.map(|interval| interval.1))),
+        ("run_after", moment(context.run_after)),
+        ("start_date", optional(context.run_start_date)),
+        ("end_date", Value::from(())),
+        ("clear_number", Value::from(0)),
+        ("partition_key", Value::from(context.partition_key.as_deref())),
+        ("partition_date", optional(context.partition_date)),
+        ("triggering_user_name", Value::from(context.triggering_user_name.as_deref())),
+        ("note", Value::from(context.note.as_deref())),
+    ]);
+    Value::from_object(Record { shown: fields(&attributes, &DAG_RUN_FIELDS), attributes })
 }
 
 fn task_instance(context: &Context, xcoms: &XComs, task: &Value) -> Value {
     let attributes = BTreeMap::from([
+        ("id", Value::from_object(Uuid(context.ti_id.clone()))),
+        ("dag_version_id", Value::from_object(Uuid(context.dag_version_id.clone()))),
+        ("context_carrier", Value::from(())),
+        ("queue", Value::from(context.task.queue.as_str())),
+        ("bundle_instance", Value::from(())),
+        ("rendered_map_index", Value::from(())),
+        ("sentry_integration", Value::from("")),
         ("task_id", Value::from(context.task_id.as_str())),
         ("dag_id", Value::from(context.dag_id.as_str())),
         ("run_id", Value::from(context.run_id.as_str())),
@@ -194,6 +248,7 @@ fn task_instance(context: &Context, xcoms: &XComs, task: &Value) -> Value {
         task_id: context.task_id.clone(),
         dag_id: context.dag_id.clone(),
         run_id: context.run_id.clone(),
+        shown: fields(&attributes, &TASK_INSTANCE_FIELDS),
         attributes,
         xcoms: xcoms.clone(),
     })
@@ -205,6 +260,8 @@ struct TaskInstance {
     task_id: String,
     dag_id: String,
     run_id: String,
+    /// What `str()` gives.
+    shown: String,
     attributes: BTreeMap<&'static str, Value>,
     xcoms: XComs,
 }
@@ -230,7 +287,7 @@ impl Object for TaskInstance {
     }
 
     fn render(self: &Arc<Self>, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "<TaskInstance: {}.{} {}>", self.dag_id, self.task_id, self.run_id)
+        f.write_str(&self.shown)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The `macros` object. Its clock is the context's `now`; it has no randomness.
+//! The `macros` object. Its clock is the context's `now`, and what it draws follows from the try.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,8 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 use minijinja::value::{Kwargs, Object, ObjectRepr, from_args};
 use minijinja::{Error, ErrorKind as Engine, State, Value};
 
+use crate::draw::Draw;
 use crate::error::{ErrorKind, raise, type_error};
-use crate::formats::WIDTH_MAX;
+use crate::formats::{self, WIDTH_MAX};
 use crate::fuel::{charge, charge_bytes};
 use crate::operators::defined;
 use crate::python::delta::{RelativeDelta, TimeDelta, in_words};
@@ -23,6 +24,7 @@ use crate::python::strftime::{strftime, strptime};
 #[derive(Debug)]
 pub(crate) struct Macros {
     pub now: Timestamp,
+    pub draw: Draw,
 }
 
 impl Object for Macros {
@@ -51,11 +53,12 @@ impl Object for Macros {
                 ],
             ),
             "random" => {
-                not_yet("`macros.random` is not available: rendering the same task twice must give the same text")
+                let draw = self.draw.clone();
+                Value::from_function(move || draw.fraction())
             }
-            "uuid" => not_yet("`macros.uuid` is not available yet"),
+            "uuid" => crate::uuids::module(self.draw.clone()),
+            "Any" => Value::from_object(Record { shown: "typing.Any".to_owned(), attributes: BTreeMap::new() }),
             "yaml" => not_yet("`macros.yaml` is not available yet; `macros.json` is"),
-            "ds_format_locale" => not_yet("`macros.ds_format_locale` is not available yet; `macros.ds_format` is"),
             _ => return None,
         })
     }
@@ -69,6 +72,10 @@ impl Object for Macros {
             "ds_format" => {
                 let (ds, input, output): (&str, &str, &str) = from_args(args)?;
                 strftime(&strptime(ds, input)?, output).map(Value::from)
+            }
+            "ds_format_locale" => {
+                let (ds, input, output, locale): (&str, &str, &str, Option<&str>) = from_args(args)?;
+                formats::locale_date(&strptime(ds, input)?, output, locale.unwrap_or("en_US")).map(Value::from)
             }
             "datetime_diff_for_humans" => {
                 let (moment, since): (Value, Option<Value>) = from_args(args)?;
@@ -99,7 +106,7 @@ fn not_yet(message: &'static str) -> Value {
     Value::from_object(NotYet { shown: "<not available>", message })
 }
 
-fn module(name: &str, members: &[(&'static str, Value)]) -> Value {
+pub(crate) fn module(name: &str, members: &[(&'static str, Value)]) -> Value {
     let attributes: BTreeMap<_, _> = members.iter().cloned().collect();
     Value::from_object(Record { shown: format!("<module '{name}'>"), attributes })
 }

@@ -2,13 +2,15 @@
 
 use std::cmp::Ordering;
 
-use minijinja::value::{Tuple, ValueKind};
+use minijinja::value::{Rest, Tuple, ValueKind};
 use minijinja::{Environment, Error, State, Value};
 
 use crate::error::{ErrorKind, raise, type_error};
 use crate::formats;
-use crate::fuel::charge;
+use crate::fuel::{charge, check_depth};
+use crate::native::shown_undefined;
 use crate::python::delta::{Interval, RelativeDelta, TimeDelta, as_delta, scale};
+use crate::python::list::List;
 use crate::python::moment::{Date, DateTime};
 use crate::python::objects::{as_text, type_name};
 use crate::python::text;
@@ -31,6 +33,8 @@ pub(crate) mod names {
     pub(crate) const GT: &str = "operator >";
     pub(crate) const GE: &str = "operator >=";
     pub(crate) const FORBIDDEN: &str = "operator __";
+    pub(crate) const LIST: &str = "operator []";
+    pub(crate) const SHALLOW: &str = "operator =";
     pub(crate) const SHOW_UNDEFINED: &str = "show undefined";
     pub(crate) const SHOW_MISSING: &str = "show missing";
 }
@@ -55,15 +59,23 @@ pub(crate) fn install(env: &mut Environment<'static>) {
     env.add_function(names::GT, |state: &State, a: Value, b: Value| ordered(state, ">", &a, &b, Ordering::is_gt));
     env.add_function(names::GE, |state: &State, a: Value, b: Value| ordered(state, ">=", &a, &b, Ordering::is_ge));
     env.add_function(names::FORBIDDEN, forbidden);
+    env.add_function(names::LIST, |state: &State, items: Rest<Value>| {
+        state.consume_fuel(items.len() as u64 / 4)?;
+        Ok::<_, Error>(List::value(items.to_vec()))
+    });
+    env.add_function(names::SHALLOW, |state: &State, value: Value| {
+        check_depth(state, &value, &|_| false)?;
+        Ok::<_, Error>(value)
+    });
     env.add_function(names::SHOW_UNDEFINED, |value: Value, name: Value| {
-        if value.is_undefined() { Value::from(format!("{{{{ {name} }}}}")) } else { value }
+        if value.is_undefined() { shown_undefined(format!("{{{{ {name} }}}}")) } else { value }
     });
     env.add_function(names::SHOW_MISSING, |value: Value, owner: Value, name: Value| {
         if !value.is_undefined() {
             return value;
         }
         let owner = if owner.is_none() { "None".to_owned() } else { format!("{} object", type_name(&owner)) };
-        Value::from(format!("{{{{ no such element: {owner}['{name}'] }}}}"))
+        shown_undefined(format!("{{{{ no such element: {owner}['{name}'] }}}}"))
     });
 }
 

@@ -1,20 +1,26 @@
 //! Parses, rewrites and runs templates.
 
+use std::sync::Arc;
+
 use minijinja::machinery::{CodeGenerator, ast, eval, make_string_output, parse};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Rest;
-use minijinja::{AutoEscape, Environment, ErrorKind as Engine, UndefinedBehavior, Value};
+use minijinja::{AutoEscape, Environment, ErrorKind as Engine, State, UndefinedBehavior, Value};
 use serde_json::Value as Json;
 
 use crate::context::Context;
 use crate::depth;
 use crate::error::{ErrorKind, TemplateError, translate};
+use crate::fuel::charge;
 use crate::globals::globals;
+use crate::native::{Emitted, Native, read_literal};
 use crate::python::text::write_str;
 use crate::rewrite::Rewrite;
+use crate::stored::Needs;
 use crate::survey::Survey;
+use crate::syntax::Syntax;
 use crate::xcoms::{XComNeeds, XComs};
-use crate::{filters, operators};
+use crate::{corners, filters, names, operators};
 
 /// Work one field may cost: about one unit a step, and one for 64 bytes made. A field of [`OUTPUT_BYTES_MAX`] costs a third.
 const FUEL: u64 = 500_000;
@@ -40,10 +46,14 @@ pub enum Undefined {
 }
 
 /// How to render, as the DAG says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Options {
     /// What a name that does not exist means.
     pub undefined: Undefined,
+    /// Whether templates give values instead of texts: Airflow's `render_template_as_native_obj`.
+    pub native: bool,
+    /// How templates are written: Airflow's `jinja_environment_kwargs`.
+    pub syntax: Syntax,
 }
 
 /// Renders any number of templates; build one and share it.
@@ -73,7 +83,8 @@ impl Renderer {
     /// Renders every string inside `fields`: in lists and in the values of objects, not in keys; other values stay as they
     /// are. A string without delimiters is not compiled.
     ///
-    /// As with jinja2, one newline at the end of a string is dropped and `\r\n` becomes `\n`, with or without delimiters.
+    /// As with jinja2, one newline at the end of a string is dropped and `\r\n` becomes `\n`, with or without delimiters. With
+    /// [`Options::native`] the values are as JSON can hold them ([`Native::into_json`]).
     ///
     /// # Errors
     ///
@@ -85,8 +96,35 @@ impl Renderer {
         xcoms: &XComs,
         options: &Options,
     ) -> Result<Json, TemplateError> {
-        let mut render = Render { renderer: self, context, xcoms, options: *options, names: None };
-        render.value(fields, &mut String::new(), 0)
+        let mut render = Render::new(self, context, xcoms, options)?;
+        match fields {
+            // Each is a field of its own, and Airflow leaves an empty one alone.
+            Json::Object(fields) => Ok(Json::Object(
+                fields
+                    .iter()
+                    .map(|(name, field)| {
+                        let mut path = name.clone();
+                        render.field(field, &mut path).map(|rendered| (name.clone(), rendered.into_json()))
+                    })
+                    .collect::<Result<_, _>>()?,
+            )),
+            field => render.field(field, &mut String::new()).map(Native::into_json),
+        }
+    }
+
+    /// Renders one field and gives the value as Python would have it. Without [`Options::native`] every rendered string is a text.
+    ///
+    /// # Errors
+    ///
+    /// As [`Renderer::render`].
+    pub fn render_field(
+        &self,
+        field: &Json,
+        context: &Context,
+        xcoms: &XComs,
+        options: &Options,
+    ) -> Result<Native, TemplateError> {
+        Render::new(self, context, xcoms, options)?.field(field, &mut String::new())
     }
 
     /// Checks one template's syntax, and that its filters and tests exist.
@@ -95,11 +133,20 @@ impl Renderer {
     ///
     /// [`ErrorKind::Syntax`] with the line.
     pub fn check(&self, template: &str) -> Result<(), TemplateError> {
-        if !has_delimiters(template) {
+        self.check_as(template, &Syntax::default())
+    }
+
+    /// As [`Renderer::check`], for templates written with other delimiters.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Syntax`] with the line.
+    pub fn check_as(&self, template: &str, syntax: &Syntax) -> Result<(), TemplateError> {
+        if !syntax.has_delimiters(template) {
             return Ok(());
         }
         let source = normalized(template, "")?;
-        let tree = parse_template(&source, "")?;
+        let tree = parse_template(&source, "", &configured(syntax)?)?;
         let mut survey = Survey::default();
         survey.stmt(&tree);
         // The engine resolves names only when it runs; asking for a result without arguments is enough to learn of them.
@@ -118,16 +165,51 @@ impl Renderer {
         Ok(())
     }
 
-    /// Which XComs the strings inside `fields` pull, so that they can be fetched before [`Renderer::render`].
-    /// `task_id` is the task the fields belong to: a pull without `task_ids` means its own XComs.
+    /// Which XComs, variables and connections the strings inside `fields` name, so that they can be fetched before
+    /// [`Renderer::render`]. `task_id` is the task the fields belong to: a pull without `task_ids` means its own XComs.
+    ///
+    /// # Errors
+    ///
+    /// The first field whose syntax is wrong.
+    pub fn needs(&self, fields: &Json, task_id: &str, syntax: &Syntax) -> Result<Needs, TemplateError> {
+        let mut survey = Survey { own_task_id: task_id, ..Survey::default() };
+        find_needs(fields, &mut String::new(), 0, &Reading { syntax, config: configured(syntax)? }, &mut survey)?;
+        Ok(survey.needs)
+    }
+
+    /// The XComs alone, for templates in the usual syntax: as [`Renderer::needs`].
     ///
     /// # Errors
     ///
     /// The first field whose syntax is wrong.
     pub fn xcom_needs(&self, fields: &Json, task_id: &str) -> Result<XComNeeds, TemplateError> {
-        let mut survey = Survey { own_task_id: task_id, ..Survey::default() };
-        find_needs(fields, &mut String::new(), 0, &mut survey)?;
-        Ok(survey.needs)
+        self.needs(fields, task_id, &Syntax::default()).map(|needs| needs.xcoms)
+    }
+}
+
+/// How templates are read.
+struct Reading<'a> {
+    syntax: &'a Syntax,
+    config: Configured,
+}
+
+/// The engine's form of a [`Syntax`].
+struct Configured {
+    config: SyntaxConfig,
+    loop_controls: bool,
+}
+
+fn configured(syntax: &Syntax) -> Result<Configured, TemplateError> {
+    match syntax.config() {
+        Ok(config) => Ok(Configured { config, loop_controls: syntax.loop_controls }),
+        Err(why) => Err(TemplateError {
+            kind: ErrorKind::Syntax,
+            field: String::new(),
+            line: None,
+            message: format!("the DAG's `jinja_environment_kwargs` {why}"),
+            hint: None,
+            wanted: None,
+        }),
     }
 }
 
@@ -138,6 +220,7 @@ fn unknown(what: &str, name: &str, line: u32) -> TemplateError {
         line: Some(line),
         message: format!("there is no {what} `{name}`"),
         hint: None,
+        wanted: None,
     }
 }
 
@@ -148,11 +231,16 @@ fn environment(undefined: UndefinedBehavior) -> Environment<'static> {
     // Without it an error does not know which expression was undefined. It costs nothing while all goes well.
     env.set_debug(true);
     env.remove_global("debug");
-    env.set_formatter(|out, _state, value| {
+    env.set_formatter(|out, state, value| {
+        charge(state, value)?;
         let mut text = String::new();
         write_str(&mut text, value)?;
+        if !matches!(state.auto_escape(), AutoEscape::None) && !value.is_safe() {
+            text = escape_html(&text);
+        }
         out.write_str(&text).map_err(minijinja::Error::from)
     });
+    env.add_filter(names::LITERAL, |state: &State, value: Value| read_literal(state, &value));
     env.set_unknown_method_callback(|state, value, method, args| {
         match filters::text_method(state, value, method, args) {
             Some(result) => result,
@@ -163,12 +251,24 @@ fn environment(undefined: UndefinedBehavior) -> Environment<'static> {
     env.add_function("joiner", minijinja_contrib::globals::joiner);
     operators::install(&mut env);
     filters::install(&mut env);
+    corners::install(&mut env);
     env
 }
 
-/// Whether there is anything to render in a text.
-fn has_delimiters(text: &str) -> bool {
-    text.as_bytes().windows(2).any(|pair| pair[0] == b'{' && matches!(pair[1], b'{' | b'%' | b'#'))
+/// As `markupsafe` does.
+pub(crate) fn escape_html(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '\'' => escaped.push_str("&#39;"),
+            '"' => escaped.push_str("&#34;"),
+            c => escaped.push(c),
+        }
+    }
+    escaped
 }
 
 /// jinja2 knows one kind of line end.
@@ -180,33 +280,52 @@ fn normalized(source: &str, field: &str) -> Result<String, TemplateError> {
 }
 
 fn limit(field: &str, message: String) -> TemplateError {
-    TemplateError { kind: ErrorKind::Limit, field: field.to_owned(), line: None, message, hint: None }
+    TemplateError { kind: ErrorKind::Limit, field: field.to_owned(), line: None, message, hint: None, wanted: None }
 }
 
-fn parse_template<'s>(source: &'s str, field: &str) -> Result<ast::Stmt<'s>, TemplateError> {
-    if let Some(line) = depth::exceeded(source) {
+fn parse_template<'s>(source: &'s str, field: &str, configured: &Configured) -> Result<ast::Stmt<'s>, TemplateError> {
+    let scan = depth::scan(source, configured.config.clone());
+    if let Some(line) = scan.too_deep {
         let message = format!(
             "an expression nests too deeply or chains more than {} operations, or an `if` has more branches",
             depth::DEPTH_MAX
         );
         return Err(TemplateError { line: Some(line), ..limit(field, message) });
     }
-    parse(source, "template", SyntaxConfig::default()).map_err(|error| translate(&error, field, &[]))
+    if let (Some((tag, line)), false) = (scan.loop_control, configured.loop_controls) {
+        return Err(TemplateError {
+            kind: ErrorKind::Syntax,
+            field: field.to_owned(),
+            line: Some(line),
+            message: format!("syntax error: unknown statement {tag}"),
+            hint: Some(
+                "the extension `jinja2.ext.loopcontrols` in the DAG's `jinja_environment_kwargs` allows it".to_owned(),
+            ),
+            wanted: None,
+        });
+    }
+    parse(source, "template", configured.config.clone()).map_err(|error| translate(&error, field, &[]))
 }
 
-/// Calls `with` for every string, with its path.
-fn find_needs(value: &Json, path: &mut String, depth: usize, survey: &mut Survey<'_>) -> Result<(), TemplateError> {
+/// Looks through every string, with its path.
+fn find_needs(
+    value: &Json,
+    path: &mut String,
+    depth: usize,
+    reading: &Reading<'_>,
+    survey: &mut Survey<'_>,
+) -> Result<(), TemplateError> {
     match value {
-        Json::String(text) if has_delimiters(text) => {
+        Json::String(text) if reading.syntax.has_delimiters(text) => {
             let source = normalized(text, path)?;
-            survey.stmt(&parse_template(&source, path)?);
+            survey.stmt(&parse_template(&source, path, &reading.config)?);
             Ok(())
         }
         Json::Array(items) => items.iter().enumerate().try_for_each(|(index, item)| {
-            within(path, &Step::Index(index), depth, |path, depth| find_needs(item, path, depth, survey))
+            within(path, &Step::Index(index), depth, |path, depth| find_needs(item, path, depth, reading, survey))
         }),
         Json::Object(entries) => entries.iter().try_for_each(|(key, item)| {
-            within(path, &Step::Key(key), depth, |path, depth| find_needs(item, path, depth, survey))
+            within(path, &Step::Key(key), depth, |path, depth| find_needs(item, path, depth, reading, survey))
         }),
         _ => Ok(()),
     }
@@ -243,15 +362,35 @@ struct Render<'r> {
     renderer: &'r Renderer,
     context: &'r Context,
     xcoms: &'r XComs,
-    options: Options,
+    options: &'r Options,
+    configured: Configured,
+    emitted: Arc<Emitted>,
     names: Option<(Value, Vec<&'static str>)>,
 }
 
-impl Render<'_> {
-    fn value(&mut self, value: &Json, path: &mut String, depth: usize) -> Result<Json, TemplateError> {
+impl<'r> Render<'r> {
+    fn new(
+        renderer: &'r Renderer,
+        context: &'r Context,
+        xcoms: &'r XComs,
+        options: &'r Options,
+    ) -> Result<Self, TemplateError> {
+        let configured = configured(&options.syntax)?;
+        Ok(Self { renderer, context, xcoms, options, configured, emitted: Arc::default(), names: None })
+    }
+
+    /// A field of its own; Airflow leaves an empty one alone.
+    fn field(&mut self, field: &Json, path: &mut String) -> Result<Native, TemplateError> {
+        match field {
+            Json::String(text) if text.is_empty() => Ok(Native::Text(String::new())),
+            field => self.value(field, path, 0),
+        }
+    }
+
+    fn value(&mut self, value: &Json, path: &mut String, depth: usize) -> Result<Native, TemplateError> {
         Ok(match value {
-            Json::String(text) => Json::String(self.text(text, path)?),
-            Json::Array(items) => Json::Array(
+            Json::String(text) => self.text(text, path)?,
+            Json::Array(items) => Native::List(
                 items
                     .iter()
                     .enumerate()
@@ -260,27 +399,33 @@ impl Render<'_> {
                     })
                     .collect::<Result<_, _>>()?,
             ),
-            Json::Object(entries) => Json::Object(
+            Json::Object(entries) => Native::Dict(
                 entries
                     .iter()
                     .map(|(key, item)| {
                         within(path, &Step::Key(key), depth, |path, depth| self.value(item, path, depth))
-                            .map(|rendered| (key.clone(), rendered))
+                            .map(|rendered| (Native::Text(key.clone()), rendered))
                     })
                     .collect::<Result<_, _>>()?,
             ),
-            other => other.clone(),
+            other => Native::from_json(other),
         })
     }
 
-    fn text(&mut self, text: &str, path: &str) -> Result<String, TemplateError> {
+    fn text(&mut self, text: &str, path: &str) -> Result<Native, TemplateError> {
         let source = normalized(text, path)?;
-        if !has_delimiters(&source) {
-            return Ok(source.strip_suffix('\n').map(str::to_owned).unwrap_or(source));
+        let syntax = &self.options.syntax;
+        if !self.options.native && !syntax.has_delimiters(&source) {
+            let kept = if syntax.keep_trailing_newline { None } else { source.strip_suffix('\n') };
+            return Ok(Native::Text(kept.map(str::to_owned).unwrap_or(source)));
         }
-        let tree = parse_template(&source, path)?;
-        let show_undefined = self.options.undefined == Undefined::Debug;
-        let tree = Rewrite { show_undefined }.stmt(&tree);
+        let tree = parse_template(&source, path, &self.configured)?;
+        let rewrite = Rewrite {
+            show_undefined: self.options.undefined == Undefined::Debug,
+            native: self.options.native,
+            captured: false,
+        };
+        let tree = rewrite.stmt(&tree);
         let mut generator = CodeGenerator::new("template", &source);
         generator.compile_stmt(&tree);
         let (instructions, blocks) = generator.finish();
@@ -289,19 +434,28 @@ impl Render<'_> {
             Undefined::Default | Undefined::Debug => &self.renderer.lenient,
             Undefined::Chainable => &self.renderer.chainable,
         };
-        let (context, xcoms) = (self.context, self.xcoms);
+        let (context, xcoms, emitted) = (self.context, self.xcoms, &self.emitted);
+        emitted.clear();
         let (root, known) = self.names.get_or_insert_with(|| {
-            let names = globals(context, xcoms);
+            let mut names = globals(context, xcoms);
             let known = names.keys().copied().collect();
+            names.insert(names::EMIT, Value::from_dyn_object(emitted.clone()));
             (Value::from_pairs(names), known)
         });
+        let escape = if self.options.syntax.autoescape { AutoEscape::Html } else { AutoEscape::None };
         let mut rendered = String::new();
-        let result =
-            eval(env, &instructions, root.clone(), &blocks, &mut make_string_output(&mut rendered), AutoEscape::None);
+        let result = eval(env, &instructions, root.clone(), &blocks, &mut make_string_output(&mut rendered), escape);
         result.map_err(|error| translate(&error, path, known))?;
+        if self.options.native {
+            let native = emitted.joined().map_err(|error| translate(&error, path, known))?;
+            return Ok(match self.options.undefined {
+                Undefined::Chainable => native.with_undefined("ChainableUndefined"),
+                _ => native,
+            });
+        }
         if rendered.len() > OUTPUT_BYTES_MAX {
             return Err(limit(path, format!("the rendered text is larger than {OUTPUT_BYTES_MAX} bytes")));
         }
-        Ok(rendered)
+        Ok(Native::Text(rendered))
     }
 }

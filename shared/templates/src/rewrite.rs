@@ -9,19 +9,41 @@
 use minijinja::Value;
 use minijinja::machinery::Span;
 use minijinja::machinery::ast::{
-    AutoEscape, BinOp, BinOpKind, Block, Call, CallArg, CallBlock, Compare, CompareOp, CompareOpKind, Const, Do,
-    EmitExpr, EmitRaw, Expr, Extends, Filter, FilterBlock, ForLoop, FromImport, GetAttr, GetItem, IfCond, IfExpr,
-    Import, Include, List, Macro, Map, Set, SetBlock, Slice, Spanned, Stmt, Template, Test, Tuple, UnaryOp,
+    AutoEscape, BinOp, BinOpKind, Block, Break, Call, CallArg, CallBlock, Compare, CompareOp, CompareOpKind, Const,
+    Continue, Do, EmitExpr, EmitRaw, Expr, Extends, Filter, FilterBlock, ForLoop, FromImport, GetAttr, GetItem, IfCond,
+    IfExpr, Import, Include, List, Macro, Map, Set, SetBlock, Slice, Spanned, Stmt, Template, Test, Tuple, UnaryOp,
     UnaryOpKind, Var, WithBlock,
 };
 
 use crate::operators::names;
+
+/// The filters that make a text of what they get first; something undefined is a text, too, to them.
+const TEXT_FILTERS: [&str; 14] = [
+    "capitalize",
+    "center",
+    "e",
+    "escape",
+    "indent",
+    "lower",
+    "replace",
+    "string",
+    "striptags",
+    "title",
+    "trim",
+    "truncate",
+    "upper",
+    "urlencode",
+];
 
 /// What to change besides the operators.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rewrite {
     /// Print an undefined expression as its own text, as jinja2's `DebugUndefined` does.
     pub show_undefined: bool,
+    /// Hand the pieces on as values, as jinja2's `NativeEnvironment` does.
+    pub native: bool,
+    /// Within a macro or a block whose text is captured: no piece of the template itself.
+    pub captured: bool,
 }
 
 impl Rewrite {
@@ -29,10 +51,23 @@ impl Rewrite {
     pub(crate) fn stmt<'a>(self, stmt: &Stmt<'a>) -> Stmt<'a> {
         match stmt {
             Stmt::Template(s) => Stmt::Template(copy(s, |s| Template { children: self.body(&s.children) })),
+            Stmt::EmitExpr(s) if self.hands_on() => match self.emitted(&s.expr) {
+                // An `if` without `else` prints nothing, even where undefined names are errors.
+                Expr::IfExpr(e) if e.false_expr.is_none() => {
+                    let piece = copy(&e, |e| IfExpr {
+                        test_expr: self.expr(&e.test_expr),
+                        true_expr: self.expr(&e.true_expr),
+                        false_expr: Some(text("", e.true_expr.span())),
+                    });
+                    emit(Expr::IfExpr(piece), s.span())
+                }
+                piece => emit(piece, s.span()),
+            },
             Stmt::EmitExpr(s) => Stmt::EmitExpr(copy(s, |s| EmitExpr { expr: self.emitted(&s.expr) })),
+            Stmt::EmitRaw(s) if self.hands_on() => emit(text(s.raw, s.span()), s.span()),
             Stmt::EmitRaw(s) => Stmt::EmitRaw(copy(s, |s| EmitRaw { raw: s.raw })),
             Stmt::ForLoop(s) => Stmt::ForLoop(copy(s, |s| ForLoop {
-                target: self.expr(&s.target),
+                target: self.target(&s.target),
                 iter: self.expr(&s.iter),
                 filter_expr: self.option(s.filter_expr.as_ref()),
                 recursive: s.recursive,
@@ -45,14 +80,18 @@ impl Rewrite {
                 false_body: self.body(&s.false_body),
             })),
             Stmt::WithBlock(s) => Stmt::WithBlock(copy(s, |s| WithBlock {
-                assignments: s.assignments.iter().map(|(name, value)| (self.expr(name), self.expr(value))).collect(),
+                assignments: s.assignments.iter().map(|(name, value)| (self.target(name), self.expr(value))).collect(),
                 body: self.body(&s.body),
             })),
-            Stmt::Set(s) => Stmt::Set(copy(s, |s| Set { target: self.expr(&s.target), expr: self.expr(&s.expr) })),
+            Stmt::Set(s) => Stmt::Set(copy(s, |s| Set {
+                target: self.target(&s.target),
+                // What a template builds step by step must stay shallow enough to be freed.
+                expr: function(names::SHALLOW, vec![self.expr(&s.expr)], s.expr.span()),
+            })),
             Stmt::SetBlock(s) => Stmt::SetBlock(copy(s, |s| SetBlock {
-                target: self.expr(&s.target),
-                filter: self.option(s.filter.as_ref()),
-                body: self.body(&s.body),
+                target: self.target(&s.target),
+                filter: self.literal(self.option(s.filter.as_ref()), s.target.span()),
+                body: self.inner().body(&s.body),
             })),
             Stmt::AutoEscape(s) => {
                 Stmt::AutoEscape(copy(s, |s| AutoEscape { enabled: self.expr(&s.enabled), body: self.body(&s.body) }))
@@ -60,7 +99,7 @@ impl Rewrite {
             Stmt::FilterBlock(s) => Stmt::FilterBlock(copy(s, |s| FilterBlock {
                 filter: self.expr(&s.filter),
                 filter_span: s.filter_span,
-                body: self.body(&s.body),
+                body: self.inner().body(&s.body),
             })),
             Stmt::Block(s) => {
                 Stmt::Block(copy(s, |s| Block { name: s.name, required: s.required, body: self.body(&s.body) }))
@@ -81,11 +120,51 @@ impl Rewrite {
                 macro_decl: copy(&s.macro_decl, |declaration| self.declaration(declaration)),
             })),
             Stmt::Do(s) => Stmt::Do(copy(s, |s| Do { call: copy(&s.call, |call| self.call(call)) })),
+            Stmt::Continue(s) => Stmt::Continue(copy(s, |_| Continue)),
+            Stmt::Break(s) => Stmt::Break(copy(s, |_| Break)),
         }
     }
 
     fn body<'a>(self, body: &[Stmt<'a>]) -> Vec<Stmt<'a>> {
-        body.iter().map(|stmt| self.stmt(stmt)).collect()
+        let mut rewritten = Vec::with_capacity(body.len());
+        for stmt in body {
+            match stmt {
+                // Their text is one piece, so it is captured first.
+                Stmt::FilterBlock(_) | Stmt::CallBlock(_) if self.hands_on() => {
+                    let span = match stmt {
+                        Stmt::FilterBlock(s) => s.span(),
+                        Stmt::CallBlock(s) => s.span(),
+                        _ => Span::default(),
+                    };
+                    let body = vec![self.inner().stmt(stmt)];
+                    rewritten.push(Stmt::SetBlock(Spanned::new(
+                        SetBlock { target: variable(crate::names::BLOCK, span), filter: None, body },
+                        span,
+                    )));
+                    rewritten.push(emit(variable(crate::names::BLOCK, span), span));
+                }
+                stmt => rewritten.push(self.stmt(stmt)),
+            }
+        }
+        rewritten
+    }
+
+    /// Whether what is printed here is a piece of a native template.
+    fn hands_on(self) -> bool {
+        self.native && !self.captured
+    }
+
+    /// For what is inside a captured block.
+    fn inner(self) -> Self {
+        Self { captured: true, ..self }
+    }
+
+    /// The filter of a block that is captured into a name: in a native template its text is read as a literal.
+    fn literal(self, filter: Option<Expr<'_>>, span: Span) -> Option<Expr<'_>> {
+        if !self.native {
+            return filter;
+        }
+        Some(Expr::Filter(Spanned::new(Filter { name: crate::names::LITERAL, expr: filter, args: Vec::new() }, span)))
     }
 
     fn declaration<'a>(self, declaration: &Macro<'a>) -> Macro<'a> {
@@ -93,11 +172,11 @@ impl Rewrite {
             name: declaration.name,
             args: self.exprs(&declaration.args),
             defaults: self.exprs(&declaration.defaults),
-            body: self.body(&declaration.body),
+            body: self.inner().body(&declaration.body),
         }
     }
 
-    /// The expression of `{{ ... }}`.
+    /// An expression whose value is shown: in `{{ ... }}`, in a list, before a filter of texts.
     fn emitted<'a>(self, expr: &Expr<'a>) -> Expr<'a> {
         let span = expr.span();
         let shown = self.expr(expr);
@@ -115,6 +194,19 @@ impl Rewrite {
 
     fn exprs<'a>(self, exprs: &[Expr<'a>]) -> Vec<Expr<'a>> {
         exprs.iter().map(|expr| self.expr(expr)).collect()
+    }
+
+    /// What is assigned to: names, in lists and tuples too, and attributes of namespaces.
+    fn target<'a>(self, target: &Expr<'a>) -> Expr<'a> {
+        match target {
+            Expr::List(e) => {
+                Expr::List(copy(e, |e| List { items: e.items.iter().map(|item| self.target(item)).collect() }))
+            }
+            Expr::Tuple(e) => {
+                Expr::Tuple(copy(e, |e| Tuple { items: e.items.iter().map(|item| self.target(item)).collect() }))
+            }
+            other => self.expr(other),
+        }
     }
 
     fn option<'a>(self, expr: Option<&Expr<'a>>) -> Option<Expr<'a>> {
@@ -141,7 +233,10 @@ impl Rewrite {
             })),
             Expr::Filter(e) => Expr::Filter(copy(e, |e| Filter {
                 name: e.name,
-                expr: self.option(e.expr.as_ref()),
+                expr: e
+                    .expr
+                    .as_ref()
+                    .map(|expr| if TEXT_FILTERS.contains(&e.name) { self.emitted(expr) } else { self.expr(expr) }),
                 args: self.args(&e.args),
             })),
             Expr::Test(e) => {
@@ -156,8 +251,10 @@ impl Rewrite {
                 subscript_expr: self.expr(&e.subscript_expr),
             })),
             Expr::Call(e) => Expr::Call(copy(e, |e| self.call(e))),
-            Expr::List(e) => Expr::List(copy(e, |e| List { items: self.exprs(&e.items) })),
-            Expr::Tuple(e) => Expr::Tuple(copy(e, |e| Tuple { items: self.exprs(&e.items) })),
+            Expr::List(e) => function(names::LIST, e.items.iter().map(|item| self.emitted(item)).collect(), e.span()),
+            Expr::Tuple(e) => {
+                Expr::Tuple(copy(e, |e| Tuple { items: e.items.iter().map(|item| self.emitted(item)).collect() }))
+            }
             Expr::Map(e) => Expr::Map(copy(e, |e| Map { keys: self.exprs(&e.keys), values: self.exprs(&e.values) })),
         }
     }
@@ -248,9 +345,21 @@ fn copy<T, U>(node: &Spanned<T>, change: impl FnOnce(&T) -> U) -> Spanned<U> {
 }
 
 fn function<'a>(name: &'static str, args: Vec<Expr<'a>>, span: Span) -> Expr<'a> {
-    let callee = Expr::Var(Spanned::new(Var { id: name }, span));
+    Expr::Call(call_of(name, args, span))
+}
+
+fn call_of<'a>(name: &'static str, args: Vec<Expr<'a>>, span: Span) -> Spanned<Call<'a>> {
     let args = args.into_iter().map(CallArg::Pos).collect();
-    Expr::Call(Spanned::new(Call { expr: callee, args }, span))
+    Spanned::new(Call { expr: variable(name, span), args }, span)
+}
+
+fn variable<'a>(name: &'static str, span: Span) -> Expr<'a> {
+    Expr::Var(Spanned::new(Var { id: name }, span))
+}
+
+/// Hands a piece of a native template on.
+fn emit(piece: Expr<'_>, span: Span) -> Stmt<'_> {
+    Stmt::Do(Spanned::new(Do { call: call_of(crate::names::EMIT, vec![piece], span) }, span))
 }
 
 fn text<'a>(text: &str, span: Span) -> Expr<'a> {

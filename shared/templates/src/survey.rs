@@ -1,4 +1,5 @@
-//! Finds, without rendering, which XComs a template pulls and which filters and tests it names.
+//! Finds, without rendering, which XComs a template pulls, which variables and connections it reads, and which filters and tests
+//! it names.
 //!
 //! Only a direct call `ti.xcom_pull(...)` (or `task_instance.`) with literal arguments is understood; whatever else is done
 //! with `ti`, except reading one of its attributes, counts as computed while rendering.
@@ -6,15 +7,16 @@
 use minijinja::machinery::ast::{Call, CallArg, CompareOp, Expr, Macro, Stmt};
 use minijinja::{Value, value::ValueKind};
 
-use crate::xcoms::{RETURN_VALUE, XComNeeds};
+use crate::stored::Needs;
+use crate::xcoms::RETURN_VALUE;
 
 /// Collects over any number of templates.
 #[derive(Default)]
 pub(crate) struct Survey<'t> {
     /// The task whose own XComs a pull without `task_ids` means.
     pub own_task_id: &'t str,
-    /// The XComs that are pulled.
-    pub needs: XComNeeds,
+    /// What is read.
+    pub needs: Needs,
     /// The filters used, with their lines.
     pub filters: Vec<(String, u32)>,
     /// The tests used, with their lines.
@@ -58,13 +60,36 @@ impl Survey<'_> {
             }
             Stmt::Block(s) => self.stmts(&s.body),
             // There is nothing to include; the render will say so.
-            Stmt::EmitRaw(_) | Stmt::Import(_) | Stmt::FromImport(_) | Stmt::Extends(_) | Stmt::Include(_) => {}
+            Stmt::Continue(_)
+            | Stmt::Break(_)
+            | Stmt::EmitRaw(_)
+            | Stmt::Import(_)
+            | Stmt::FromImport(_)
+            | Stmt::Extends(_)
+            | Stmt::Include(_) => {}
             Stmt::Macro(s) => self.declaration(s),
             Stmt::CallBlock(s) => {
                 self.call(&s.call);
                 self.declaration(&s.macro_decl);
             }
             Stmt::Do(s) => self.call(&s.call),
+        }
+    }
+
+    /// Notes `var.value.key`, `var.json.key` and `conn.key`.
+    fn stored(&mut self, owner: &Expr<'_>, key: &str) {
+        match owner {
+            Expr::Var(owner) if owner.id == "conn" && key != "get" => {
+                self.needs.connections.insert(key.to_owned());
+            }
+            Expr::GetAttr(accessor)
+                if matches!(accessor.name, "value" | "json")
+                    && matches!(&accessor.expr, Expr::Var(owner) if owner.id == "var")
+                    && key != "get" =>
+            {
+                self.needs.variables.insert(key.to_owned());
+            }
+            _ => {}
         }
     }
 
@@ -81,7 +106,7 @@ impl Survey<'_> {
 
     fn expr(&mut self, expr: &Expr<'_>) {
         match expr {
-            Expr::Var(e) => self.needs.dynamic |= is_task_instance(e.id),
+            Expr::Var(e) => self.needs.xcoms.dynamic |= is_task_instance(e.id),
             Expr::Const(_) => {}
             Expr::Slice(e) => self.exprs([&e.expr].into_iter().chain(&e.start).chain(&e.stop).chain(&e.step)),
             Expr::UnaryOp(e) => self.expr(&e.expr),
@@ -103,8 +128,16 @@ impl Survey<'_> {
             }
             // `ti.try_number` needs nothing; `ti.xcom_pull` without a call is about to be passed on.
             Expr::GetAttr(e) if e.name != "xcom_pull" && matches!(&e.expr, Expr::Var(v) if is_task_instance(v.id)) => {}
-            Expr::GetAttr(e) => self.expr(&e.expr),
-            Expr::GetItem(e) => self.exprs([&e.expr, &e.subscript_expr]),
+            Expr::GetAttr(e) => {
+                self.stored(&e.expr, e.name);
+                self.expr(&e.expr);
+            }
+            Expr::GetItem(e) => {
+                if let Some(key) = e.subscript_expr.as_const() {
+                    self.stored(&e.expr, key.as_str().unwrap_or_default());
+                }
+                self.exprs([&e.expr, &e.subscript_expr]);
+            }
             Expr::Call(e) => self.call(e),
             Expr::List(e) => self.exprs(&e.items),
             Expr::Tuple(e) => self.exprs(&e.items),
@@ -125,14 +158,19 @@ impl Survey<'_> {
         let Expr::GetAttr(callee) = &call.expr else {
             return self.expr(&call.expr);
         };
+        if let ("get", Some(CallArg::Pos(first))) = (callee.name, call.args.first())
+            && let Some(key) = first.as_const()
+        {
+            self.stored(&callee.expr, key.as_str().unwrap_or_default());
+        }
         if callee.name != "xcom_pull" || !matches!(&callee.expr, Expr::Var(v) if is_task_instance(v.id)) {
             return self.expr(&call.expr);
         }
         match literal_pull(&call.args) {
-            None => self.needs.dynamic = true,
+            None => self.needs.xcoms.dynamic = true,
             Some((task_ids, key)) => {
                 let task_ids = task_ids.unwrap_or_else(|| vec![self.own_task_id.to_owned()]);
-                self.needs.pulls.extend(task_ids.into_iter().map(|task_id| (task_id, key.clone())));
+                self.needs.xcoms.pulls.extend(task_ids.into_iter().map(|task_id| (task_id, key.clone())));
             }
         }
     }

@@ -181,7 +181,7 @@ fn undefined_modes_differ_as_in_jinja2() {
     ];
     for (template, expected) in table {
         for (undefined, expected) in modes.into_iter().zip(expected) {
-            let rendered = render_in(template, &context(), Options { undefined });
+            let rendered = render_in(template, &context(), Options { undefined, ..Options::default() });
             match expected {
                 Some(expected) => assert_eq!(rendered.as_deref(), Ok(expected), "{template} {undefined:?}"),
                 None => {
@@ -195,15 +195,13 @@ fn undefined_modes_differ_as_in_jinja2() {
 #[test]
 fn what_is_not_there_yet_says_so() {
     for (template, what) in [
-        ("{{ var.value.x }}", "variables"),
-        ("{{ var.json.get('x', 1) }}", "variables"),
-        ("{{ conn.my_conn.host }}", "connections"),
-        ("{{ conn.get('x') }}", "connections"),
-        ("{{ macros.uuid.uuid4() }}", "macros.uuid"),
+        ("{{ macros.yaml.safe_load('a: 1') }}", "macros.yaml"),
+        ("{{ triggering_asset_events.x }}", "asset events"),
         ("{{ ti.xcom_pull(task_ids='extract', dag_id='other') }}", "another DAG"),
     ] {
         for undefined in [Undefined::Strict, Undefined::Default, Undefined::Chainable] {
-            let error = render_in(template, &context(), Options { undefined }).expect_err(template);
+            let error =
+                render_in(template, &context(), Options { undefined, ..Options::default() }).expect_err(template);
             assert_eq!(error.kind, ErrorKind::Unsupported, "{template}: {error}");
             assert!(error.message.contains(what), "{template}: {error}");
         }
@@ -403,5 +401,133 @@ proptest! {
         let rendered = renderer.render(&Json::String(text), &context(), &XComs::new(), &Options::default());
         // What does not pass the check does not render either.
         prop_assert!(checked.is_ok() || rendered.is_err());
+    }
+}
+
+fn render_with(template: &str, context: &Context, options: &Options) -> Result<crate::Native, TemplateError> {
+    Renderer::new().render_field(&json!(template), context, &XComs::new(), options)
+}
+
+#[test]
+fn what_a_template_builds_can_be_walked_and_freed() {
+    let loops = "{% set ns = namespace(a=1) %}{% for i in range(30000) %}";
+    for template in [
+        "{% set ns.a = [ns.a] %}{% endfor %}ok",
+        "{% set ns.a = (ns.a,) %}{% endfor %}ok",
+        "{% set ns.a = {'a': ns.a} %}{% endfor %}ok",
+        "{% set ns.a = dict(a=ns.a) %}{% endfor %}ok",
+        "{% set ns.a = [ns.a, ns.a] %}{% endfor %}{{ ns.a }}",
+        "{% set ns.a = ns %}{% endfor %}{{ ns.a }}",
+        "{% set ns.a = [ns.a] %}{% if i == 50 %}{{ ns.a }}{% do ns.a.append(ns.a) %}{% endif %}{% endfor %}",
+    ] {
+        for native in [false, true] {
+            let options = Options { native, ..Options::default() };
+            let error = render_with(&format!("{loops}{template}"), &context(), &options).expect_err(template);
+            assert_eq!(error.kind, ErrorKind::Limit, "{template}: {error}");
+        }
+    }
+    // A list that is inside another one cannot grow at its end.
+    let chain = "{% set ns = namespace(end=[]) %}{% set root = [ns.end] %}{% for i in range(9000) %}{% set new = [] %}\
+                 {% do ns.end.append(new) %}{% set ns.end = new %}{% endfor %}";
+    assert_eq!(render_with(chain, &context(), &Options::default()).expect_err("a chain").kind, ErrorKind::Evaluation);
+}
+
+#[test]
+fn lists_change_in_place_and_native_blocks_are_read_as_literals() {
+    let text = |template: &str| render_with(template, &context(), &Options::default()).map(crate::Native::into_json);
+    assert_eq!(
+        text("{% set l = [3] %}{% do l.append(1) %}{% do l.extend([2]) %}{% do l.insert(0, 9) %}{{ l.pop() }}{{ l }}"),
+        Ok(json!("2[9, 3, 1]"))
+    );
+    let native = Options { native: true, ..Options::default() };
+    for (template, expected) in [
+        ("{% set x %}5{% endset %}{{ x + 1 }}", json!(6)),
+        ("{% filter upper %}a{% endfilter %}", json!("A")),
+        ("{% macro m() %}[1]{% endmacro %}{{ m() }}", json!([1])),
+        ("{% if false %}x{% endif %}", json!(null)),
+        ("{{ {'a': (1, 2)} }}", json!({"a": [1, 2]})),
+        ("{{ 170141183460469231731687303715884105728 }}", json!("170141183460469231731687303715884105728")),
+    ] {
+        let rendered = render_with(template, &context(), &native);
+        assert_eq!(rendered.map(crate::Native::into_json), Ok(expected), "{template}");
+    }
+    let fields = json!({"empty": "", "nested": ["", "{{ [1] }}"]});
+    let rendered = Renderer::new().render(&fields, &context(), &XComs::new(), &native);
+    assert_eq!(rendered, Ok(json!({"empty": "", "nested": [null, [1]]})));
+}
+
+#[test]
+fn stored_values_are_named_before_and_wanted_while_rendering() {
+    let renderer = Renderer::new();
+    let fields = json!([
+        "{{ var.value.a }} {{ var.json['b'].x }} {{ var.value.get('c', 1) }}",
+        "{{ conn.d.host }}{{ conn.get('e') }}"
+    ]);
+    let needs = renderer.needs(&fields, "t", &crate::Syntax::default()).unwrap();
+    assert_eq!(needs.variables.into_iter().collect::<Vec<_>>(), ["a", "b", "c"]);
+    assert_eq!(needs.connections.into_iter().collect::<Vec<_>>(), ["d", "e"]);
+
+    let mut context = context();
+    let template = "{% set name = 'pass' ~ 'word' %}{{ var.value[name] }}";
+    let error = render_with(template, &context, &Options::default()).expect_err("not fetched");
+    assert_eq!(error.wanted, Some(crate::Wanted::Variable("password".to_owned())));
+    context.stored.note_variable("password", Some("correct horse".to_owned()));
+    assert_eq!(
+        render_with(template, &context, &Options::default()),
+        Ok(crate::Native::Text("correct horse".to_owned()))
+    );
+    assert!(!format!("{context:?}").contains("correct horse"));
+    context.stored.note_variable("nope", None);
+    let error = render_with("{{ var.value.nope }}", &context, &Options::default()).expect_err("missing");
+    assert_eq!(error.kind, ErrorKind::Missing);
+    // A text that is not JSON is not shown.
+    let error = render_with("{{ var.json.password }}", &context, &Options::default()).expect_err("no JSON");
+    assert!(!error.to_string().contains("correct horse"), "{error}");
+}
+
+#[test]
+fn what_is_drawn_follows_from_the_try() {
+    let draw = |context: &Context| {
+        render_in(
+            "{{ macros.uuid.uuid4() }} {{ macros.random() }} {{ range(99) | random }}",
+            context,
+            Options::default(),
+        )
+    };
+    let mut other = context();
+    other.try_number += 1;
+    assert_eq!(draw(&context()), draw(&context()));
+    assert_ne!(draw(&context()), draw(&other));
+}
+
+#[test]
+fn the_syntax_is_what_the_dag_says() {
+    let syntax = |kwargs: Json| crate::Syntax::from_kwargs(kwargs.as_object().unwrap());
+    for (kwargs, template, expected) in [
+        (
+            json!({"extensions": ["jinja2.ext.loopcontrols"]}),
+            "{% for x in [1, 2] %}{% if x == 1 %}{% continue %}{% endif %}{{ x }}{% endfor %}",
+            "2",
+        ),
+        (json!({"line_statement_prefix": "%%"}), "%% for x in [1, 2]\n{{ x }}\n%% endfor", "1\n2\n"),
+        (json!({"keep_trailing_newline": true}), "x\n", "x\n"),
+        (json!({"autoescape": true}), "{{ '<' }}{{ '<' | safe }}", "&lt;<"),
+        (json!({"variable_start_string": "<<", "variable_end_string": ">>"}), "<< 1 >> {{ 1 }}", "1 {{ 1 }}"),
+    ] {
+        let options = Options { syntax: syntax(kwargs).unwrap(), ..Options::default() };
+        assert_eq!(
+            render_with(template, &context(), &options),
+            Ok(crate::Native::Text(expected.to_owned())),
+            "{template}"
+        );
+    }
+    for kwargs in [
+        json!({"trim_blocks": 1}),
+        json!({"extensions": ["jinja2.ext.i18n"]}),
+        json!({"finalize": "x"}),
+        json!({"variable_start_string": ""}),
+        json!({"variable_start_string": "{%"}),
+    ] {
+        assert!(syntax(kwargs.clone()).is_err(), "{kwargs}");
     }
 }

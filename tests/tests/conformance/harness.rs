@@ -12,7 +12,7 @@ use serde_json::Value;
 const FAILURES_SHOWN_MAX: usize = 20;
 
 /// The most cases of a file, in a hundred, that may differ on purpose.
-const DIVERGENT_PERCENT_MAX: usize = 3;
+const DIVERGENT_PERCENT_MAX: usize = 2;
 
 /// What became of one recorded case.
 #[derive(Debug)]

@@ -1,74 +1,33 @@
 //! Template fields: the text that Airflow's worker renders, or the kind of its exception.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
+use updraft_model::Connection;
 use updraft_templates::{
-    Context, DagFacts, ErrorKind, Options, PreviousRun, Renderer, TaskFacts, Undefined, XComNeeds, XComs,
+    Context, DagFacts, ErrorKind, Native, Options, PreviousRun, Renderer, Syntax, TaskFacts, TemplateError, Undefined,
+    Wanted, XComNeeds, XComs,
 };
 
 use crate::harness::{Tally, Verdict, judge_cases, load};
 
-/// Answers that differ, by case id.
-const DIVERGENT: &[(&str, &[&str])] = &[
-    (
-        "`ti` and `dag_run` print shortly, not as pydantic's list of fields",
-        &[
-            "tpl-513aebcb505a",
-            "tpl-dd81b8aee97b",
-            "tpl-6a298c113778",
-            "tpl-c777ef311818",
-            "tpl-610b794284bb",
-            "tpl-10851fc0e16d",
-            "tpl-99cad6eee0b3",
-            "tpl-3f5cd474f9aa",
-        ],
-    ),
-    ("task instances have no UUID", &["tpl-60f90223938a", "tpl-7be75033e37a", "tpl-28a221c4bd3c", "tpl-73bfd0e108fe"]),
-    (
-        "not built yet: these macros",
-        &[
-            "tpl-50c02e8efec1",
-            "tpl-33639b589437",
-            "tpl-77c457160127",
-            "tpl-ec4c9c420cf9",
-            "tpl-92ad432d9795",
-            "tpl-c6fcdf663238",
-            "tpl-278c84b466e7",
-            "tpl-7d2841272e76",
-            "tpl-cf8cedb1ba38",
-            "tpl-255b7508a3a7",
-            "tpl-c24f3f11c570",
-            "tpl-a29a1ad567e0",
-            "tpl-203e4e27f8b2",
-        ],
-    ),
-    ("nothing is random: a task rendered twice gives the same text", &["tpl-c83387971124", "tpl-075f9d2f966e"]),
-    (
-        "a DAG file holds no Python, so no user-defined macros and filters",
-        &[
-            "tpl-5e6738450778",
-            "tpl-2364ab7cc604",
-            "tpl-6c19f71ea1e9",
-            "tpl-117f0b535180",
-            "tpl-a7fdc15e67e6",
-            "tpl-9a9de0f846a9",
-            "tpl-9110a25dde4a",
-        ],
-    ),
-    ("not built yet: XComs of other DAGs", &["tpl-2bb44bf8c048"]),
-    ("not built yet: lists that a template changes", &["tpl-03c2c9371114", "tpl-ee012bd6790b"]),
-    (
-        "not built yet: rare corners of jinja2",
-        &[
-            "tpl-bb93976b5723",
-            "tpl-423d45effe90",
-            "tpl-b1d76f95ee0b",
-            "tpl-7ee513e07888",
-            "tpl-df8ea8488f44",
-            "tpl-ab35c12fa464",
-        ],
-    ),
-    ("DebugUndefined shows itself only where it is printed directly", &["tpl-8cc1dde0833d"]),
-];
+/// Why our answer to a template may differ.
+fn divergence(case: &Value, ours: &Result<Native, TemplateError>) -> Option<&'static str> {
+    let template = case["template"].to_string();
+    let unsupported = matches!(ours, Err(TemplateError { kind: ErrorKind::Unsupported, .. }));
+    let reasons = [
+        (template.starts_with("\"PY:"), "the value of a field is what JSON can hold, not a Python object"),
+        (
+            ["my_macro", "my_const", "shout"].iter().any(|name| template.contains(name)),
+            "a DAG file holds no Python, so no user-defined macros and filters",
+        ),
+        (unsupported && template.contains("xcom_pull"), "XComs of other DAGs and runs are refused with a message"),
+        (unsupported && template.contains("macros.yaml"), "`macros.yaml` is refused with a message"),
+        (unsupported && template.contains("ds_format_locale"), "names of days and months are there in English only"),
+        (case["native"] == true && template.contains(".__"), "the sandbox holds for native templates, too"),
+        (template.contains("{{ self }}"), "`self` prints as the engine has it"),
+        (template.contains("lipsum"), "`lipsum` does not exist, so another error is raised"),
+    ];
+    reasons.into_iter().find_map(|(applies, reason)| applies.then_some(reason))
+}
 
 pub(crate) fn judge_file() -> Option<Tally> {
     let recorded = load("templates")?;
@@ -78,49 +37,66 @@ pub(crate) fn judge_file() -> Option<Tally> {
 }
 
 fn judge(renderer: &Renderer, world: &Value, case: &Value) -> Verdict {
-    if let Some(field) = out_of_scope(case) {
-        return Verdict::OutOfScope(field);
-    }
-    let id = case["id"].as_str().expect("a case has an id");
-    let options = Options { undefined: undefined(case["undefined"].as_str()) };
+    let options = options(case);
     let context = context(world, case["context"].as_str().expect("a case has a context"));
-    let ours = renderer
-        .xcom_needs(&case["template"], &context.task_id)
-        .and_then(|needs| renderer.render(&case["template"], &context, &fetched(world, &needs), &options));
+    let ours = render(renderer, world, &case["template"], context, &options);
     let as_recorded = match (&ours, case.get("result"), case["error"].as_str()) {
-        (Ok(rendered), Some(result), _) => *rendered == plain(result),
-        (Err(error), _, Some(class)) => error.kind == kind(class),
+        (Ok(rendered), Some(result), _) => is_recorded(rendered, result),
+        (Err(error), _, Some(class)) => kinds(class).contains(&error.kind),
         _ => false,
     };
-    let divergent = DIVERGENT.iter().find(|(_, ids)| ids.contains(&id));
-    match (as_recorded, divergent) {
-        (true, None) => Verdict::Passed,
-        (false, Some((reason, _))) => Verdict::Divergent(reason),
-        (true, Some((reason, _))) => Verdict::Failed(format!("agrees by now, so it is not divergent: {reason}")),
-        (false, None) => {
+    match divergence(case, &ours) {
+        _ if as_recorded => Verdict::Passed,
+        Some(reason) => Verdict::Divergent(reason),
+        None => {
             let recorded = case.get("result").unwrap_or(&case["error"]);
-            Verdict::Failed(format!(
-                "{} in `{}`: recorded {recorded}, ours {ours:?}",
-                case["template"], case["context"]
-            ))
+            let (template, context) = (&case["template"], &case["context"]);
+            Verdict::Failed(format!("{template} in `{context}`: recorded {recorded}, ours {ours:?}"))
         }
     }
 }
 
-/// The field that says a case is about something we do not have.
-fn out_of_scope(case: &Value) -> Option<String> {
-    if case["group"] == "var_conn" {
-        return Some("group var_conn".to_owned());
+/// Renders as a caller does: what the templates name is fetched before, what they compute is fetched when they ask.
+fn render(
+    renderer: &Renderer,
+    world: &Value,
+    field: &Value,
+    mut context: Context,
+    options: &Options,
+) -> Result<Native, TemplateError> {
+    let needs = renderer.needs(field, &context.task_id, &options.syntax)?;
+    let wanted = needs.variables.into_iter().map(Wanted::Variable);
+    wanted.chain(needs.connections.into_iter().map(Wanted::Connection)).for_each(|what| fetch(world, &mut context, what));
+    let xcoms = fetched(world, &needs.xcoms);
+    loop {
+        match renderer.render_field(field, &context, &xcoms, options) {
+            Err(TemplateError { wanted: Some(what), .. }) => fetch(world, &mut context, what),
+            done => return done,
+        }
     }
-    if case["native"] == true {
-        return Some("native".to_owned());
+}
+
+fn fetch(world: &Value, context: &mut Context, what: Wanted) {
+    match what {
+        Wanted::Variable(key) => {
+            let text = world["variables"][&key].as_str().map(str::to_owned);
+            context.stored.note_variable(key, text);
+        }
+        Wanted::Connection(conn_id) => {
+            let connection = world["connections"].get(&conn_id);
+            let connection = connection.map(|value| Connection::from_value(&conn_id, value).expect("a connection"));
+            context.stored.note_connection(conn_id, connection);
+        }
     }
-    if case.get("jinja_environment_kwargs").is_some() {
-        return Some("jinja_environment_kwargs".to_owned());
+}
+
+fn options(case: &Value) -> Options {
+    let kwargs = case["jinja_environment_kwargs"].as_object().cloned().unwrap_or_default();
+    Options {
+        undefined: undefined(case["undefined"].as_str()),
+        native: case["native"] == true,
+        syntax: Syntax::from_kwargs(&kwargs).unwrap_or_else(|error| panic!("{error}")),
     }
-    // A DAG file holds JSON's values only.
-    let python = case["template"].as_str().is_some_and(|template| template.starts_with("PY:"));
-    python.then(|| "template PY:".to_owned())
 }
 
 fn undefined(mode: Option<&str>) -> Undefined {
@@ -133,26 +109,48 @@ fn undefined(mode: Option<&str>) -> Undefined {
     }
 }
 
-/// The kind of error that a Python exception is to us.
-fn kind(class: &str) -> ErrorKind {
+/// The kinds of error that a Python exception is to us.
+fn kinds(class: &str) -> &'static [ErrorKind] {
     match class {
-        "UndefinedError" => ErrorKind::Undefined,
-        "TemplateSyntaxError" | "TemplateAssertionError" => ErrorKind::Syntax,
-        "SecurityError" => ErrorKind::Security,
-        "TemplateNotFound" => ErrorKind::NotFound,
-        _ => ErrorKind::Evaluation,
+        "UndefinedError" => &[ErrorKind::Undefined],
+        "TemplateSyntaxError" | "TemplateAssertionError" => &[ErrorKind::Syntax],
+        "SecurityError" => &[ErrorKind::Security],
+        "TemplateNotFound" => &[ErrorKind::NotFound],
+        "AirflowNotFoundException" => &[ErrorKind::Missing],
+        // A variable that is not there, or whose text is not JSON.
+        "AirflowRuntimeError" => &[ErrorKind::Missing, ErrorKind::Evaluation],
+        _ => &[ErrorKind::Evaluation],
     }
 }
 
-/// A recorded value without the notation for what JSON cannot hold.
-fn plain(recorded: &Value) -> Value {
-    match recorded {
-        Value::Array(items) => items.iter().map(plain).collect(),
-        Value::Object(entries) if entries.get("__type__") == Some(&json!("float")) => {
-            entries["str"].as_str().expect("a float has a text").parse::<f64>().map(Value::from).expect("a float")
+/// Whether a value is the recorded one, which is JSON, or `__type__` and what JSON cannot hold.
+fn is_recorded(ours: &Native, recorded: &Value) -> bool {
+    let same = |ours: &[Native], recorded: &Value| {
+        let recorded = recorded.as_array().expect("items");
+        ours.len() == recorded.len() && ours.iter().zip(recorded).all(|(ours, recorded)| is_recorded(ours, recorded))
+    };
+    let class = recorded["__type__"].as_str();
+    let text = recorded["str"].as_str().unwrap_or_default();
+    match ours {
+        Native::None => recorded.is_null(),
+        Native::Bool(ours) => recorded.as_bool() == Some(*ours),
+        Native::Int(ours) => recorded.as_i64().map(i128::from) == Some(*ours),
+        Native::Float(ours) => class == Some("float") && text.parse() == Ok(*ours),
+        Native::Text(ours) => recorded.as_str() == Some(ours),
+        Native::Bytes(ours) => class == Some("bytes") && text == format!("b'{}'", ours.escape_ascii()),
+        Native::List(ours) => recorded.is_array() && same(ours, recorded),
+        Native::Tuple(ours) => class == Some("tuple") && same(ours, &recorded["items"]),
+        Native::Set(ours) => class == Some("set") && same(ours, &recorded["items"]),
+        Native::Dict(ours) if class == Some("dict") => {
+            let pairs: Vec<Native> = ours.iter().map(|(key, value)| Native::List(vec![key.clone(), value.clone()])).collect();
+            same(&pairs, &recorded["items"])
         }
-        Value::Object(entries) => entries.iter().map(|(key, value)| (key.clone(), plain(value))).collect(),
-        other => other.clone(),
+        Native::Dict(ours) => recorded.as_object().is_some_and(|recorded| {
+            let value_of = |key: &Native| if let Native::Text(key) = key { recorded.get(key) } else { None };
+            let is_same = |(key, value)| value_of(key).is_some_and(|recorded| is_recorded(value, recorded));
+            class.is_none() && ours.len() == recorded.len() && ours.iter().map(|(key, value)| (key, value)).all(is_same)
+        }),
+        Native::Object { class: ours, text: shown } => class == Some(ours) && text == shown,
     }
 }
 
@@ -180,6 +178,9 @@ fn context(world: &Value, name: &str) -> Context {
         max_tries: task["max_tries"].as_u64().and_then(|number| u32::try_from(number).ok()).expect("a number"),
         map_index: run["map_index"].as_i64().and_then(|number| i32::try_from(number).ok()).expect("a number"),
         hostname: text(&task["hostname"]).expect("a host name"),
+        ti_id: text(&task["ti_id"]).expect("an id"),
+        // The header does not tell it, the recorded texts do.
+        dag_version_id: "00000000-0000-0000-0000-000000000008".to_owned(),
         params: params(&[&dag["params"], &task["params"], &run["conf"]]),
         conf: run["conf"].clone(),
         dag: DagFacts {

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use minijinja::value::ValueKind;
 use minijinja::{Error, Value};
 
+use super::list::List;
 use super::text;
 use crate::error::type_error;
 
@@ -164,7 +165,7 @@ pub(crate) fn to_value(json: &serde_json::Value) -> Value {
             (None, None) => Value::from(number.as_f64().unwrap_or(f64::NAN)),
         },
         serde_json::Value::String(value) => Value::from(value.as_str()),
-        serde_json::Value::Array(items) => Value::from(items.iter().map(to_value).collect::<Vec<_>>()),
+        serde_json::Value::Array(items) => List::value(items.iter().map(to_value).collect()),
         serde_json::Value::Object(entries) => {
             Value::from_pairs(entries.iter().map(|(key, value)| (key.as_str(), to_value(value))))
         }

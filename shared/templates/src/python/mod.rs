@@ -2,6 +2,7 @@
 
 pub(crate) mod delta;
 pub(crate) mod json;
+pub(crate) mod list;
 pub(crate) mod moment;
 pub(crate) mod moment_methods;
 pub(crate) mod objects;

@@ -152,6 +152,67 @@ impl Object for NotYet {
     }
 }
 
+/// Something undefined that prints its own expression, as jinja2's `DebugUndefined` does. It is false, and has nothing.
+pub(crate) struct Undefined {
+    /// The class, as Python names it.
+    pub class: &'static str,
+    /// What `str()` gives.
+    pub text: String,
+}
+
+impl fmt::Debug for Undefined {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Undefined")
+    }
+}
+
+impl Object for Undefined {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    fn is_true(self: &Arc<Self>) -> bool {
+        false
+    }
+
+    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// A UUID: prints its text, shows itself as `UUID('...')`.
+pub(crate) struct Uuid(pub String);
+
+impl fmt::Debug for Uuid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "UUID('{}')", self.0)
+    }
+}
+
+impl Object for Uuid {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        let hex = self.0.replace('-', "");
+        match key.as_str()? {
+            "hex" => Some(Value::from(hex)),
+            "int" => u128::from_str_radix(&hex, 16).ok().map(Value::from),
+            "version" => hex.get(12..13).and_then(|digit| u32::from_str_radix(digit, 16).ok()).map(Value::from),
+            _ => None,
+        }
+    }
+
+    fn custom_cmp(self: &Arc<Self>, other: &DynObject) -> Option<std::cmp::Ordering> {
+        other.downcast_ref::<Self>().map(|other| self.0.cmp(&other.0))
+    }
+
+    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// A function that takes its arguments as they come, keywords included.
 pub(crate) struct Callable {
     name: &'static str,
@@ -190,6 +251,9 @@ pub(crate) fn object_repr(value: &Value) -> Option<String> {
         .or_else(|| debug::<super::moment::Time>(value))
         .or_else(|| debug::<super::delta::TimeDelta>(value))
         .or_else(|| debug::<Enumeration>(value))
+        .or_else(|| debug::<Uuid>(value))
+        .or_else(|| debug::<Undefined>(value))
+        .or_else(|| debug::<Record>(value))
 }
 
 /// The name of a value's type, for messages. Never its content.
@@ -210,6 +274,29 @@ pub(crate) fn type_name(value: &Value) -> &'static str {
         _ if value.downcast_object_ref::<super::moment::Date>().is_some() => "date",
         _ if value.downcast_object_ref::<super::delta::TimeDelta>().is_some() => "timedelta",
         _ => "object",
+    }
+}
+
+/// The name of the Python class of a value that is no plain one.
+pub(crate) fn class_name(value: &Value) -> &'static str {
+    use crate::stored::{ArgNotSet, ConnectionObject, VariableAccessor};
+    if let Some(undefined) = value.downcast_object_ref::<Undefined>() {
+        return undefined.class;
+    }
+    match value.downcast_object_ref::<super::moment::DateTime>() {
+        Some(moment) if moment.is_pendulum() => return "DateTime",
+        _ => {}
+    }
+    if value.downcast_object_ref::<ConnectionObject>().is_some() {
+        "Connection"
+    } else if value.downcast_object_ref::<VariableAccessor>().is_some() {
+        "VariableAccessor"
+    } else if value.downcast_object_ref::<ArgNotSet>().is_some() {
+        "ArgNotSet"
+    } else if let Some(member) = value.downcast_object_ref::<Enumeration>() {
+        member.class
+    } else {
+        type_name(value)
     }
 }
 

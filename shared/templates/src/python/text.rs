@@ -101,7 +101,12 @@ fn write_dict(out: &mut dyn Write, value: &Value, depth: usize) -> fmt::Result {
 }
 
 fn write_sequence(out: &mut dyn Write, value: &Value, depth: usize) -> fmt::Result {
-    let (open, close) = if value.is_tuple() {
+    if let Some(range) = value.downcast_object_ref::<crate::corners::Range>() {
+        return write!(out, "{range}");
+    }
+    // What `groupby` gives are tuples with names.
+    let is_group = value.get_attr("grouper").is_ok_and(|grouper| !grouper.is_undefined());
+    let (open, close) = if value.is_tuple() || is_group {
         ('(', ')')
     } else if value.downcast_object_ref::<super::objects::Set>().is_some() {
         ('{', '}')
