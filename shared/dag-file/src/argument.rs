@@ -23,7 +23,12 @@ pub(crate) fn read(value: &Cursor<'_>, argument: &Argument, operator: &Operator,
         ArgumentType::TimeOfDay => return time_of_day(value),
         _ => {}
     }
-    value.refuse_typed();
+    // Python objects are Python's to check; what is not run yet is not ours to.
+    let keeps = operator.runner == Runner::Deferred || operator.calls_python();
+    let json = if keeps { value.json_keeping() } else { value.json() };
+    if value.typed().is_some() {
+        return json;
+    }
     if !fits(argument.kind, &value.node.value) {
         let (expected, hint) = expectation(argument.kind);
         if operator.runner == Runner::Deferred {
@@ -34,7 +39,7 @@ pub(crate) fn read(value: &Cursor<'_>, argument: &Argument, operator: &Operator,
             return None;
         }
     }
-    value.json()
+    json
 }
 
 /// What a time without a zone is meant in, and when the file is read.

@@ -1,125 +1,75 @@
 //! One DAG: its own settings, its defaults, its tasks.
 
 use crate::LoadOptions;
-use crate::common::{self, Kind};
+use crate::assets::AssetFiles;
+use crate::callbacks;
+use crate::common;
+use crate::groups::{self, Group, listed};
+use crate::keys::{self, Standing};
+use crate::paths::Paths;
 use crate::reader::Cursor;
-use crate::schedule;
-use crate::task::{self, Draft, Paths, TaskContext};
+use crate::schedule::{self, Schedule, Settings};
+use crate::settings;
+use crate::task::{self, Defaults, Draft, Fields, Heading, TaskContext};
 use crate::time::Moment;
 use crate::yaml::Value;
 use crate::yaml::compose::clip;
 use jiff::Timestamp;
+use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
 use updraft_model::{Dag, DagId, Task, TaskId};
 use updraft_timetables::{Timetable, Timezone};
 
-/// Keys of a DAG that are acted on.
-const KEYS: &[&str] = &[
-    "schedule",
-    "schedule_interval",
-    "start_date",
-    "end_date",
-    "timezone",
-    "default_args",
-    "tasks",
-    "task_groups",
-    "params",
-    "description",
-    "dag_display_name",
-    "tags",
-    "catchup",
-    "max_active_runs",
-    "max_active_tasks",
-    "concurrency",
-    "dagrun_timeout",
-    "dagrun_timeout_sec",
-    "render_template_as_native_obj",
-    "doc_md",
-    "is_paused_upon_creation",
-    "fail_fast",
-];
-
-/// Keys that are accepted and change nothing: looks, rights, holders of anchors, what dag-factory ignores too.
-const NO_EFFECT: &[&str] = &["dag_id", "default_view", "orientation", "owner_links", "access_control", "vars"];
-
-/// Keys that Airflow would act on and we do not.
-const IGNORED: &[&str] = &[
-    "template_searchpath",
-    "user_defined_macros",
-    "user_defined_filters",
-    "jinja_environment_kwargs",
-    "doc_md_file_path",
-    "doc_md_python_callable_file",
-    "doc_md_python_callable_name",
-    "doc_md_python_arguments",
-    "on_success_callback",
-    "on_success_callback_name",
-    "on_success_callback_file",
-    "on_failure_callback",
-    "on_failure_callback_name",
-    "on_failure_callback_file",
-    "on_execute_callback",
-    "on_execute_callback_name",
-    "on_execute_callback_file",
-    "sla_miss_callback",
-    "sla_miss_callback_name",
-    "sla_miss_callback_file",
-    "max_consecutive_failed_dag_runs",
-    "deadline",
-];
-
 /// Whether a key could stand in a DAG; a block without any is no DAG.
 pub(crate) fn is_dag_key(name: &str) -> bool {
-    [KEYS, NO_EFFECT, IGNORED].iter().any(|keys| keys.contains(&name)) || name == "timetable"
+    keys::find(keys::DAG, name).is_some()
 }
 
-/// Reads a DAG; `cursor` stands on its block. Files it refers to are added to `references`.
-pub(crate) fn dag<'a>(
-    id: &'a str,
-    cursor: &Cursor<'a>,
-    options: &LoadOptions,
-    file: &str,
-    references: &mut BTreeSet<String>,
-) -> Option<Dag> {
+/// Reads a DAG; `cursor` stands on its block.
+pub(crate) fn dag<'a>(id: &'a str, cursor: &Cursor<'a>, options: &'a LoadOptions, file: &'a str) -> Option<Dag> {
     let dag_id = DagId::parse(id).map_err(|e| cursor.key_error("bad-id", e.to_string(), None)).ok();
     let map = cursor.mapping()?;
-    let fields = Fields { all: cursor.pairs(map).into_iter().collect() };
-    keys(id, &fields);
-    let defaults = match fields.get("default_args").filter(|c| !c.is_none()) {
-        Some(cursor) => cursor.mapping().map(|map| cursor.pairs(map)).unwrap_or_default(),
-        None => Vec::new(),
+    let fields: Fields<'a> = cursor.pairs(map).into_iter().collect();
+    check_keys(id, &fields);
+    let defaults: Fields<'a> = match given(&fields, "default_args") {
+        Some(cursor) => cursor.mapping().map(|map| cursor.pairs(map)).unwrap_or_default().into_iter().collect(),
+        None => Fields::new(),
     };
-    let defaults = Fields { all: defaults.into_iter().collect() };
     let dates = Dates::read(&fields, &defaults, options);
+    let paths = Paths { file, folder: options.dags_folder.as_deref() };
+    let asset_files = AssetFiles { paths, options };
+    let groups = groups::groups(fields.get("task_groups"));
+    let headings = headings(&fields, &groups);
     let context = TaskContext {
-        template: template(&defaults),
-        template_weight: defaults.get("params").map_or(0, |c| c.node.weight),
+        defaults: layers(&defaults, &groups, paths),
         zone: &dates.task_zone,
         now: options.now,
-        has_groups: fields.get("task_groups").is_some(),
-        paths: Paths { file, folder: options.dags_folder.as_deref() },
-        defaults: defaults.all.clone(),
+        paths,
+        asset_files,
+        ids: headings.iter().map(|h| (h.name, h.task_id.clone())).collect(),
     };
-    let groups = groups(&fields);
-    let drafts = drafts(&fields, &context);
+    let drafts: Vec<Draft<'a>> = headings.into_iter().filter_map(|h| task::task(h, &context)).collect();
     let (start_date, end_date) = dates.bounds(&drafts);
     for draft in &drafts {
-        references.extend(draft.references.iter().cloned());
         dates.warn_own(draft);
     }
-    let tasks = crate::graph::order(cursor, drafts, &groups);
-    let timetable = timetable(&fields, &dates.zone, options);
+    let tasks = crate::graph::order(drafts, &groups);
+    let settings = Settings { zone: &dates.zone, style: options.cron_style, now: options.now, asset_files };
+    let Schedule { timetable, assets } = schedule(&fields, settings);
     let mut dag = Dag {
         file: file.to_owned(),
-        timetable: timetable.unwrap_or(Timetable::Null),
+        timetable,
+        assets,
         timezone: dates.zone.name().to_owned(),
         start_date,
         end_date,
         catchup: options.catchup_by_default,
+        default_args: dates.understood(&defaults),
+        groups: groups.into_iter().map(|g| g.model).collect(),
         ..Dag::new(dag_id.unwrap_or_else(|| DagId::trusted(id)), tasks.unwrap_or_default())
     };
-    settings(&mut dag, &fields);
-    dag.owners = distinct(dag.tasks.iter().map(|t| t.owner.as_str()));
+    settings::apply(&mut dag, &fields, paths);
+    dag.owners = settings::distinct(dag.tasks.iter().map(|t| t.owner.as_str()));
     if dag.timetable == Timetable::Continuous && dag.max_active_runs != Some(1) {
         let at = fields.get("max_active_runs").or(fields.get("schedule")).unwrap_or(cursor);
         let message = "the schedule `@continuous` allows one active run only";
@@ -128,71 +78,112 @@ pub(crate) fn dag<'a>(
     (!cursor.sink.has_failed(id)).then_some(dag)
 }
 
-/// The pairs of a mapping by their names.
-struct Fields<'a> {
-    all: BTreeMap<&'a str, Cursor<'a>>,
+/// The value under a name, where it says something.
+fn given<'c, 'a>(fields: &'c Fields<'a>, name: &str) -> Option<&'c Cursor<'a>> {
+    fields.get(name).filter(|c| !c.is_none() && !c.is_not_given())
 }
 
-impl<'a> Fields<'a> {
-    fn get(&self, name: &str) -> Option<&Cursor<'a>> {
-        self.all.get(name)
-    }
-
-    /// The value, where it says something.
-    fn given(&self, name: &str) -> Option<&Cursor<'a>> {
-        self.get(name).filter(|c| !c.is_none())
-    }
-}
-
-/// Notes keys that are unknown or without effect.
-fn keys(id: &str, fields: &Fields<'_>) {
-    for (name, cursor) in &fields.all {
-        if KEYS.contains(name) {
-            common::old_name(cursor, "_sec");
-            continue;
+/// Notes keys that are unknown, old, or without effect yet.
+fn check_keys(id: &str, fields: &Fields<'_>) {
+    for (name, cursor) in fields {
+        if *name == "dag_id" && !matches!(&cursor.node.value, Value::Text(text) if &**text == id) {
+            let message = format!("`dag_id` has no effect; the key `{}` is the DAG's id", clip(id));
+            cursor.warn("ignored-key", message, Some("remove `dag_id`, or make both the same".into()));
         }
-        match *name {
-            "dag_id" => {
-                if !matches!(&cursor.node.value, Value::Text(text) if &**text == id) {
-                    let message = format!("`dag_id` has no effect; the key `{}` is the DAG's id", clip(id));
-                    cursor.warn("ignored-key", message, Some("remove `dag_id`, or make both the same".into()));
-                }
-            }
-            "timetable" => {
-                let hint =
-                    "write it as `schedule`, e.g. with `__type__: airflow.timetables.trigger.CronTriggerTimetable`";
-                cursor.key_error("unsupported", "`timetable` is not accepted by Airflow 3", Some(hint.into()));
-            }
-            name if NO_EFFECT.contains(&name) || name.starts_with("x-") => {}
-            name if IGNORED.contains(&name) => common::warn_ignored(cursor),
-            name => {
-                let hint = cursor.sink.did_you_mean(name, KEYS.iter().copied());
+        match keys::find(keys::DAG, name) {
+            Some(key) => common::warn_by_standing(key, cursor),
+            None if name.starts_with("x-") => {}
+            None => {
+                let current = keys::DAG.iter().filter(|k| !matches!(k.standing, Standing::Old(_)));
+                let hint = cursor.sink.did_you_mean(name, current.map(|k| k.name));
                 cursor.warn("unknown-key", format!("a DAG has no key `{}`; it is ignored", clip(name)), hint);
             }
         }
     }
 }
 
-/// A task as `default_args` makes it. Keys that are no argument of any task are harmless there, but near misses are told.
-fn template(defaults: &Fields<'_>) -> Task {
-    let mut template = Task::new(TaskId::trusted(""), "");
-    for (name, cursor) in &defaults.all {
-        match common::kind(name) {
-            Some(Kind::Common) => common::apply(&mut template, cursor),
-            Some(Kind::Ignored) => common::warn_ignored(cursor),
-            Some(Kind::Structure | Kind::NoEffect | Kind::Refused) => {}
-            None => {
-                if updraft_model::operators::all().iter().any(|o| o.argument(name).is_some()) {
-                    continue;
-                }
-                let known = common::KEYS.iter().filter(|(_, kind)| *kind == Kind::Common).map(|(key, _)| *key);
-                if let Some(hint) = cursor.sink.did_you_mean(name, known) {
-                    let message = format!("no task has an argument `{}`; it is ignored", clip(name));
-                    cursor.warn("unknown-key", message, Some(hint));
-                }
+/// The tasks by name, with the groups around them and their ids.
+fn headings<'a>(fields: &Fields<'a>, groups: &[Group<'a>]) -> Vec<Heading<'a>> {
+    let Some(cursor) = given(fields, "tasks") else { return Vec::new() };
+    let named = match &cursor.node.value {
+        Value::Map(map) => cursor.pairs(map),
+        Value::List(items) => listed(cursor, items, "task_id", "a task"),
+        _ => {
+            cursor.wrong_type("a mapping of tasks by their ids, or a list of tasks", None);
+            return Vec::new();
+        }
+    };
+    let places: BTreeMap<&str, usize> = groups.iter().enumerate().map(|(i, g)| (g.name, i)).collect();
+    let mut taken: BTreeSet<String> = groups.iter().map(|g| g.model.group_id.clone()).collect();
+    let mut headings = Vec::with_capacity(named.len());
+    for (name, cursor) in named {
+        let group = group_of(&cursor, groups, &places);
+        let task_id = group.map_or_else(|| name.to_owned(), |g| groups[g].id_of(name));
+        if !taken.insert(task_id.clone()) {
+            let message = format!("the id `{}` belongs to another task or group as well", clip(&task_id));
+            cursor.key_error("duplicate-id", message, Some("give one of them another name".into()));
+            continue;
+        }
+        let group_id = group.map(|g| groups[g].model.group_id.clone());
+        headings.push(Heading { name, cursor, group, group_id, task_id });
+    }
+    headings
+}
+
+/// The place of the group that a task names.
+fn group_of(task: &Cursor<'_>, groups: &[Group<'_>], places: &BTreeMap<&str, usize>) -> Option<usize> {
+    let Value::Map(map) = &task.node.value else { return None };
+    let at = map.entry("task_group_name").map(|e| task.down(e)).filter(|c| !c.is_none())?;
+    let name = at.text()?;
+    let found = places.get(name).copied();
+    if found.is_none() && groups.is_empty() {
+        let message = "`task_group_name` has no effect: the DAG has no `task_groups`";
+        at.warn("ignored-key", message, None);
+    } else if found.is_none() {
+        let hint = at.sink.did_you_mean(name, places.keys().copied());
+        at.error("unknown-group", format!("there is no task group `{}`", clip(name)), hint);
+    }
+    found
+}
+
+/// What tasks take where they say nothing: in the DAG, and in each group, whose arguments come over those around it.
+fn layers<'a>(defaults: &Fields<'a>, groups: &[Group<'a>], paths: Paths<'_>) -> Vec<Defaults<'a>> {
+    let weight = |fields: &Fields<'a>| fields.values().map(|c| c.node.weight).fold(0, u32::saturating_add);
+    let mut layers = vec![Defaults {
+        template: template(Task::new(TaskId::trusted(""), ""), defaults, paths),
+        weight: weight(defaults),
+        fields: defaults.clone(),
+    }];
+    for group in groups {
+        let above = &layers[group.parent.map_or(0, |p| p + 1)];
+        let mut fields = above.fields.clone();
+        fields.extend(group.defaults.iter().map(|(name, cursor)| (*name, cursor.clone())));
+        let template = template(above.template.clone(), &group.defaults, paths);
+        layers.push(Defaults { template, weight: weight(&fields), fields });
+    }
+    layers
+}
+
+/// A task with what default arguments say over it. Keys that are no argument of any task are harmless there, but near misses
+/// are told.
+fn template(mut template: Task, defaults: &Fields<'_>, paths: Paths<'_>) -> Task {
+    for (name, cursor) in defaults {
+        if keys::find(keys::TASK, name).is_some() {
+            if !common::STRUCTURE.contains(name) && !callbacks::is_key(name) {
+                common::apply(&mut template, cursor);
             }
+            continue;
+        }
+        if updraft_model::operators::all().iter().any(|o| o.argument(name).is_some()) {
+            continue;
+        }
+        let known = keys::TASK.iter().filter(|k| k.standing == Standing::Effective).map(|k| k.name);
+        if let Some(hint) = cursor.sink.did_you_mean(name, known) {
+            let message = format!("no task has an argument `{}`; it is ignored", clip(name));
+            cursor.warn("unknown-key", message, Some(hint));
         }
     }
+    callbacks::apply(&mut template.callbacks, defaults.iter().map(|(n, c)| (*n, c)), paths);
     template
 }
 
@@ -209,12 +200,11 @@ struct Dates {
 }
 
 impl Dates {
-    fn read(fields: &Fields<'_>, defaults: &Fields<'_>, options: &LoadOptions) -> Self {
-        let level = |fields: &Fields<'_>| {
-            let zone = fields.given("timezone").and_then(Cursor::timezone);
+    fn read(fields: &Fields, defaults: &Fields<'_>, options: &LoadOptions) -> Self {
+        let level = |fields: &Fields| {
+            let zone = given(fields, "timezone").and_then(Cursor::timezone);
             let zone = zone.unwrap_or_else(|| options.default_timezone.clone());
-            let read =
-                |name| fields.given(name).filter(|c| !c.is_not_given()).and_then(|c| c.moment(&zone, options.now));
+            let read = |name| given(fields, name).and_then(|c| c.moment(&zone, options.now));
             (read("start_date"), read("end_date"))
         };
         let (start, end) = level(fields);
@@ -222,8 +212,8 @@ impl Dates {
         let of_start = start.as_ref().or(default_start.as_ref()).map(|m| m.zone.clone());
         let zone = of_start.unwrap_or_else(|| options.default_timezone.clone());
         for fields in [fields, defaults] {
-            let Some(cursor) = fields.given("timezone") else { continue };
-            if fields.given("start_date").is_none() && fields.given("end_date").is_none() {
+            let Some(cursor) = given(fields, "timezone") else { continue };
+            if given(fields, "start_date").is_none() && given(fields, "end_date").is_none() {
                 let message = "`timezone` has no effect without a `start_date` beside it; the schedule is in `UTC`";
                 let message = message.replace("UTC", zone.name());
                 cursor.warn("ignored-key", message, Some("add a `start_date`".into()));
@@ -243,6 +233,17 @@ impl Dates {
         (start, self.end.as_ref().map(at).or_else(latest))
     }
 
+    /// Default arguments as they were understood: dates as instants, everything else as written.
+    fn understood(&self, defaults: &Fields<'_>) -> serde_json::Map<String, Json> {
+        let mut understood = common::understood(defaults);
+        for (name, moment) in [("start_date", &self.default_start), ("end_date", &self.default_end)] {
+            if let Some(moment) = moment {
+                understood.insert(name.to_owned(), Json::String(moment.at.to_string()));
+            }
+        }
+        understood
+    }
+
     /// Warns of a task's own dates where they would keep it out of runs that the DAG has.
     fn warn_own(&self, draft: &Draft<'_>) {
         let start = self.start.as_ref().or(self.default_start.as_ref());
@@ -259,112 +260,7 @@ impl Dates {
     }
 }
 
-fn timetable(fields: &Fields<'_>, zone: &Timezone, options: &LoadOptions) -> Option<Timetable> {
-    let old = fields.get("schedule_interval");
-    if let Some(cursor) = old {
-        let message = "`schedule_interval` is not accepted by Airflow 3; it is read as `schedule`";
-        cursor.warn("old-key", message, Some("write `schedule`".into()));
-    }
-    match fields.get("schedule").or(old) {
-        Some(cursor) => schedule::timetable(cursor, zone, options.cron_style),
-        None => Some(Timetable::Null),
-    }
-}
-
-fn settings(dag: &mut Dag, fields: &Fields<'_>) {
-    let text = |name| fields.get(name).filter(|c| !c.is_null()).and_then(Cursor::text).map(str::to_owned);
-    let given = |name| fields.given(name).inspect(|c| common::warn_not_enforced(c));
-    let flag = |name| given(name).and_then(Cursor::boolean);
-    let count = |name| given(name).and_then(|c| c.count(1));
-    dag.description = text("description");
-    dag.doc_md = text("doc_md");
-    dag.dag_display_name = text("dag_display_name");
-    dag.catchup = flag("catchup").unwrap_or(dag.catchup);
-    dag.fail_fast = flag("fail_fast").unwrap_or(false);
-    dag.render_template_as_native_obj = flag("render_template_as_native_obj").unwrap_or(false);
-    dag.is_paused_upon_creation = flag("is_paused_upon_creation");
-    dag.max_active_runs = count("max_active_runs");
-    // The older name wins where both are given, as in dag-factory.
-    dag.max_active_tasks = count("max_active_tasks");
-    dag.max_active_tasks = count("concurrency").or(dag.max_active_tasks);
-    let timeout = given("dagrun_timeout").or_else(|| given("dagrun_timeout_sec"));
-    dag.dagrun_timeout = timeout.and_then(Cursor::duration_above_zero);
-    dag.params = fields.get("params").and_then(common::params).unwrap_or_default();
-    let tags = fields.given("tags").map(Cursor::texts).unwrap_or_default();
-    dag.tags = distinct(tags.into_iter().map(|(tag, _)| tag));
-}
-
-/// Each text once, in order of appearance.
-fn distinct<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let mut seen = BTreeSet::new();
-    texts.filter(|text| seen.insert(*text)).map(str::to_owned).collect()
-}
-
-/// The names of task groups, which are refused as a whole.
-fn groups<'a>(fields: &Fields<'a>) -> BTreeSet<&'a str> {
-    let Some(cursor) = fields.given("task_groups") else { return BTreeSet::new() };
-    let names: BTreeSet<&str> = match &cursor.node.value {
-        Value::Map(map) => cursor.pairs(map).into_iter().map(|(name, _)| name).collect(),
-        Value::List(items) => items
-            .iter()
-            .filter_map(|n| match &n.value {
-                Value::Map(map) => map.get("group_name"),
-                _ => None,
-            })
-            .filter_map(|n| match &n.value {
-                Value::Text(name) => Some(&**name),
-                _ => None,
-            })
-            .collect(),
-        _ => BTreeSet::new(),
-    };
-    let is_empty = matches!(&cursor.node.value, Value::Map(m) if m.entries().is_empty())
-        || matches!(&cursor.node.value, Value::List(l) if l.is_empty());
-    if !is_empty {
-        let hint = "give the tasks ids such as `group.task`, and name tasks instead of groups in `dependencies`";
-        cursor.key_error("unsupported", "task groups are not supported yet", Some(hint.into()));
-    }
-    names
-}
-
-/// The tasks, from a mapping or from a list.
-fn drafts<'a>(fields: &Fields<'a>, context: &TaskContext<'a, '_>) -> Vec<Draft<'a>> {
-    let Some(cursor) = fields.given("tasks") else { return Vec::new() };
-    match &cursor.node.value {
-        Value::Map(map) => {
-            cursor.pairs(map).into_iter().filter_map(|(id, task)| task::task(id, &task, context)).collect()
-        }
-        Value::List(items) => listed(cursor, items, context),
-        _ => {
-            cursor.wrong_type("a mapping of tasks by their ids, or a list of tasks", None);
-            Vec::new()
-        }
-    }
-}
-
-fn listed<'a>(
-    cursor: &Cursor<'a>,
-    items: &'a [std::rc::Rc<crate::yaml::Node>],
-    context: &TaskContext<'a, '_>,
-) -> Vec<Draft<'a>> {
-    let mut seen = BTreeSet::new();
-    let mut drafts = Vec::new();
-    for (i, node) in items.iter().enumerate() {
-        let item = cursor.item(i, node);
-        let id = match &node.value {
-            Value::Map(map) => map.entry("task_id").map(|entry| item.down(entry)),
-            _ => None,
-        };
-        let Some(id) = id else {
-            item.error("missing-key", "a task in a list must be a mapping with a `task_id`", None);
-            continue;
-        };
-        let Some(name) = id.text() else { continue };
-        if !seen.insert(name) {
-            id.error("duplicate-task", format!("the task id `{}` is given twice", clip(name)), None);
-            continue;
-        }
-        drafts.extend(task::task(name, &item, context));
-    }
-    drafts
+fn schedule(fields: &Fields<'_>, settings: Settings<'_>) -> Schedule {
+    let cursor = ["schedule", "schedule_interval", "timetable"].iter().find_map(|name| fields.get(name));
+    cursor.map_or(Some(Schedule::NONE), |cursor| schedule::schedule(cursor, settings)).unwrap_or(Schedule::NONE)
 }

@@ -1,26 +1,27 @@
 //! YAML that is no DAG file, as JSON: what people import.
 
+use crate::LoadOptions;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::reader::{Cursor, Problem, Sink};
 use crate::text;
 use crate::yaml::Position;
 use crate::yaml::compose::{self, Fatal};
+use jiff::Timestamp;
 use serde_json::Value as Json;
-use std::collections::BTreeMap;
 
 /// Reads one YAML document as PyYAML does, within the bounds of a DAG file. `file` is what messages call it. Nothing in it is replaced.
 ///
 /// # Errors
 /// What is wrong with it, at least one problem, in the order of the text.
 pub fn read_document(file: &str, bytes: &[u8]) -> Result<Json, Vec<Diagnostic>> {
-    let sink = Sink::new(file);
+    let options = LoadOptions::new(Timestamp::UNIX_EPOCH);
+    let sink = Sink::new(file, &options);
     let problem = |fatal: Fatal| {
         let Fatal { at, code, message, hint } = fatal;
         sink.note(None, "", Problem { severity: Severity::Error, at, code, message, hint });
     };
-    let env = BTreeMap::new();
-    let read =
-        text::read(bytes, &env).and_then(|source| compose::compose(&source.text, &|marker| source.place(marker)));
+    let read = text::read(0, bytes, &options.env)
+        .and_then(|source| compose::compose(&source.text, &|marker| source.place(marker)));
     let value = match read {
         Err(fatal) => {
             problem(fatal);

@@ -1,5 +1,6 @@
-//! From tasks that name their upstreams to tasks in topological order.
+//! From tasks and groups that name their upstreams to tasks in topological order.
 
+use crate::groups::Group;
 use crate::reader::Cursor;
 use crate::task::Draft;
 use crate::yaml::compose::clip;
@@ -9,27 +10,21 @@ use updraft_model::{Task, TaskIndex};
 /// The most tasks of a cycle that are named in a message.
 const CYCLE_SHOWN_MAX: usize = 20;
 
+/// The most edges that dependencies between groups may amount to: each is one between every last and every first task.
+const GROUP_EDGES_MAX: usize = 1_000_000;
+
+/// A task or a group, by its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    Task(usize),
+    Group(usize),
+}
+
 /// Resolves dependencies and orders the tasks: upstreams first, and otherwise as in the file. None where a dependency is
-/// unknown or there is a cycle; all of them are noted. `other_names` are known names that are no tasks (groups).
-pub(crate) fn order(dag: &Cursor<'_>, drafts: Vec<Draft<'_>>, other_names: &BTreeSet<&str>) -> Option<Vec<Task>> {
+/// unknown or there is a cycle; all of them are noted.
+pub(crate) fn order(drafts: Vec<Draft<'_>>, groups: &[Group<'_>]) -> Option<Vec<Task>> {
+    let (upstream, sound) = upstreams(&drafts, groups);
     let ids: Vec<String> = drafts.iter().map(|d| d.task.task_id.as_str().to_owned()).collect();
-    let by_id: BTreeMap<&str, usize> = ids.iter().enumerate().map(|(i, id)| (id.as_str(), i)).collect();
-    let mut upstream: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); drafts.len()];
-    let mut sound = true;
-    for (i, draft) in drafts.iter().enumerate() {
-        for (name, cursor) in &draft.dependencies {
-            match by_id.get(name) {
-                Some(j) => drop(upstream[i].insert(*j)),
-                None if other_names.contains(name) => sound = false,
-                None => {
-                    sound = false;
-                    let hint = dag.sink.did_you_mean(name, ids.iter().map(String::as_str).filter(|id| *id != ids[i]));
-                    let message = format!("the task `{}` depends on `{}`, which does not exist", ids[i], clip(name));
-                    cursor.error("unknown-dependency", message, hint);
-                }
-            }
-        }
-    }
     let order = topological(&upstream);
     if order.len() < drafts.len() {
         for cycle in cycles(&upstream, &order) {
@@ -59,6 +54,157 @@ pub(crate) fn order(dag: &Cursor<'_>, drafts: Vec<Draft<'_>>, other_names: &BTre
     Some(tasks.into_iter().map(|(_, task)| task).collect())
 }
 
+/// The upstreams of each task, and whether every name was known.
+fn upstreams(drafts: &[Draft<'_>], groups: &[Group<'_>]) -> (Vec<BTreeSet<usize>>, bool) {
+    let mut net = Net::new(drafts, groups);
+    let mut sound = true;
+    // A dependency between two units: how deep the innermost group lies that holds both, who waits, for whom, and where it says so.
+    let mut pairs: Vec<(usize, Unit, Unit, &Cursor<'_>)> = Vec::new();
+    let of_tasks = drafts.iter().enumerate().map(|(i, d)| (Unit::Task(i), d.name, &d.dependencies));
+    let of_groups = groups.iter().enumerate().map(|(i, g)| (Unit::Group(i), g.name, &g.dependencies));
+    for (unit, name, dependencies) in of_tasks.chain(of_groups) {
+        for (wanted, cursor) in dependencies {
+            let Some(found) = net.find(wanted) else {
+                sound = false;
+                unknown(cursor, unit, name, wanted, &net);
+                continue;
+            };
+            if net.holds(found, unit) || (unit != found && net.holds(unit, found)) {
+                sound = false;
+                let what = if unit == found {
+                    "itself".to_owned()
+                } else {
+                    format!("`{}`, which holds it or is inside of it", clip(wanted))
+                };
+                cursor.error("cycle", format!("`{}` depends on {what}", clip(name)), None);
+                continue;
+            }
+            match (unit, found) {
+                (Unit::Task(i), Unit::Task(j)) => net.join(i, j),
+                _ => pairs.push((net.common_depth(unit, found), unit, found, cursor)),
+            }
+        }
+    }
+    // First and last tasks of a group follow from the edges inside, which lie deeper.
+    pairs.sort_by_key(|(depth, ..)| std::cmp::Reverse(*depth));
+    let mut edges = 0usize;
+    for (_, unit, found, cursor) in pairs {
+        let (firsts, lasts) = (net.ends(unit, true), net.ends(found, false));
+        edges = edges.saturating_add(firsts.len().saturating_mul(lasts.len()));
+        if edges > GROUP_EDGES_MAX {
+            let hint = "put an empty task between large groups";
+            cursor.error(
+                "too-large",
+                format!("dependencies between groups amount to more than {GROUP_EDGES_MAX}"),
+                Some(hint.into()),
+            );
+            sound = false;
+            break;
+        }
+        for first in &firsts {
+            for last in &lasts {
+                net.join(*first, *last);
+            }
+        }
+    }
+    (net.upstream, sound)
+}
+
+fn unknown(cursor: &Cursor<'_>, unit: Unit, name: &str, wanted: &str, net: &Net<'_>) {
+    let hint = cursor.sink.did_you_mean(wanted, net.by_name.keys().copied().filter(|n| *n != name));
+    let kind = if matches!(unit, Unit::Task(_)) { "task" } else { "group" };
+    let message = format!("the {kind} `{}` depends on `{}`, which does not exist", clip(name), clip(wanted));
+    cursor.error("unknown-dependency", message, hint);
+}
+
+/// Tasks, the groups around them, and the edges so far.
+struct Net<'n> {
+    by_name: BTreeMap<&'n str, Unit>,
+    by_id: BTreeMap<&'n str, Unit>,
+    group_of_task: Vec<Option<usize>>,
+    parent_of_group: Vec<Option<usize>>,
+    depth_of_group: Vec<usize>,
+    /// The tasks inside of each group, those of inner groups included.
+    inside: Vec<Vec<usize>>,
+    upstream: Vec<BTreeSet<usize>>,
+    downstream: Vec<BTreeSet<usize>>,
+}
+
+impl<'n> Net<'n> {
+    fn new(drafts: &'n [Draft<'_>], groups: &'n [Group<'_>]) -> Self {
+        let mut net = Self {
+            by_name: groups.iter().enumerate().map(|(i, g)| (g.name, Unit::Group(i))).collect(),
+            by_id: groups.iter().enumerate().map(|(i, g)| (g.model.group_id.as_str(), Unit::Group(i))).collect(),
+            group_of_task: drafts.iter().map(|d| d.group).collect(),
+            parent_of_group: groups.iter().map(|g| g.parent).collect(),
+            depth_of_group: Vec::with_capacity(groups.len()),
+            inside: vec![Vec::new(); groups.len()],
+            upstream: vec![BTreeSet::new(); drafts.len()],
+            downstream: vec![BTreeSet::new(); drafts.len()],
+        };
+        for group in groups {
+            let depth = group.parent.map_or(1, |p| net.depth_of_group[p] + 1);
+            net.depth_of_group.push(depth);
+        }
+        for (i, draft) in drafts.iter().enumerate() {
+            net.by_name.insert(draft.name, Unit::Task(i));
+            net.by_id.insert(draft.task.task_id.as_str(), Unit::Task(i));
+            let around: Vec<usize> = net.around(draft.group).collect();
+            for group in around {
+                net.inside[group].push(i);
+            }
+        }
+        net
+    }
+
+    /// By the name in the file, else by the id.
+    fn find(&self, name: &str) -> Option<Unit> {
+        self.by_name.get(name).or_else(|| self.by_id.get(name)).copied()
+    }
+
+    fn join(&mut self, task: usize, upstream: usize) {
+        self.upstream[task].insert(upstream);
+        self.downstream[upstream].insert(task);
+    }
+
+    /// A group and those around it, from the inside.
+    fn around(&self, group: Option<usize>) -> impl Iterator<Item = usize> + '_ {
+        std::iter::successors(group, |g| self.parent_of_group[*g])
+    }
+
+    /// The innermost group around a unit.
+    fn group_around(&self, unit: Unit) -> Option<usize> {
+        match unit {
+            Unit::Task(i) => self.group_of_task[i],
+            Unit::Group(g) => self.parent_of_group[g],
+        }
+    }
+
+    /// Whether `outer` is a group with `inner` somewhere inside, or both are the same group.
+    fn holds(&self, outer: Unit, inner: Unit) -> bool {
+        let Unit::Group(group) = outer else { return false };
+        outer == inner || self.around(self.group_around(inner)).any(|g| g == group)
+    }
+
+    /// How deep the innermost group lies that holds both; 0 is the DAG.
+    fn common_depth(&self, one: Unit, other: Unit) -> usize {
+        let of_other: BTreeSet<usize> = self.around(self.group_around(other)).collect();
+        let common = self.around(self.group_around(one)).find(|g| of_other.contains(g));
+        common.map_or(0, |g| self.depth_of_group[g])
+    }
+
+    /// A task itself; of a group the tasks without an upstream inside (`first`), or without a downstream inside.
+    fn ends(&self, unit: Unit, first: bool) -> Vec<usize> {
+        let group = match unit {
+            Unit::Task(i) => return vec![i],
+            Unit::Group(g) => g,
+        };
+        let inside = &self.inside[group];
+        let neighbours = if first { &self.upstream } else { &self.downstream };
+        let is_end = |task: &&usize| !neighbours[**task].iter().any(|n| inside.binary_search(n).is_ok());
+        inside.iter().filter(is_end).copied().collect()
+    }
+}
 /// The tasks that can be ordered; those in a cycle and below one are missing.
 fn topological(upstream: &[BTreeSet<usize>]) -> Vec<usize> {
     let mut downstream: Vec<Vec<usize>> = vec![Vec::new(); upstream.len()];

@@ -9,37 +9,49 @@
 //! knowledge of what operators do beyond the arguments in [`updraft_model::operators`].
 
 mod argument;
+mod assets;
+mod callbacks;
 mod common;
 mod dag;
+mod defaults;
 mod diagnostic;
 mod document;
+mod eventbridge;
 mod graph;
+mod groups;
 mod json;
+pub mod keys;
+mod mapping;
+mod params;
+mod paths;
 mod places;
 mod reader;
 mod schedule;
+mod sensor;
+mod settings;
+mod special;
 mod suggest;
 mod task;
 mod text;
 mod time;
+mod variables;
 mod yaml;
 
+pub use defaults::DEFAULTS_FILES;
 pub use diagnostic::{Diagnostic, Severity};
 pub use document::read_document;
 pub use places::{Place, Places};
 pub use text::FILE_BYTES_MAX;
 
+use defaults::{DEFAULT, Defaults};
 use jiff::Timestamp;
 use reader::{Cursor, Problem, Sink};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use updraft_model::Dag;
 use updraft_timetables::{CronStyle, Timezone};
 use yaml::compose::{self, Fatal, clip};
 use yaml::{Entry, Map, Node, Position, Value};
-
-/// The root key whose values every DAG of the file takes as defaults.
-const DEFAULT: &str = "default";
 
 /// What a file's meaning depends on beside its text.
 #[derive(Debug, Clone)]
@@ -102,19 +114,35 @@ impl Loaded {
 
 /// Loads a file. `file` is its path relative to the DAG folder, with `/`, as messages show it.
 pub fn load(file: &str, text: &[u8], options: &LoadOptions) -> Loaded {
-    let sink = Sink::new(file);
+    let sink = Sink::new(file, options);
     let mut dags = Vec::new();
-    let mut references = BTreeSet::new();
-    if let Err(fatal) = load_into(file, text, options, &sink, &mut dags, &mut references) {
+    if let Err(fatal) = load_into(file, text, options, &sink, &mut dags) {
         let Fatal { at, code, message, hint } = fatal;
         sink.note(None, "", Problem { severity: Severity::Error, at, code, message, hint });
     }
-    Loaded {
-        dags,
-        diagnostics: sink.into_diagnostics(),
-        references: references.into_iter().collect(),
-        wanted: Vec::new(),
+    // A problem found late, in a file that all DAGs share, concerns those that were sound before.
+    dags.retain(|dag: &Dag| !sink.has_failed(dag.dag_id.as_str()));
+    let (references, wanted) = sink.take_files();
+    Loaded { dags, diagnostics: sink.into_diagnostics(), references, wanted }
+}
+
+/// Reads one of the files that are read together, its number being for places. None: it is empty.
+pub(crate) fn compose_file(
+    number: u16,
+    bytes: &[u8],
+    options: &LoadOptions,
+    sink: &Sink<'_>,
+) -> Result<Option<Rc<Node>>, Fatal> {
+    let source = text::read(number, bytes, &options.env)?;
+    let composed = compose::compose(&source.text, &|marker| source.place(marker))?;
+    for note in composed.notes {
+        let dag_id = note.path.first().filter(|id| number == 0 && &***id != DEFAULT).map(|id| &**id);
+        let key_path = note.path.iter().map(|key| clip(key)).collect::<Vec<_>>().join(".");
+        let severity = if note.error { Severity::Error } else { Severity::Warning };
+        let problem = Problem { severity, at: note.at, code: note.code, message: note.message, hint: note.hint };
+        sink.note(dag_id, &key_path, problem);
     }
+    Ok(composed.root.filter(|root| !matches!(root.value, Value::Null)))
 }
 
 fn load_into(
@@ -123,18 +151,8 @@ fn load_into(
     options: &LoadOptions,
     sink: &Sink<'_>,
     dags: &mut Vec<Dag>,
-    references: &mut BTreeSet<String>,
 ) -> Result<(), Fatal> {
-    let source = text::read(text, &options.env)?;
-    let composed = compose::compose(&source.text, &|marker| source.place(marker))?;
-    for note in composed.notes {
-        let dag_id = note.path.first().filter(|id| &***id != DEFAULT).map(|id| &**id);
-        let key_path = note.path.iter().map(|key| clip(key)).collect::<Vec<_>>().join(".");
-        let severity = if note.error { Severity::Error } else { Severity::Warning };
-        let problem = Problem { severity, at: note.at, code: note.code, message: note.message, hint: note.hint };
-        sink.note(dag_id, &key_path, problem);
-    }
-    let Some(root) = composed.root.filter(|root| !matches!(root.value, Value::Null)) else { return Ok(()) };
+    let Some(root) = compose_file(0, text, options, sink)? else { return Ok(()) };
     let Value::Map(map) = &root.value else {
         return Err(Fatal {
             at: root.at,
@@ -143,13 +161,27 @@ fn load_into(
             hint: Some("begin with the DAG's id: `my_dag:`, and indent everything else below it".into()),
         });
     };
+    if defaults::is_defaults_file(file) {
+        return Ok(());
+    }
     refuse_misplaced_keys(map, sink);
-    let blocks = with_defaults(map, sink);
-    for (entry, block) in &blocks {
-        let cursor =
-            Cursor { sink, dag_id: None, path: "".into(), name: "".into(), key_at: Position::START, node: &root };
-        let cursor = Cursor { node: block, ..cursor.down(entry) };
-        dags.extend(block_to_dag(entry, cursor, options, file, references));
+    let defaults = Defaults::read(map, file, options, sink)?;
+    let is_block = |e: &&Entry| !matches!(&*e.name, DEFAULT | "task_groups") && !is_misplaced(e);
+    for entry in map.entries().iter().filter(is_block) {
+        let cursor = Cursor {
+            sink,
+            dag_id: Some(&*entry.name),
+            path: "".into(),
+            name: "".into(),
+            key_at: Position::START,
+            node: &root,
+        };
+        let cursor = cursor.down(entry);
+        let block =
+            defaults.apply(&entry.value, sink).unwrap_or_else(|| defaults::too_large(entry, entry.value.at, sink));
+        let block = special::resolved(&cursor, &block);
+        let block = variables::put_in(&cursor, &block, &options.variables);
+        dags.extend(block_to_dag(entry, Cursor { node: &block, ..cursor }, options, file));
     }
     Ok(())
 }
@@ -171,81 +203,8 @@ fn refuse_misplaced_keys(map: &Map, sink: &Sink<'_>) {
     }
 }
 
-/// The DAG blocks of a file, `default` merged into each.
-fn with_defaults<'m>(map: &'m Map, sink: &Sink<'_>) -> Vec<(&'m Entry, Rc<Node>)> {
-    let default = map.entry(DEFAULT);
-    if let Some(entry) = default.filter(|e| !matches!(e.value.value, Value::Map(_) | Value::Null)) {
-        let message = format!("`default` must be a mapping, but is {}", entry.value.value.kind());
-        let problem = Problem {
-            severity: Severity::Error,
-            at: entry.value.at,
-            code: "wrong-type",
-            message,
-            hint: Some("`default` holds what all DAGs of the file have in common".into()),
-        };
-        sink.note(None, DEFAULT, problem);
-    }
-    let default = default.map(|e| &e.value).filter(|n| matches!(n.value, Value::Map(_)));
-    let is_block = |e: &&'m Entry| !matches!(&*e.name, DEFAULT | "task_groups") && !is_misplaced(e);
-    let blocks = map.entries().iter().filter(is_block);
-    blocks
-        .map(|entry| {
-            let block = match default {
-                Some(default) if matches!(entry.value.value, Value::Map(_)) => {
-                    if sink.may_copy(default.weight) {
-                        merge(default, &entry.value)
-                    } else {
-                        too_large(entry, sink)
-                    }
-                }
-                _ => entry.value.clone(),
-            };
-            (entry, block)
-        })
-        .collect()
-}
-
-/// A stand-in for a block that with its defaults would make the file too large.
-fn too_large(entry: &Entry, sink: &Sink<'_>) -> Rc<Node> {
-    let problem = Problem {
-        severity: Severity::Error,
-        at: entry.at,
-        code: "too-large",
-        message: "`default`, copied into all DAGs of this file, takes too much space".into(),
-        hint: Some("split the file, or make the defaults smaller".into()),
-    };
-    sink.note(Some(&entry.name), &clip(&entry.name), problem);
-    Rc::new(Node { at: entry.value.at, value: Value::Null, weight: 1, height: 0, broken: true })
-}
-
-/// `own` over `default`: mappings key by key, everything else whole.
-fn merge(default: &Rc<Node>, own: &Rc<Node>) -> Rc<Node> {
-    let (Value::Map(below), Value::Map(above)) = (&default.value, &own.value) else { return own.clone() };
-    let mut map = Map::default();
-    for entry in above.entries() {
-        map.put(entry.clone());
-    }
-    for entry in below.entries() {
-        let merged = match above.find(&entry.key) {
-            Some(own) => Entry { value: merge(&entry.value, &own.value), ..own.clone() },
-            None => entry.clone(),
-        };
-        map.put(merged);
-    }
-    let weight = default.weight.saturating_add(own.weight);
-    let height = default.height.max(own.height);
-    Rc::new(Node { at: own.at, value: Value::Map(map), weight, height, broken: default.broken || own.broken })
-}
-
-fn block_to_dag<'a>(
-    entry: &'a Entry,
-    cursor: Cursor<'a>,
-    options: &LoadOptions,
-    file: &str,
-    references: &mut BTreeSet<String>,
-) -> Option<Dag> {
+fn block_to_dag<'a>(entry: &'a Entry, cursor: Cursor<'a>, options: &'a LoadOptions, file: &'a str) -> Option<Dag> {
     let id = &*entry.name;
-    let cursor = Cursor { dag_id: Some(id), ..cursor };
     if !matches!(entry.key, yaml::Key::Text(_)) {
         let message = format!("the key `{}` is not read as text, but a DAG's id must be text", clip(id));
         cursor.key_error("key-type", message, Some(format!("put it in quotes: \"{}\"", clip(id))));
@@ -270,7 +229,7 @@ fn block_to_dag<'a>(
         cursor.key_error("not-a-dag", message, Some("the keys of the file are DAG ids".into()));
         return None;
     }
-    dag::dag(id, &cursor, options, file, references)
+    dag::dag(id, &cursor, options, file)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Where things stand in a DAG file, for what is checked after it was loaded.
 
-use crate::DEFAULT;
+use crate::defaults::DEFAULT;
 use crate::text;
 use crate::yaml::compose;
 use crate::yaml::{Map, Node, Position, Value};
@@ -29,7 +29,7 @@ pub struct Places(Option<Rc<Node>>);
 impl Places {
     /// Reads the text a second time, with the variables it was loaded with.
     pub fn read(bytes: &[u8], env: &BTreeMap<String, String>) -> Self {
-        let source = text::read(bytes, env).ok();
+        let source = text::read(0, bytes, env).ok();
         let composed = source.and_then(|source| compose::compose(&source.text, &|marker| source.place(marker)).ok());
         Self(composed.and_then(|composed| composed.root))
     }

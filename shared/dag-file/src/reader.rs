@@ -3,6 +3,7 @@
 //! A reader returns `None` when it has noted a problem; callers then go on with a default, so that all problems of a
 //! file come out together. A DAG with a noted error is not handed out.
 
+use crate::LoadOptions;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::suggest;
 use crate::yaml::compose::clip;
@@ -23,13 +24,20 @@ const COPIED_WEIGHT_MAX: u64 = 4_000_000;
 
 /// Where problems go.
 pub(crate) struct Sink<'a> {
-    file: &'a str,
+    /// The names of the files that are read together; the DAG file is the first.
+    files: RefCell<Vec<String>>,
     found: RefCell<Vec<Diagnostic>>,
     left_out: Cell<usize>,
     failed: RefCell<BTreeSet<String>>,
     file_failed: Cell<bool>,
     copied: Cell<u64>,
     suggestions: Cell<u32>,
+    /// Warnings by place: a default that is copied into many DAGs is told about once.
+    warned: RefCell<BTreeSet<(Position, String)>>,
+    references: RefCell<BTreeSet<String>>,
+    wanted: RefCell<BTreeSet<String>>,
+    /// Only borrowed: what companions there are.
+    options: &'a LoadOptions,
 }
 
 /// A problem before it has a file and a DAG.
@@ -42,9 +50,13 @@ pub(crate) struct Problem {
 }
 
 impl<'a> Sink<'a> {
-    pub(crate) fn new(file: &'a str) -> Self {
+    pub(crate) fn new(file: &str, options: &'a LoadOptions) -> Self {
         Self {
-            file,
+            files: RefCell::new(vec![file.to_owned()]),
+            warned: RefCell::default(),
+            references: RefCell::default(),
+            wanted: RefCell::default(),
+            options,
             found: RefCell::default(),
             left_out: Cell::new(0),
             failed: RefCell::default(),
@@ -61,14 +73,20 @@ impl<'a> Sink<'a> {
                 None => self.file_failed.set(true),
             }
         }
+        if problem.severity == Severity::Warning
+            && !self.warned.borrow_mut().insert((problem.at, problem.message.clone()))
+        {
+            return;
+        }
         let mut found = self.found.borrow_mut();
         if found.len() >= DIAGNOSTICS_MAX {
             self.left_out.set(self.left_out.get() + 1);
             return;
         }
+        let file = self.files.borrow()[usize::from(problem.at.file)].clone();
         found.push(Diagnostic {
             severity: problem.severity,
-            file: self.file.to_owned(),
+            file,
             line: problem.at.line,
             column: problem.at.column,
             key_path: key_path.to_owned(),
@@ -77,6 +95,35 @@ impl<'a> Sink<'a> {
             hint: problem.hint,
             code: problem.code,
         });
+    }
+
+    /// Takes another file in, and gives its number for places.
+    pub(crate) fn add_file(&self, name: &str) -> u16 {
+        let mut files = self.files.borrow_mut();
+        if let Some(known) = files.iter().position(|f| f == name) {
+            return known as u16;
+        }
+        files.push(name.to_owned());
+        (files.len() - 1) as u16
+    }
+
+    /// A file beside the DAG file, if it is at hand. It is noted as wanted where it is not, and as a reference where it is.
+    pub(crate) fn companion(&self, path: &str) -> Option<&'a [u8]> {
+        let found = self.options.files.get(path);
+        let notes = if found.is_some() { &self.references } else { &self.wanted };
+        notes.borrow_mut().insert(path.to_owned());
+        found.map(Vec::as_slice)
+    }
+
+    /// Notes a file that belongs to the DAGs.
+    pub(crate) fn refer(&self, path: &str) {
+        self.references.borrow_mut().insert(path.to_owned());
+    }
+
+    /// The files that were read or named, and those that were missing.
+    pub(crate) fn take_files(&self) -> (Vec<String>, Vec<String>) {
+        let sorted = |set: &RefCell<BTreeSet<String>>| set.take().into_iter().collect();
+        (sorted(&self.references), sorted(&self.wanted))
     }
 
     /// Whether this DAG cannot be handed out.
@@ -102,7 +149,9 @@ impl<'a> Sink<'a> {
     /// Everything noted, in the order of the file.
     pub(crate) fn into_diagnostics(self) -> Vec<Diagnostic> {
         let mut found = self.found.into_inner();
-        found.sort_by_key(|d| (d.line, d.column));
+        let files = self.files.into_inner();
+        let rank = |d: &Diagnostic| files.iter().position(|f| *f == d.file);
+        found.sort_by_key(|d| (rank(d), d.line, d.column));
         if self.left_out.get() > 0 {
             found.push(Diagnostic {
                 severity: if self.file_failed.get() || !self.failed.borrow().is_empty() {
@@ -110,7 +159,7 @@ impl<'a> Sink<'a> {
                 } else {
                     Severity::Warning
                 },
-                file: self.file.to_owned(),
+                file: files[0].clone(),
                 line: 1,
                 column: 1,
                 key_path: String::new(),

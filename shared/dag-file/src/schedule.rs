@@ -1,117 +1,241 @@
 //! The `schedule` of a DAG.
 
+use crate::assets::{self, AssetFiles};
+use crate::eventbridge;
 use crate::reader::Cursor;
 use crate::yaml::compose::clip;
 use crate::yaml::{Map, Node, Value};
 use std::rc::Rc;
+use updraft_model::AssetCondition;
 use updraft_timetables::{
-    CronDataInterval, CronExpression, CronStyle, CronTrigger, Delta, DeltaDataInterval, DeltaTrigger,
-    MultipleCronTrigger, RelativeDelta, RunImmediately, Timetable, Timezone,
+    CronDataInterval, CronExpression, CronPartition, CronStyle, CronTrigger, Delta, DeltaDataInterval, DeltaTrigger,
+    Events, MultipleCronTrigger, RelativeDelta, RunImmediately, Timetable, Timezone,
 };
 
 /// What a schedule may be, for hints.
 const FORMS: &str = "write a cron expression such as `0 3 * * *`, a preset such as `@daily`, or `null`";
 
-/// The timetable of a schedule; `zone` is the DAG's.
-pub(crate) fn timetable(cursor: &Cursor<'_>, zone: &Timezone, style: CronStyle) -> Option<Timetable> {
-    match &cursor.node.value {
-        Value::Null => Some(Timetable::Null),
-        Value::Text(text) if text.trim().eq_ignore_ascii_case("none") => Some(Timetable::Null),
-        Value::Text(text) => from_text(cursor, text.trim(), zone, style),
-        Value::List(_) => not_yet(cursor, "a schedule by assets"),
-        Value::Map(map) => match cursor.typed() {
-            Some((class, map)) => Typed { cursor, map, zone }.timetable(class),
-            None if map.get("__and__").or(map.get("__or__")).or(map.get("datasets")).or(map.get("file")).is_some() => {
-                not_yet(cursor, "a schedule by assets")
-            }
-            None => {
-                cursor.error("schedule", "this mapping is no schedule", Some(FORMS.to_owned()));
-                None
-            }
-        },
+/// When runs are made: at times, by assets, or both.
+#[derive(Debug)]
+pub(crate) struct Schedule {
+    pub(crate) timetable: Timetable,
+    pub(crate) assets: Option<AssetCondition>,
+}
+
+impl Schedule {
+    /// Never by itself.
+    pub(crate) const NONE: Self = Self { timetable: Timetable::Null, assets: None };
+
+    fn of_time(timetable: Timetable) -> Self {
+        Self { timetable, assets: None }
+    }
+
+    fn of_assets(assets: AssetCondition) -> Self {
+        Self { timetable: Timetable::Null, assets: Some(assets) }
+    }
+}
+
+/// What schedules are read with.
+#[derive(Clone, Copy)]
+pub(crate) struct Settings<'s> {
+    /// The DAG's zone.
+    pub(crate) zone: &'s Timezone,
+    pub(crate) style: CronStyle,
+    pub(crate) now: jiff::Timestamp,
+    pub(crate) asset_files: AssetFiles<'s>,
+}
+
+/// Reads a schedule.
+pub(crate) fn schedule(cursor: &Cursor<'_>, settings: Settings<'_>) -> Option<Schedule> {
+    let found = match &cursor.node.value {
+        Value::Null => Some(Schedule::NONE),
+        Value::Text(text) if text.trim().eq_ignore_ascii_case("none") => Some(Schedule::NONE),
+        Value::Text(text) => from_text(cursor, text.trim(), settings).map(Schedule::of_time),
+        Value::List(_) => assets::condition(cursor, settings.asset_files).map(Schedule::of_assets),
+        Value::Map(map) => from_map(cursor, map, settings),
         _ => {
             cursor.wrong_type("a schedule", Some(FORMS.to_owned()));
             None
         }
+    }?;
+    if found.assets.is_some() {
+        let message =
+            "updates of assets make no runs yet; this DAG runs at its times, if it has any, and when it is triggered";
+        cursor.warn("ignored-key", message, None);
     }
+    Some(found)
 }
 
-fn from_text(cursor: &Cursor<'_>, text: &str, zone: &Timezone, style: CronStyle) -> Option<Timetable> {
-    if text.starts_with("rate(") || text.starts_with("cron(") {
-        let message = format!("`{}` is in EventBridge's form, which is not supported yet", clip(text));
-        cursor.error("unsupported", message, Some(FORMS.to_owned()));
+fn from_map(cursor: &Cursor<'_>, map: &Map, settings: Settings<'_>) -> Option<Schedule> {
+    if let Some((class, map)) = cursor.typed() {
+        if assets::is_asset_class(class) {
+            return assets::condition(cursor, settings.asset_files).map(Schedule::of_assets);
+        }
+        return Typed { cursor, map, settings }.schedule(class);
+    }
+    if !assets::is_condition(map) && map.get("timetable").is_none() {
+        cursor.error("schedule", "this mapping is no schedule", Some(FORMS.to_owned()));
         return None;
     }
-    match Timetable::from_schedule(Some(text), zone, style) {
-        Ok(timetable) => Some(timetable),
-        Err(error) => {
-            cursor.error("schedule", error.to_string(), None);
-            None
+    let timetable = match map.entry("timetable").map(|e| cursor.down(e)).filter(|c| !c.is_none()) {
+        Some(inner) => {
+            let inner = schedule(&inner, settings)?;
+            if !assets::is_condition(map) {
+                return Some(inner);
+            }
+            inner.timetable
         }
-    }
+        None => Timetable::Null,
+    };
+    Some(Schedule { timetable, assets: Some(assets::condition(cursor, settings.asset_files)?) })
 }
 
-fn not_yet(cursor: &Cursor<'_>, what: &str) -> Option<Timetable> {
-    let hint = "use a cron expression or a preset, or `null` and trigger the DAG by hand";
-    cursor.error("unsupported", format!("{what} is not supported yet"), Some(hint.to_owned()));
+fn from_text(cursor: &Cursor<'_>, text: &str, settings: Settings<'_>) -> Option<Timetable> {
+    if eventbridge::is(text) {
+        return match eventbridge::timetable(text, settings.zone) {
+            Ok(timetable) => Some(timetable),
+            Err(why) => {
+                cursor.error(
+                    "schedule",
+                    format!("`{}` is no schedule: {why}", clip(text)),
+                    Some(eventbridge::FORMS.into()),
+                );
+                None
+            }
+        };
+    }
+    let error = match Timetable::from_schedule(Some(text), settings.zone, settings.style) {
+        Ok(timetable) => return Some(timetable),
+        Err(error) => error,
+    };
+    // `5m`, `1 days`, `PT5M`: no cron expression looks like one.
+    if let Some(duration) = crate::time::duration_with_unit(text)
+        && let Ok(timetable) = DeltaTrigger::new(Delta::Fixed(duration), Delta::ZERO)
+    {
+        return Some(Timetable::DeltaTrigger(timetable));
+    }
+    cursor.error("schedule", error.to_string(), None);
     None
 }
 
-/// A mapping with `__type__`.
-struct Typed<'a, 'c> {
-    cursor: &'c Cursor<'a>,
-    map: &'a Map,
-    zone: &'c Timezone,
+fn unknown(cursor: &Cursor<'_>, class: &str) {
+    let hint = "use a cron expression or a preset, one of Airflow's timetables, or `null` and trigger the DAG by hand";
+    let message = format!("`{}` is no timetable that is known here", clip(class));
+    cursor.error("unsupported", message, Some(hint.to_owned()));
 }
 
-impl<'a> Typed<'a, '_> {
+/// A mapping with `__type__`.
+struct Typed<'a, 'c, 's> {
+    cursor: &'c Cursor<'a>,
+    map: &'a Map,
+    settings: Settings<'s>,
+}
+
+impl<'a> Typed<'a, '_, '_> {
+    fn schedule(&self, class: &str) -> Option<Schedule> {
+        match class.rsplit('.').next().unwrap_or(class) {
+            "AssetTriggeredTimetable" | "DatasetTriggeredTimetable" => {
+                let assets = self.required(0, "assets").map(|c| assets::condition(&c, self.settings.asset_files))??;
+                Some(Schedule::of_assets(assets))
+            }
+            "AssetOrTimeSchedule" | "DatasetOrTimeSchedule" => {
+                self.only(&["timetable", "assets", "datasets"]);
+                let inner = schedule(&self.required(0, "timetable")?, self.settings)?;
+                let assets = self.named("datasets").or_else(|| self.required(1, "assets"))?;
+                let assets = assets::condition(&assets, self.settings.asset_files)?;
+                Some(Schedule { timetable: inner.timetable, assets: Some(assets) })
+            }
+            _ => self.timetable(class).map(Schedule::of_time),
+        }
+    }
+
     fn timetable(&self, class: &str) -> Option<Timetable> {
         match class.rsplit('.').next().unwrap_or(class) {
-            "timedelta" => {
-                let delta = Delta::Fixed(self.cursor.timedelta(self.map)?);
-                self.checked(DeltaTrigger::new(delta, Delta::ZERO).map(Timetable::DeltaTrigger))
+            "NullTimetable" => Some(Timetable::Null),
+            "OnceTimetable" => Some(Timetable::Once),
+            "ContinuousTimetable" => Some(Timetable::Continuous),
+            "timedelta" | "duration" | "Duration" => {
+                self.cursor.timedelta(self.map).and_then(|d| self.delta_trigger(Delta::Fixed(d), Delta::ZERO))
             }
-            "relativedelta" => {
-                let delta = delta(self.cursor)?;
-                self.checked(DeltaTrigger::new(delta, Delta::ZERO).map(Timetable::DeltaTrigger))
-            }
-            "CronTriggerTimetable" => {
-                self.only(&["cron", "timezone", "interval", "run_immediately"]);
-                let cron = cron(&self.required(0, "cron")?)?;
-                let mut timetable = CronTrigger::new(cron, self.timezone()?);
-                timetable.interval = self.interval()?;
-                timetable.run_immediately = self.run_immediately()?;
-                Some(Timetable::CronTrigger(timetable))
-            }
-            "MultipleCronTriggerTimetable" => {
-                self.only(&["timezone", "interval", "run_immediately"]);
-                Some(Timetable::MultipleCronTrigger(MultipleCronTrigger {
-                    crons: self.crons()?,
-                    timezone: self.timezone()?,
-                    interval: self.interval()?,
-                    run_immediately: self.run_immediately()?,
-                }))
-            }
-            "CronDataIntervalTimetable" => {
-                self.only(&["cron", "timezone"]);
-                let cron = cron(&self.required(0, "cron")?)?;
-                Some(Timetable::CronDataInterval(CronDataInterval { cron, timezone: self.timezone()? }))
-            }
+            "relativedelta" => delta(self.cursor).and_then(|d| self.delta_trigger(d, Delta::ZERO)),
+            "CronTriggerTimetable" => self.cron_trigger(),
+            "MultipleCronTriggerTimetable" => self.multiple_crons(),
+            "CronDataIntervalTimetable" => self.cron_data_interval(),
+            "CronPartitionTimetable" => self.cron_partition(),
             "DeltaTriggerTimetable" => {
                 self.only(&["delta", "interval"]);
-                let delta = delta(&self.required(0, "delta")?)?;
-                self.checked(DeltaTrigger::new(delta, self.interval()?).map(Timetable::DeltaTrigger))
+                let delta = self.required(0, "delta").and_then(|c| delta(&c));
+                delta.zip(self.interval()).and_then(|(delta, interval)| self.delta_trigger(delta, interval))
             }
             "DeltaDataIntervalTimetable" => {
                 self.only(&["delta"]);
-                let delta = delta(&self.required(0, "delta")?)?;
-                self.checked(DeltaDataInterval::new(delta).map(Timetable::DeltaDataInterval))
+                let delta = self.required(0, "delta").and_then(|c| delta(&c));
+                delta.and_then(|d| self.checked(DeltaDataInterval::new(d).map(Timetable::DeltaDataInterval)))
             }
-            "Asset" | "Dataset" | "AssetAlias" | "DatasetAlias" | "AssetAny" | "AssetAll" => {
-                not_yet(self.cursor, "a schedule by assets")
+            "EventsTimetable" => self.events(),
+            _ => {
+                unknown(self.cursor, class);
+                None
             }
-            _ => not_yet(self.cursor, &format!("the timetable `{}`", clip(class))),
         }
+    }
+
+    fn delta_trigger(&self, delta: Delta, interval: Delta) -> Option<Timetable> {
+        self.checked(DeltaTrigger::new(delta, interval).map(Timetable::DeltaTrigger))
+    }
+
+    fn cron_trigger(&self) -> Option<Timetable> {
+        self.only(&["cron", "timezone", "interval", "run_immediately"]);
+        let cron = cron(&self.required(0, "cron")?)?;
+        let mut timetable = CronTrigger::new(cron, self.timezone()?);
+        timetable.interval = self.interval()?;
+        timetable.run_immediately = self.run_immediately()?;
+        Some(Timetable::CronTrigger(timetable))
+    }
+
+    fn multiple_crons(&self) -> Option<Timetable> {
+        self.only(&["timezone", "interval", "run_immediately"]);
+        Some(Timetable::MultipleCronTrigger(MultipleCronTrigger {
+            crons: self.crons()?,
+            timezone: self.timezone()?,
+            interval: self.interval()?,
+            run_immediately: self.run_immediately()?,
+        }))
+    }
+
+    fn cron_data_interval(&self) -> Option<Timetable> {
+        self.only(&["cron", "timezone"]);
+        let cron = cron(&self.required(0, "cron")?)?;
+        Some(Timetable::CronDataInterval(CronDataInterval { cron, timezone: self.timezone()? }))
+    }
+
+    fn cron_partition(&self) -> Option<Timetable> {
+        self.only(&["cron", "timezone", "run_offset", "key_format", "run_immediately"]);
+        let cron = cron(&self.required(0, "cron")?)?;
+        let offset = match self.named("run_offset") {
+            Some(offset) => offset.integer(i32::MIN.into(), i32::MAX.into())? as i32,
+            None => 0,
+        };
+        let format = match self.named("key_format") {
+            Some(format) => format.text()?.to_owned(),
+            None => CronPartition::KEY_FORMAT_DEFAULT.to_owned(),
+        };
+        let timetable = CronPartition::new(cron, self.timezone()?, offset, format, self.run_immediately()?);
+        self.checked(timetable.map(Timetable::CronPartition))
+    }
+
+    fn events(&self) -> Option<Timetable> {
+        self.only(&["event_dates", "restrict_to_events", "presorted", "description"]);
+        let dates = self.required(0, "event_dates")?;
+        let items = dates.list()?.iter().enumerate();
+        let moment =
+            |(i, node): (usize, &Rc<Node>)| Some(dates.item(i, node).moment(self.settings.zone, self.settings.now)?.at);
+        let dates = items.map(moment).collect::<Option<Vec<_>>>()?;
+        let restrict = match self.named("restrict_to_events") {
+            Some(restrict) => restrict.boolean()?,
+            None => false,
+        };
+        Some(Timetable::Events(Events::new(dates, restrict)))
     }
 
     fn checked<E: std::fmt::Display>(&self, timetable: Result<Timetable, E>) -> Option<Timetable> {
@@ -161,7 +285,7 @@ impl<'a> Typed<'a, '_> {
     fn timezone(&self) -> Option<Timezone> {
         match self.named("timezone") {
             Some(cursor) => cursor.timezone(),
-            None => Some(self.zone.clone()),
+            None => Some(self.settings.zone.clone()),
         }
     }
 
@@ -203,8 +327,17 @@ fn delta(cursor: &Cursor<'_>) -> Option<Delta> {
             "hours" => (&mut delta.hours, 1),
             "minutes" => (&mut delta.minutes, 1),
             "seconds" => (&mut delta.seconds, 1),
+            "year" | "month" | "day" | "hour" | "minute" | "second" | "weekday" => {
+                let message = format!(
+                    "`{name}` sets a part of the date instead of adding to it, so that the schedule would not move on"
+                );
+                let hint =
+                    format!("write `{name}s` for so long between runs, or a cron expression such as `0 18 * * *`");
+                part.key_error("schedule", message, Some(hint));
+                return None;
+            }
             _ => {
-                let message = format!("`{}` of a relativedelta is not supported yet", part.name);
+                let message = format!("a relativedelta has no part `{}` here", part.name);
                 part.key_error("unsupported", message, Some("use years, months, weeks, days, hours".into()));
                 return None;
             }

@@ -1,47 +1,92 @@
 //! One task: its operator, its arguments, its place among the others.
 
 use crate::argument::{self, Zone};
-use crate::common::{self, Kind};
+use crate::assets::{self, AssetFiles};
+use crate::callbacks::{self, is_dotted_path, is_identifier};
+use crate::common;
+use crate::keys::{self, Standing};
+use crate::mapping;
+use crate::paths::Paths;
 use crate::reader::Cursor;
+use crate::sensor;
 use crate::time::Moment;
 use crate::yaml::compose::clip;
 use crate::yaml::{Map, Value};
 use jiff::Timestamp;
+use serde_json::{Map as JsonMap, Value as Json};
 use std::collections::BTreeMap;
 use updraft_model::operators::{self, Operator};
-use updraft_model::{Task, TaskId};
+use updraft_model::{Mapping, SensorSettings, Task, TaskId};
 use updraft_timetables::Timezone;
+
+/// Classes of operators that are not known here and that have moved: dag-factory's own conversion knows them, too.
+const MOVED: &[(&str, &str)] = &[
+    (
+        "airflow.providers.cncf.kubernetes.operators.kubernetes_pod.KubernetesPodOperator",
+        "airflow.providers.cncf.kubernetes.operators.pod.KubernetesPodOperator",
+    ),
+    (
+        "airflow.contrib.operators.kubernetes_pod_operator.KubernetesPodOperator",
+        "airflow.providers.cncf.kubernetes.operators.pod.KubernetesPodOperator",
+    ),
+];
+
+/// Names of tasks and groups, each with the place where it stands.
+pub(crate) type Names<'a> = Vec<(&'a str, Cursor<'a>)>;
+
+/// Arguments by name.
+pub(crate) type Fields<'a> = BTreeMap<&'a str, Cursor<'a>>;
+
+/// What tasks take where they say nothing themselves: those of a group, or those of the DAG.
+pub(crate) struct Defaults<'a> {
+    /// A task with everything that the default arguments say.
+    pub(crate) template: Task,
+    /// What copying `template` costs.
+    pub(crate) weight: u32,
+    /// By name, for operators' own arguments.
+    pub(crate) fields: Fields<'a>,
+}
 
 /// What the tasks of a DAG have in common.
 pub(crate) struct TaskContext<'a, 's> {
-    /// A task with everything `default_args` says.
-    pub(crate) template: Task,
-    /// What copying `template` costs.
-    pub(crate) template_weight: u32,
-    /// `default_args` by name, for operators' own arguments.
-    pub(crate) defaults: BTreeMap<&'a str, Cursor<'a>>,
+    /// Those of the DAG first, then those of each group in the order of the groups.
+    pub(crate) defaults: Vec<Defaults<'a>>,
     pub(crate) zone: &'s Timezone,
     pub(crate) now: Timestamp,
-    /// Whether the DAG has task groups (then the DAG is refused already).
-    pub(crate) has_groups: bool,
     pub(crate) paths: Paths<'s>,
+    pub(crate) asset_files: AssetFiles<'s>,
+    /// The id of each task by its name in the file.
+    pub(crate) ids: BTreeMap<&'a str, String>,
 }
 
-/// A task that still names its upstreams by id.
+/// A task that still names its upstreams.
 pub(crate) struct Draft<'a> {
     pub(crate) task: Task,
+    /// As the file names it.
+    pub(crate) name: &'a str,
     /// Where the task's name stands.
     pub(crate) cursor: Cursor<'a>,
-    pub(crate) dependencies: Vec<(&'a str, Cursor<'a>)>,
+    /// The place of the innermost group around it.
+    pub(crate) group: Option<usize>,
+    pub(crate) dependencies: Names<'a>,
     pub(crate) start: Option<Moment>,
     pub(crate) end: Option<Moment>,
-    /// Files of the DAG folder that it refers to.
-    pub(crate) references: Vec<String>,
 }
 
-/// Reads one task; `cursor` stands on its mapping.
-pub(crate) fn task<'a>(id: &str, cursor: &Cursor<'a>, context: &TaskContext<'a, '_>) -> Option<Draft<'a>> {
-    let task_id = match TaskId::parse(id) {
+/// A task's name, its place, and the group around it, before anything inside is read.
+pub(crate) struct Heading<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) cursor: Cursor<'a>,
+    pub(crate) group: Option<usize>,
+    /// The id of that group.
+    pub(crate) group_id: Option<String>,
+    pub(crate) task_id: String,
+}
+
+/// Reads one task.
+pub(crate) fn task<'a>(heading: Heading<'a>, context: &TaskContext<'a, '_>) -> Option<Draft<'a>> {
+    let Heading { name, cursor, group, group_id, task_id } = heading;
+    let task_id = match TaskId::parse(&task_id) {
         Ok(id) => id,
         Err(error) => {
             cursor.key_error("bad-id", error.to_string(), None);
@@ -49,69 +94,100 @@ pub(crate) fn task<'a>(id: &str, cursor: &Cursor<'a>, context: &TaskContext<'a, 
         }
     };
     let map = cursor.mapping()?;
-    if !cursor.sink.may_copy(context.template_weight) {
+    let defaults = &context.defaults[group.map_or(0, |g| g + 1)];
+    if !cursor.sink.may_copy(defaults.weight) {
         cursor.error("too-large", "`default_args`, copied into all tasks, take too much space", None);
         return None;
     }
     let mut draft = Draft {
-        task: Task { task_id, ..context.template.clone() },
+        task: Task { task_id, group: group_id, ..defaults.template.clone() },
+        name,
         cursor: cursor.clone(),
+        group,
         dependencies: Vec::new(),
         start: None,
         end: None,
-        references: Vec::new(),
     };
-    let operator = operator(cursor, map, &mut draft.task);
-    let mut own: BTreeMap<&'a str, Cursor<'a>> = BTreeMap::new();
-    for (name, value) in cursor.pairs(map) {
-        // An operator's own argument wins over a general one of the same name.
-        let argument = operator.and_then(|o| o.arguments.iter().find(|a| a.name == name));
-        match common::kind(name).filter(|_| argument.is_none()) {
-            Some(Kind::Common) => common::apply(&mut draft.task, &value),
-            Some(Kind::Structure) => structure(name, &value, &mut draft, context),
-            Some(Kind::NoEffect) => {}
-            Some(Kind::Ignored) => common::warn_ignored(&value),
-            Some(Kind::Refused) => refuse(name, &value),
-            None => drop(own.insert(name, value)),
-        }
+    let fields = fields(&cursor, map);
+    let operator = operator(&cursor, map, &mut draft.task);
+    let mut reader = Reader { context, defaults, operator, own: Fields::new(), expanded: Fields::new(), draft };
+    for (name, value) in &fields {
+        reader.field(name, value);
     }
+    reader.mapped(&fields);
+    callbacks::apply(&mut reader.draft.task.callbacks, fields.iter().map(|(n, c)| (*n, c)), context.paths);
+    reader.sensor();
     match operator {
-        Some(operator) => known_arguments(operator, &own, &mut draft, context),
-        None => {
-            for (name, value) in own {
-                if let Some(json) = value.json() {
-                    draft.task.arguments.insert(name.to_owned(), json);
-                }
-            }
+        Some(operator) => reader.known_arguments(operator),
+        None => reader.unknown_arguments(),
+    }
+    let task = &mut reader.draft.task;
+    task.has_effects = !(task.callbacks.is_empty() && task.outlets.is_empty());
+    Some(reader.draft)
+}
+
+/// The pairs of a task; those under `partial` among them, which are the task's own as well.
+fn fields<'a>(cursor: &Cursor<'a>, map: &'a Map) -> Fields<'a> {
+    let mut fields: Fields<'a> = cursor.pairs(map).into_iter().collect();
+    let Some(partial) = fields.get("partial").filter(|c| !c.is_none()).cloned() else { return fields };
+    let Some(inside) = partial.mapping() else { return fields };
+    if fields.get("expand").is_none_or(Cursor::is_none) {
+        let message = "`partial` has no effect of its own without `expand`; its arguments are read as the task's";
+        partial.warn("ignored-key", message, Some("move the arguments one level up".into()));
+    }
+    for (name, value) in partial.pairs(inside) {
+        if fields.contains_key(name) {
+            let message = format!("`{}` is given both here and by the task itself", clip(name));
+            value.key_error("duplicate-argument", message, Some("remove one of the two".into()));
+        } else {
+            fields.insert(name, value);
         }
     }
-    Some(draft)
+    fields
 }
 
 fn operator(cursor: &Cursor<'_>, map: &Map, task: &mut Task) -> Option<&'static Operator> {
-    let Some(entry) = map.entry("operator") else {
-        if map.entry("decorator").is_none() {
+    let given = |key: &str| map.entry(key).filter(|e| !matches!(e.value.value, Value::Null));
+    let (entry, is_decorator) = match (given("operator"), given("decorator")) {
+        (Some(entry), _) => (entry, false),
+        (None, Some(entry)) => (entry, true),
+        (None, None) => {
             let near = map.entries().iter().find(|e| cursor.sink.did_you_mean(&e.name, ["operator"]).is_some());
             let hint = match near {
                 Some(entry) => format!("did you mean `operator` instead of `{}`?", clip(&entry.name)),
                 None => "add one, e.g. `operator: BashOperator`".to_owned(),
             };
             cursor.key_error("missing-key", format!("the task `{}` has no `operator`", task.task_id), Some(hint));
-        }
-        return None;
-    };
-    let name = match &entry.value.value {
-        Value::Text(name) => name.trim(),
-        other => {
-            let message = format!("`operator` must be a class name, but is {}", other.kind());
-            cursor.key_error("wrong-type", message, Some("write e.g. `operator: BashOperator`".into()));
             return None;
         }
     };
+    let Value::Text(name) = &entry.value.value else {
+        let message = format!("`{}` must be a class name, but is {}", entry.name, entry.value.value.kind());
+        let hint = Some("write e.g. `operator: BashOperator`".into());
+        Cursor { node: &entry.value, ..cursor.clone() }.error("wrong-type", message, hint);
+        return None;
+    };
+    let name = name.trim();
+    let here = Cursor { node: &entry.value, key_at: entry.value.at, ..cursor.clone() };
+    if is_decorator {
+        name.clone_into(task.decorator.insert(String::new()));
+        let class = mapping::operator_of(name);
+        class.unwrap_or(name).clone_into(&mut task.operator);
+        let found = class.and_then(operators::find);
+        if found.is_none() {
+            let message = format!("the decorator `{}` is not known here; the task will fail when it runs", clip(name));
+            here.warn(
+                "unknown-operator",
+                message,
+                Some("known is `airflow.sdk.task`, with `.branch` and others after it".into()),
+            );
+        }
+        return found;
+    }
+    let name = MOVED.iter().find(|(old, _)| *old == name).map_or(name, |(_, new)| *new);
     let found = operators::find(name);
     found.map_or(name, |o| o.class_path).clone_into(&mut task.operator);
     if found.is_none() {
-        let here = Cursor { node: &entry.value, key_at: entry.value.at, ..cursor.clone() };
         let short = name.rsplit('.').next().unwrap_or(name);
         let hint = cursor.sink.did_you_mean(short, operators::all().iter().map(Operator::short_name));
         let message = format!("the operator `{}` is not known here; the task will fail when it runs", clip(name));
@@ -120,32 +196,10 @@ fn operator(cursor: &Cursor<'_>, map: &Map, task: &mut Task) -> Option<&'static 
     found
 }
 
-fn structure<'a>(name: &str, value: &Cursor<'a>, draft: &mut Draft<'a>, context: &TaskContext<'a, '_>) {
-    match name {
-        "dependencies" => draft.dependencies = dependencies(value),
-        "start_date" | "end_date" if value.is_none() || value.is_not_given() => {}
-        "start_date" => draft.start = value.moment(context.zone, context.now),
-        "end_date" => draft.end = value.moment(context.zone, context.now),
-        "task_id" => {
-            if let Some(id) = value.text().filter(|id| *id != draft.task.task_id.as_str()) {
-                let message =
-                    format!("`task_id` is `{}`, but the key `{}` is the task's id", clip(id), draft.task.task_id);
-                value.warn("ignored-key", message, Some("remove `task_id`, or make both the same".into()));
-            }
-        }
-        "task_group_name" if !value.is_none() && !context.has_groups => {
-            let message = "`task_group_name` has no effect: the DAG has no `task_groups`";
-            value.warn("ignored-key", message, None);
-        }
-        _ => {}
-    }
-}
-
-/// Names of upstream tasks: a list, or one name (of which dag-factory would take each letter for a task).
-fn dependencies<'a>(value: &Cursor<'a>) -> Vec<(&'a str, Cursor<'a>)> {
+/// Names of upstreams: a list, or one name (of which dag-factory would take each letter for a task).
+pub(crate) fn dependencies<'a>(value: &Cursor<'a>) -> Names<'a> {
     match &value.node.value {
-        Value::Null => Vec::new(),
-        Value::Text(text) if &**text == "None" => Vec::new(),
+        _ if value.is_none() => Vec::new(),
         Value::Text(text) => {
             let hint = Some(format!("write `[{}]`", clip(text)));
             value.warn("not-a-list", "`dependencies` should be a list; the text is taken for one task", hint);
@@ -155,144 +209,237 @@ fn dependencies<'a>(value: &Cursor<'a>) -> Vec<(&'a str, Cursor<'a>)> {
     }
 }
 
-fn refuse(name: &str, value: &Cursor<'_>) {
-    if value.is_none() || matches!(&value.node.value, Value::Map(map) if map.entries().is_empty()) {
-        return;
-    }
-    let (what, hint) = match name {
-        "decorator" => ("tasks made by a decorator are", "use `operator: PythonOperator` with `python_callable`"),
-        "expand" | "partial" => ("dynamic task mapping is", "write one task for each value"),
-        _ => ("setting arguments from Variables is", "use a template: `\"{{ var.value.name }}\"`"),
-    };
-    value.key_error("unsupported", format!("`{name}`: {what} not supported yet"), Some(hint.into()));
+/// A task on its way.
+struct Reader<'a, 'c, 's> {
+    context: &'c TaskContext<'a, 's>,
+    defaults: &'c Defaults<'a>,
+    operator: Option<&'static Operator>,
+    /// Arguments that are the operator's own, or unknown.
+    own: Fields<'a>,
+    /// Arguments that the task is expanded over.
+    expanded: Fields<'a>,
+    draft: Draft<'a>,
 }
 
-/// Checks and takes the arguments of an operator from the registry.
-fn known_arguments<'a>(
-    operator: &'static Operator,
-    own: &BTreeMap<&'a str, Cursor<'a>>,
-    draft: &mut Draft<'a>,
-    context: &TaskContext<'a, '_>,
-) {
-    if operator.abstract_base {
-        let message = format!("`{}` is only a base for other operators: such a task cannot run", operator.short_name());
-        draft.cursor.key_error("abstract-operator", message, Some("name one of the operators made from it".into()));
-        return;
-    }
-    for (name, value) in own {
-        if operator.argument(name).is_none() {
-            let of_sensors = if operator.sensor { operators::SENSOR_ARGUMENTS } else { &[] };
-            let known = operator.arguments.iter().chain(of_sensors).map(|a| a.name);
-            let hint = value.sink.did_you_mean(name, known.chain(common::KEYS.iter().map(|(k, _)| *k)));
-            let message = format!("`{}` has no argument `{}`", operator.short_name(), value.name);
-            value.key_error("unknown-argument", message, hint);
+impl<'a> Reader<'a, '_, '_> {
+    fn field(&mut self, name: &'a str, value: &Cursor<'a>) {
+        // An operator's own argument wins over a general one of the same name.
+        let is_own = self.operator.is_some_and(|o| o.argument(name).is_some());
+        match keys::find(keys::TASK, name).filter(|_| !is_own) {
+            None => drop(self.own.insert(name, value.clone())),
+            Some(_) if common::STRUCTURE.contains(&name) => self.structure(name, value),
+            Some(key) if callbacks::is_key(key.name) => {}
+            Some(_) => common::apply(&mut self.draft.task, value),
         }
     }
-    for argument in &operator.arguments {
-        let value = own.get(argument.name).or_else(|| context.defaults.get(argument.name));
-        let value = value.filter(|v| !v.is_null() && !v.is_not_given());
-        match value {
-            Some(value) => {
-                let zone = Zone { zone: context.zone, now: context.now };
-                if let Some(json) = argument::read(value, argument, operator, &zone) {
-                    draft.task.arguments.insert(argument.name.to_owned(), json);
+
+    fn structure(&mut self, name: &str, value: &Cursor<'a>) {
+        let (draft, context) = (&mut self.draft, self.context);
+        match name {
+            "dependencies" => draft.dependencies = dependencies(value),
+            "start_date" | "end_date" if value.is_none() || value.is_not_given() => {}
+            "start_date" => {
+                draft.start = value.moment(context.zone, context.now);
+                draft.task.start_date = draft.start.as_ref().map(|m| m.at);
+            }
+            "end_date" => {
+                draft.end = value.moment(context.zone, context.now);
+                draft.task.end_date = draft.end.as_ref().map(|m| m.at);
+            }
+            "task_id" => {
+                if let Some(id) = value.text().filter(|id| *id != draft.name) {
+                    let message = format!("`task_id` is `{}`, but the key `{}` is the task's id", clip(id), draft.name);
+                    value.warn("ignored-key", message, Some("remove `task_id`, or make both the same".into()));
                 }
             }
-            None if argument.required => {
-                let message = format!("`{}` needs the argument `{}`", operator.short_name(), argument.name);
-                draft.cursor.key_error("missing-argument", message, None);
+            "inlets" | "outlets" => {
+                common::warn_kept(value);
+                let Some(references) = assets::references(value, context.asset_files) else { return };
+                let target = if name == "inlets" { &mut draft.task.inlets } else { &mut draft.task.outlets };
+                *target = references;
             }
-            None => {}
+            // `operator`, `decorator` and `partial` were read before, `expand` is read after; groups and variables stand above.
+            _ => {}
         }
     }
-    if operator.calls_python() {
-        callable(operator, draft, own, context);
-    }
-}
 
-/// Checks how a Python callable is named: a dotted path, or a function's name and a file in the DAG folder.
-fn callable<'a>(
-    operator: &Operator,
-    draft: &mut Draft<'a>,
-    own: &BTreeMap<&'a str, Cursor<'a>>,
-    context: &TaskContext<'a, '_>,
-) {
-    let given = |name: &str| own.get(name).or_else(|| context.defaults.get(name)).filter(|v| !v.is_null());
-    if let Some(value) = given("python_callable") {
-        let Value::Text(path) = &value.node.value else { return };
-        let is_path = path.contains('.') && path.split('.').all(is_identifier);
-        if !is_path {
-            let message = format!("`{}` is no dotted path to a function", clip(path));
-            let hint = "write `module.function`, or use `python_callable_name` with `python_callable_file`";
-            value.error("wrong-type", message, Some(hint.into()));
+    /// What the task is expanded over.
+    fn mapped(&mut self, fields: &Fields<'a>) {
+        let Some(expand) = fields.get("expand").filter(|c| !c.is_none()) else { return };
+        if let Value::Map(map) = &expand.node.value {
+            self.expanded = expand.pairs(map).into_iter().collect();
         }
-        return;
-    }
-    let (Some(name), Some(file)) = (given("python_callable_name"), given("python_callable_file")) else {
-        let message = format!(
-            "`{}` needs `python_callable`, or `python_callable_name` together with `python_callable_file`",
-            operator.short_name()
-        );
-        draft.cursor.key_error("missing-argument", message, None);
-        return;
-    };
-    if let Value::Text(text) = &name.node.value
-        && !is_identifier(text)
-    {
-        name.error("wrong-type", format!("`{}` is no name of a function", clip(text)), None);
-    }
-    if let Value::Text(text) = &file.node.value {
-        match context.paths.resolve(text) {
-            Ok(path) => {
-                draft.task.arguments.insert("python_callable_file".to_owned(), path.clone().into());
-                draft.references.push(path);
-            }
-            Err(why) => {
-                let hint = "name a file in the DAG folder, relative to this one";
-                file.error("bad-path", format!("`{}` {why}", clip(text)), Some(hint.into()));
-            }
+        let Some((inputs, upstreams)) = mapping::expand(expand, self.context) else { return };
+        for name in self.expanded.keys() {
+            let Some(given) = fields.get(name) else { continue };
+            let message = format!("`{}` is given both here and under `expand`", clip(name));
+            given.key_error("duplicate-argument", message, Some("remove one of the two".into()));
         }
-    }
-}
-
-fn is_identifier(text: &str) -> bool {
-    let mut characters = text.chars();
-    characters.next().is_some_and(|c| c.is_alphabetic() || c == '_')
-        && characters.all(|c| c.is_alphanumeric() || c == '_')
-}
-
-/// Where files that a DAG file names are looked for.
-#[derive(Clone, Copy)]
-pub(crate) struct Paths<'s> {
-    /// The DAG file, relative to the DAG folder.
-    pub(crate) file: &'s str,
-    /// The DAG folder itself, where it has a place in a file system.
-    pub(crate) folder: Option<&'s str>,
-}
-
-impl Paths<'_> {
-    /// The path relative to the DAG folder. A relative one begins at the DAG file's own folder.
-    pub(crate) fn resolve(&self, path: &str) -> Result<String, &'static str> {
-        if path.starts_with('$') {
-            return Err("contains a variable that is not set");
-        }
-        let mut parts: Vec<&str> = Vec::new();
-        let inside = if path.starts_with('/') {
-            let folder = self.folder.map(|f| f.trim_end_matches('/'));
-            let rest = folder.and_then(|f| path.strip_prefix(f)).filter(|rest| rest.starts_with('/'));
-            rest.ok_or("is outside of the DAG folder")?
-        } else {
-            parts.extend(self.file.split('/').filter(|p| !p.is_empty() && *p != "."));
-            parts.pop();
-            path
+        let partial = match fields.get("partial").map(|c| &c.node.value) {
+            Some(Value::Map(map)) => map.entries().iter().map(|e| e.name.to_string()).collect(),
+            _ => Vec::new(),
         };
-        for part in inside.split('/') {
-            match part {
-                "" | "." => {}
-                ".." => drop(parts.pop().ok_or("is outside of the DAG folder")?),
-                part => parts.push(part),
+        self.draft.task.mapping = Some(Mapping { expand: inputs, partial });
+        self.draft.dependencies.extend(upstreams);
+        let message = "mapped tasks are not run yet; this task will fail when it runs";
+        expand.warn("not-run-yet", message, Some("write one task for each value".into()));
+    }
+
+    /// How it waits, if it is a sensor.
+    fn sensor(&mut self) {
+        if !self.operator.is_some_and(|o| o.sensor) {
+            return;
+        }
+        let mut settings = SensorSettings::default();
+        // What the task says itself comes last, and wins.
+        for (name, value) in &self.defaults.fields {
+            if !self.own.contains_key(name) {
+                sensor::apply(&mut settings, name, value);
             }
         }
-        if parts.is_empty() { Err("names no file") } else { Ok(parts.join("/")) }
+        let own = std::mem::take(&mut self.own);
+        for (name, value) in own {
+            if !sensor::apply(&mut settings, name, &value) {
+                self.own.insert(name, value);
+            }
+        }
+        sensor::check(&settings, &self.draft.cursor);
+        self.draft.task.sensor = Some(settings);
     }
+
+    /// Arguments of an operator that nobody here knows: kept as they are.
+    fn unknown_arguments(&mut self) {
+        for (name, value) in &self.own {
+            if let Some(json) = value.json_keeping() {
+                self.draft.task.arguments.insert((*name).to_owned(), json);
+            }
+        }
+        self.files_of_callables();
+    }
+
+    /// Checks and takes the arguments of an operator from the registry.
+    fn known_arguments(&mut self, operator: &'static Operator) {
+        let cursor = self.draft.cursor.clone();
+        if operator.abstract_base {
+            let message =
+                format!("`{}` is only a base for other operators: such a task cannot run", operator.short_name());
+            cursor.key_error("abstract-operator", message, Some("name one of the operators made from it".into()));
+            return;
+        }
+        let is_decorated = self.draft.task.decorator.is_some();
+        let mut call = JsonMap::new();
+        for (name, value) in &self.own {
+            if operator.argument(name).is_some() {
+                continue;
+            }
+            if is_decorated {
+                // An argument of the function.
+                let json = match mapping::argument(value, self.context) {
+                    mapping::Argument::Handed(handed) => {
+                        let json = handed.json();
+                        self.draft.dependencies.push((handed.name, value.clone()));
+                        Some(json)
+                    }
+                    mapping::Argument::Unknown => None,
+                    mapping::Argument::Plain => value.json_keeping(),
+                };
+                call.extend(json.map(|json| ((*name).to_owned(), json)));
+                continue;
+            }
+            unknown_argument(operator, value);
+        }
+        if !is_decorated {
+            let known = |name: &str| operator.argument(name).is_some() || keys::find(keys::TASK, name).is_some();
+            for (_, value) in self.expanded.iter().filter(|(name, _)| !known(name)) {
+                unknown_argument(operator, value);
+            }
+        }
+        for argument in &operator.arguments {
+            let value = self.own.get(argument.name).or_else(|| self.defaults.fields.get(argument.name));
+            // Of sensors these are settings, read before.
+            let is_setting = operator.sensor && operators::SENSOR_ARGUMENTS.iter().any(|a| a.name == argument.name);
+            match value.filter(|v| !v.is_null() && !v.is_not_given()) {
+                Some(value) => {
+                    let zone = Zone { zone: self.context.zone, now: self.context.now };
+                    if let Some(json) = argument::read(value, argument, operator, &zone) {
+                        self.draft.task.arguments.insert(argument.name.to_owned(), json);
+                    }
+                }
+                None if argument.required && !is_setting && !self.expanded.contains_key(argument.name) => {
+                    let message = format!("`{}` needs the argument `{}`", operator.short_name(), argument.name);
+                    cursor.key_error("missing-argument", message, None);
+                }
+                None => {}
+            }
+        }
+        if !call.is_empty() {
+            match self.draft.task.arguments.entry("op_kwargs").or_insert_with(|| Json::Object(JsonMap::new())) {
+                Json::Object(kwargs) => kwargs.extend(call),
+                other => *other = Json::Object(call),
+            }
+        }
+        self.files_of_callables();
+        if operator.calls_python() && !self.expanded.contains_key("python_callable") {
+            self.python_callable(operator);
+        }
+    }
+
+    fn given(&self, name: &str) -> Option<&Cursor<'a>> {
+        self.own.get(name).or_else(|| self.defaults.fields.get(name)).filter(|v| !v.is_null())
+    }
+
+    /// Functions that are named by a name and a file: the file belongs to the DAG's version.
+    fn files_of_callables(&mut self) {
+        let names: Vec<String> = self.draft.task.arguments.keys().filter(|k| k.ends_with("_file")).cloned().collect();
+        for key in names {
+            let stem = key.trim_end_matches("_file");
+            let has_name = self.draft.task.arguments.get(&format!("{stem}_name")).is_some_and(Json::is_string);
+            let Some(file) = self.given(&key).filter(|_| has_name) else { continue };
+            if let Value::Text(text) = &file.node.value {
+                let path = self.context.paths.of_version(file, text);
+                self.draft.task.arguments.insert(key, path.into());
+            }
+        }
+    }
+
+    /// Checks how the function is named: a dotted path, or its name and a file in the DAG folder.
+    fn python_callable(&self, operator: &Operator) {
+        if let Some(value) = self.given("python_callable") {
+            let Value::Text(path) = &value.node.value else { return };
+            if path.contains("<lambda>") || path.contains("<locals>") {
+                let message = format!(
+                    "the function of `{}` has no name by which it can be found; the task will fail when it runs",
+                    clip(path)
+                );
+                value.warn("bad-callable", message, Some("give the function a name of its own in its module".into()));
+            } else if !is_dotted_path(path) {
+                let message = format!("`{}` is no dotted path to a function", clip(path));
+                let hint = "write `module.function`, or use `python_callable_name` with `python_callable_file`";
+                value.error("wrong-type", message, Some(hint.into()));
+            }
+            return;
+        }
+        let (Some(name), Some(_)) = (self.given("python_callable_name"), self.given("python_callable_file")) else {
+            let what = self.draft.task.decorator.as_deref().unwrap_or_else(|| operator.short_name());
+            let message = format!(
+                "`{what}` needs `python_callable`, or `python_callable_name` together with `python_callable_file`"
+            );
+            self.draft.cursor.key_error("missing-argument", message, None);
+            return;
+        };
+        if let Value::Text(text) = &name.node.value
+            && !is_identifier(text)
+        {
+            name.error("wrong-type", format!("`{}` is no name of a function", clip(text)), None);
+        }
+    }
+}
+
+fn unknown_argument(operator: &Operator, value: &Cursor<'_>) {
+    let of_sensors = if operator.sensor { operators::SENSOR_ARGUMENTS } else { &[] };
+    let known = operator.arguments.iter().chain(of_sensors).map(|a| a.name);
+    let common = keys::TASK.iter().filter(|k| !matches!(k.standing, Standing::Old(_))).map(|k| k.name);
+    let hint = value.sink.did_you_mean(&value.name, known.chain(common));
+    let message = format!("`{}` has no argument `{}`", operator.short_name(), value.name);
+    value.key_error("unknown-argument", message, hint);
 }

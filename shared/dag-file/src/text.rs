@@ -11,6 +11,8 @@ pub const FILE_BYTES_MAX: usize = 10 * 1024 * 1024;
 
 /// The text to parse, and the way back from its places to the user's.
 pub(crate) struct Source<'a> {
+    /// Which file this is, for places.
+    file: u16,
     pub(crate) text: Cow<'a, str>,
     replaced: Vec<Replaced>,
     /// Where the original's lines begin, in characters; only filled where something was replaced.
@@ -28,7 +30,11 @@ struct Replaced {
 }
 
 /// Checks size, encoding and characters, and puts in variables.
-pub(crate) fn read<'a>(bytes: &'a [u8], env: &BTreeMap<String, String>) -> Result<Source<'a>, Fatal> {
+pub(crate) fn read<'a>(file: u16, bytes: &'a [u8], env: &BTreeMap<String, String>) -> Result<Source<'a>, Fatal> {
+    read_at(file, bytes, env).map_err(|fatal| Fatal { at: Position { file, ..fatal.at }, ..fatal })
+}
+
+fn read_at<'a>(file: u16, bytes: &'a [u8], env: &BTreeMap<String, String>) -> Result<Source<'a>, Fatal> {
     if bytes.len() > FILE_BYTES_MAX {
         return Err(refused(Position::START, "too-large", size_message(bytes.len()), Some("split the file")));
     }
@@ -44,7 +50,7 @@ pub(crate) fn read<'a>(bytes: &'a [u8], env: &BTreeMap<String, String>) -> Resul
         let message = format!("the control character U+{:04X} is not allowed in YAML", character as u32);
         return Err(refused(end_of(&text[..offset]), "control-character", message, Some("remove it")));
     }
-    expand(text, env)
+    expand(file, text, env)
 }
 
 fn refused(at: Position, code: &'static str, message: String, hint: Option<&str>) -> Fatal {
@@ -65,13 +71,13 @@ fn printable(c: char) -> bool {
 fn end_of(text: &str) -> Position {
     let line = text.matches('\n').count() as u32 + 1;
     let column = text.rsplit('\n').next().unwrap_or_default().chars().count() as u32 + 1;
-    Position { line, column }
+    Position { line, column, ..Position::START }
 }
 
 /// Puts in `$NAME` and `${NAME}` as `os.path.expandvars` does: before the text is parsed, known names only, everything
 /// else as written.
-fn expand<'a>(original: &'a str, env: &BTreeMap<String, String>) -> Result<Source<'a>, Fatal> {
-    let mut source = Source { text: Cow::Borrowed(original), replaced: Vec::new(), line_starts: Vec::new() };
+fn expand<'a>(file: u16, original: &'a str, env: &BTreeMap<String, String>) -> Result<Source<'a>, Fatal> {
+    let mut source = Source { file, text: Cow::Borrowed(original), replaced: Vec::new(), line_starts: Vec::new() };
     if env.is_empty() || !original.contains('$') {
         return Ok(source);
     }
@@ -137,7 +143,7 @@ impl Source<'_> {
     /// The user's place for a place of the parser.
     pub(crate) fn place(&self, marker: Marker) -> Position {
         if self.replaced.is_empty() {
-            return Position { line: (marker.line() as u32).max(1), column: marker.col() as u32 + 1 };
+            return Position { file: self.file, line: (marker.line() as u32).max(1), column: marker.col() as u32 + 1 };
         }
         let index = marker.index();
         let after = self.replaced.partition_point(|r| r.expanded_at <= index);
@@ -147,6 +153,6 @@ impl Source<'_> {
             Some(r) => r.original_at + r.original_length + (index - r.expanded_at - r.expanded_length),
         };
         let line = self.line_starts.partition_point(|start| *start <= original).max(1);
-        Position { line: line as u32, column: (original - self.line_starts[line - 1]) as u32 + 1 }
+        Position { file: self.file, line: line as u32, column: (original - self.line_starts[line - 1]) as u32 + 1 }
     }
 }

@@ -153,6 +153,30 @@ impl<'a> Cursor<'a> {
         found
     }
 
+    /// A typed date with time as ISO 8601 text.
+    pub(crate) fn typed_datetime_text(&self, map: &'a Map) -> Option<String> {
+        let found = self.typed_datetime(map, &Timezone::utc())?;
+        let offset = found.zone.zone().to_offset(found.at);
+        let zone = if map.get("tzinfo").is_some() { isoformat_offset(offset) } else { String::new() };
+        Some(format!("{}{zone}", offset.to_datetime(found.at)))
+    }
+
+    /// The zone that a typed date names: text, or a typed zone with its name as first argument.
+    fn tzinfo(&self) -> Option<Timezone> {
+        let Some((_, map)) = self.typed() else { return self.timezone() };
+        let named = ["key", "name", "zone"].iter().find_map(|key| map.entry(key)).map(|e| self.down(e));
+        let first = || {
+            let args = map.entry("__args__").map(|e| self.down(e))?;
+            let node = args.list()?.first()?;
+            Some(args.item(0, node))
+        };
+        let name = named.or_else(first);
+        if name.is_none() {
+            self.error("missing-key", "this zone has no name", Some("write e.g. `tzinfo: Europe/Paris`".into()));
+        }
+        name?.timezone()
+    }
+
     fn typed_datetime(&self, map: &'a Map, zone: &Timezone) -> Option<Moment> {
         const PARTS: [(&str, i64, i64); 7] = [
             ("year", 1, 9999),
@@ -168,9 +192,12 @@ impl<'a> Cursor<'a> {
             values[i] = Some(cursor.integer(PARTS[i].1, PARTS[i].2)?);
             Some(())
         };
+        let mut own_zone = None;
         for (name, cursor) in self.pairs(map) {
             match (name, PARTS.iter().position(|(part, ..)| *part == name)) {
-                ("__type__", _) => {}
+                ("__type__" | "fold", _) => {}
+                ("tzinfo" | "tz", _) if cursor.is_none() => {}
+                ("tzinfo" | "tz", _) => own_zone = Some(cursor.tzinfo()?),
                 ("__args__", _) => {
                     for (i, node) in cursor.list()?.iter().enumerate().take(PARTS.len()) {
                         read(&cursor.item(i, node), i)?;
@@ -192,7 +219,8 @@ impl<'a> Cursor<'a> {
         };
         let date = Date::new(year as i16, month as i8, day as i8).ok();
         let time = Time::new(part(3) as i8, part(4) as i8, part(5) as i8, part(6) as i32 * 1000).ok();
-        let found = date.zip(time).and_then(|(date, time)| in_zone(date.to_datetime(time), zone));
+        let found =
+            date.zip(time).and_then(|(date, time)| in_zone(date.to_datetime(time), own_zone.as_ref().unwrap_or(zone)));
         if found.is_none() {
             self.error("out-of-range", format!("`{}` names a day that does not exist", self.name), None);
         }
@@ -253,6 +281,12 @@ fn moment_from_text(text: &str, zone: &Timezone, now: Timestamp) -> Option<Momen
         return Some(Moment { at: pieces, zone: Timezone::utc() });
     }
     in_zone(text.parse::<DateTime>().ok()?, zone)
+}
+
+/// A duration that names its unit, or is in ISO 8601.
+pub(crate) fn duration_with_unit(text: &str) -> Option<SignedDuration> {
+    let is_number = text.trim().parse::<f64>().is_ok();
+    duration_from_text(text).filter(|_| !is_number)
 }
 
 fn duration_from_text(text: &str) -> Option<SignedDuration> {

@@ -28,7 +28,7 @@ macro_rules! named_enum {
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
             /// Airflow's spelling.
-            pub fn as_str(self) -> &'static str {
+            pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text),+ }
             }
         }

@@ -139,7 +139,7 @@ fn operators_are_known_by_every_path_and_unknown_ones_keep_name_and_arguments() 
     assert_eq!((task.operator.as_str(), task.retries), ("x.y.BsahOperator", 1));
     assert_eq!(
         serde_json::Value::Object(task.arguments.clone()),
-        json!({"query": {"a": [1]}, "wait": {"__type__": "datetime.timedelta", "days": 1}})
+        json!({"query": {"a": [1]}, "wait": {"__type__": "datetime.timedelta", "seconds": 86400}})
     );
 }
 

@@ -122,7 +122,8 @@ fn what_is_no_date_is_refused() {
         ("{__type__: datetime.datetime, year: 2025}", "missing-key"),
         ("{__type__: datetime.datetime, year: 2025, month: 2, day: 30}", "out-of-range"),
         ("{__type__: datetime.datetime, year: 2025, month: 13, day: 1}", "out-of-range"),
-        ("{__type__: datetime.datetime, year: 2025, month: 1, day: 1, tzinfo: x}", "unknown-key"),
+        ("{__type__: datetime.datetime, year: 2025, month: 1, day: 1, tzinfo: x}", "unknown-timezone"),
+        ("{__type__: datetime.datetime, year: 2025, month: 1, day: 1, zone: x}", "unknown-key"),
     ] {
         assert_eq!(error(&in_dag(&format!("start_date: {text}"))).code, code, "{text}");
     }
@@ -186,17 +187,25 @@ fn a_schedule_is_read_in_the_dags_zone() {
 }
 
 #[test]
-fn schedules_that_are_none_or_not_yet_supported_are_refused() {
+fn what_is_no_schedule_is_refused() {
     for (schedule, code) in [
         ("'@fortnightly'", "schedule"),
         ("'0 25 * * *'", "schedule"),
         ("5", "wrong-type"),
-        ("rate(5 minutes)", "unsupported"),
-        ("cron(0 12 * * ? *)", "unsupported"),
-        ("[s3://a]", "unsupported"),
-        ("{__type__: airflow.sdk.Asset, uri: x}", "unsupported"),
+        ("rate(5 weeks)", "schedule"),
+        ("cron(0 12 1 * MON *)", "schedule"),
+        ("[]", "schedule"),
+        ("[1]", "wrong-type"),
+        ("['é']", "bad-asset"),
+        ("{__type__: airflow.sdk.Asset}", "missing-key"),
+        ("{__type__: airflow.sdk.AssetAlias}", "missing-key"),
         ("{__type__: my.Timetable}", "unsupported"),
-        ("{datasets: [a]}", "unsupported"),
+        ("{datasets: 'a & | b'}", "schedule"),
+        ("{datasets: '(a'}", "schedule"),
+        ("{datasets: 'a b'}", "schedule"),
+        ("{datasets: a, file: names.yml}", "missing-file"),
+        ("{datasets: []}", "schedule"),
+        ("{__type__: dateutil.relativedelta.relativedelta, hour: 18}", "schedule"),
         ("{a: b}", "schedule"),
         ("{__type__: datetime.timedelta, hours: 0}", "schedule"),
         ("{__type__: datetime.timedelta, hours: -1}", "schedule"),

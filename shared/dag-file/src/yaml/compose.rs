@@ -4,8 +4,9 @@
 //! concerns one value (a tag nobody knows, a mapping as key) is noted, the value is marked broken, and reading goes on,
 //! so that one DAG's slip does not hide the others in its file.
 
+use super::build::{self, broken, leaf, list};
 use super::scalar::{self, Plain};
-use super::tag::{self, Tagged};
+use super::tag::{self, OfCollection, Tagged};
 use super::{Entry, Key, Map, Node, Position, Value};
 use granit_parser::{Event, Marker, Options, Parser, ScalarStyle, ScanError, Span, Tag};
 use std::collections::BTreeMap;
@@ -14,12 +15,9 @@ use std::rc::Rc;
 /// The deepest nesting, aliases followed.
 pub(crate) const DEPTH_MAX: usize = 100;
 
-/// The most a file may amount to with every alias written out: one for each node and one for each [`TEXT_PER_WEIGHT`]
+/// The most a file may amount to with every alias written out: one for each node and one for each [`build::TEXT_PER_WEIGHT`]
 /// bytes of text.
 pub(crate) const WEIGHT_MAX: u32 = 2_000_000;
-
-/// Bytes of text that weigh as much as a node.
-const TEXT_PER_WEIGHT: usize = 32;
 
 /// The text cannot be read.
 #[derive(Debug)]
@@ -106,6 +104,8 @@ struct Frame {
     anchor: usize,
     /// Something directly inside was refused.
     broken: bool,
+    /// What the tag makes of it.
+    tag: OfCollection,
     content: Content,
 }
 
@@ -161,12 +161,12 @@ impl Composer<'_> {
             }
             Event::SequenceStart(_, anchor, tag) => {
                 self.open(Content::List(Vec::new()), anchor, at)?;
-                self.collection_tag(tag.as_deref(), "seq", at);
+                self.collection_tag(tag.as_deref(), true, at);
                 Ok(())
             }
             Event::MappingStart(_, anchor, tag) => {
                 self.open(Content::Map(Building::default()), anchor, at)?;
-                self.collection_tag(tag.as_deref(), "map", at);
+                self.collection_tag(tag.as_deref(), false, at);
                 Ok(())
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(at),
@@ -182,12 +182,12 @@ impl Composer<'_> {
         if anchor > 0 {
             self.open_anchors.push(anchor);
         }
-        self.stack.push(Frame { at, anchor, broken: false, content });
+        self.stack.push(Frame { at, anchor, broken: false, tag: OfCollection::Plain, content });
         Ok(())
     }
 
     fn close(&mut self, end: Position) -> Result<(), Fatal> {
-        let Some(Frame { at, anchor, broken, content }) = self.stack.pop() else {
+        let Some(Frame { at, anchor, broken, tag, content }) = self.stack.pop() else {
             return Err(Fatal {
                 at: end,
                 code: "yaml-syntax",
@@ -199,6 +199,11 @@ impl Composer<'_> {
             Content::List(items) => list(at, items),
             Content::Map(building) => self.mapping(at, building),
         };
+        match tag {
+            OfCollection::Plain => {}
+            OfCollection::Wrapped(key) => node = build::wrapped(key, node),
+            OfCollection::Set => node = build::keys_of(node),
+        }
         node.broken |= broken;
         if anchor > 0 {
             self.open_anchors.pop();
@@ -222,12 +227,7 @@ impl Composer<'_> {
             }
             map.put(entry);
         }
-        let inside = || map.entries().iter().map(|e| &e.value);
-        // A key weighs like a node.
-        let weight = inside().fold(1u32, |sum, n| sum.saturating_add(n.weight).saturating_add(1));
-        let height = inside().map(|n| n.height + 1).max().unwrap_or(0);
-        let broken = inside().any(|n| n.broken);
-        Node { at, weight, height, broken, value: Value::Map(map) }
+        build::map(at, map)
     }
 
     fn alias(&mut self, id: usize, at: Position) -> Result<(), Fatal> {
@@ -391,7 +391,7 @@ impl Composer<'_> {
     }
 
     fn tagged(&mut self, text: &str, tag: &str, at: Position) -> Option<Value> {
-        match tag::value(text, tag) {
+        match tag::value(text, tag, at) {
             Tagged::Value(value) => return Some(value),
             Tagged::Unfit => {
                 self.refuse(at, "yaml-value", format!("`{}` is no value for the tag `{tag}`", clip(text)), None);
@@ -401,12 +401,16 @@ impl Composer<'_> {
         None
     }
 
-    fn collection_tag(&mut self, tag: Option<&Tag>, expected: &str, at: Position) {
+    fn collection_tag(&mut self, tag: Option<&Tag>, is_list: bool, at: Position) {
         let Some(tag) = tag.map(tag::name) else { return };
-        if tag == "!" || tag.strip_prefix("!!") == Some(expected) {
-            return;
+        let Some(meaning) = tag::of_collection(&tag, is_list) else { return self.unknown_tag(&tag, at) };
+        if let OfCollection::Wrapped(key) = meaning {
+            let message = format!("the tag `{tag}` is an old form, which dag-factory no longer accepts");
+            self.note(false, at, None, "old-tag", message, Some(format!("write a mapping with the key `{key}`")));
         }
-        self.unknown_tag(&tag, at);
+        if let Some(frame) = self.stack.last_mut() {
+            frame.tag = meaning;
+        }
     }
 
     fn unknown_tag(&mut self, tag: &str, at: Position) {
@@ -444,27 +448,6 @@ impl Composer<'_> {
         path.extend(last);
         self.notes.push(Note { error, at, path, code, message, hint });
     }
-}
-
-fn leaf(at: Position, value: Option<Value>) -> Node {
-    let Some(value) = value else { return broken(at) };
-    let text = match &value {
-        Value::Text(text) => text.len(),
-        Value::Huge(text) => text.len(),
-        _ => 0,
-    };
-    Node { at, weight: 1 + (text / TEXT_PER_WEIGHT) as u32, height: 0, broken: false, value }
-}
-
-fn broken(at: Position) -> Node {
-    Node { at, weight: 1, height: 0, broken: true, value: Value::Null }
-}
-
-fn list(at: Position, items: Vec<Rc<Node>>) -> Node {
-    let weight = items.iter().fold(1u32, |sum, n| sum.saturating_add(n.weight));
-    let height = items.iter().map(|n| n.height + 1).max().unwrap_or(0);
-    let broken = items.iter().any(|n| n.broken);
-    Node { at, weight, height, broken, value: Value::List(items) }
 }
 
 fn too_deep(at: Position) -> Fatal {

@@ -5,6 +5,7 @@
 //! which forgives the same indentation as PyYAML;
 //! what a scalar means is decided in [`scalar`], and [`compose`] builds the tree and guards its size.
 
+pub(crate) mod build;
 pub(crate) mod compose;
 pub(crate) mod scalar;
 mod tag;
@@ -18,13 +19,15 @@ use std::rc::Rc;
 /// A place in the text as people count it: both from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Position {
+    /// Which of the files that were read together: 0 is the DAG file itself.
+    pub(crate) file: u16,
     pub(crate) line: u32,
     pub(crate) column: u32,
 }
 
 impl Position {
     /// Where problems of a file as a whole are shown.
-    pub(crate) const START: Self = Self { line: 1, column: 1 };
+    pub(crate) const START: Self = Self { file: 0, line: 1, column: 1 };
 }
 
 /// A value with its place. Aliases share nodes, so a node's place is where it was written.
@@ -38,6 +41,8 @@ pub(crate) struct Node {
     pub(crate) height: u16,
     /// Something inside was refused; the value must not be used.
     pub(crate) broken: bool,
+    /// Something inside stands for another value; see [`crate::special`].
+    pub(crate) special: bool,
 }
 
 /// What a node holds.

@@ -5,7 +5,7 @@ use super::scalar::{Plain, resolve};
 use super::*;
 
 fn composed(text: &str) -> Result<Composed, Fatal> {
-    compose(text, &|m| Position { line: m.line() as u32, column: m.col() as u32 + 1 })
+    compose(text, &|m| Position { file: 0, line: m.line() as u32, column: m.col() as u32 + 1 })
 }
 
 /// Scalars, and their type and value in Python.
@@ -209,10 +209,10 @@ fn every_node_knows_its_place() {
     let Value::Map(map) = &root.value else { panic!() };
     let Value::Map(inner) = &map.get("a").unwrap().value else { panic!() };
     let entry = inner.entry("b").unwrap();
-    assert_eq!(entry.at, Position { line: 2, column: 3 });
+    assert_eq!(entry.at, Position { file: 0, line: 2, column: 3 });
     let Value::List(items) = &entry.value.value else { panic!() };
-    assert_eq!(items[0].at, Position { line: 2, column: 7 });
-    assert_eq!(items[1].at, Position { line: 3, column: 5 });
+    assert_eq!(items[0].at, Position { file: 0, line: 2, column: 7 });
+    assert_eq!(items[1].at, Position { file: 0, line: 3, column: 5 });
 }
 
 #[test]
@@ -220,9 +220,11 @@ fn refusals_of_one_value_mark_it_and_let_the_rest_be_read() {
     for (text, code) in [
         ("a: {{ ds }}\nb: 1\n", "unhashable-key"),
         ("a: {[1]: 2}\nb: 1\n", "unhashable-key"),
-        ("a: !join [x]\nb: 1\n", "unknown-tag"),
-        ("a: !!python/name:os.system ''\nb: 1\n", "unknown-tag"),
-        ("a: [!!set {x: }]\nb: 1\n", "unknown-tag"),
+        ("a: !join x\nb: 1\n", "unknown-tag"),
+        ("a: !!python/object/apply:os.system [x]\nb: 1\n", "unknown-tag"),
+        ("a: !!python/name:os.system x\nb: 1\n", "yaml-value"),
+        ("a: !!binary '*'\nb: 1\n", "yaml-value"),
+        ("a: [!!omap [x: 1]]\nb: 1\n", "unknown-tag"),
         ("a: !!int x\nb: 1\n", "yaml-value"),
         ("a: 2025-02-30\nb: 1\n", "yaml-value"),
         ("a: =\nb: 1\n", "yaml-value"),
@@ -244,7 +246,7 @@ fn refusals_of_one_value_mark_it_and_let_the_rest_be_read() {
 fn a_key_given_twice_is_noted_where_it_comes_again() {
     let composed = composed("a:\n  x: 1\n  y: 2\n  x: 3\n").unwrap();
     let note = &composed.notes[0];
-    assert_eq!((note.code, note.error, note.at), ("duplicate-key", false, Position { line: 4, column: 3 }));
+    assert_eq!((note.code, note.error, note.at), ("duplicate-key", false, Position { file: 0, line: 4, column: 3 }));
     assert_eq!(note.path.iter().map(|p| &**p).collect::<Vec<_>>(), ["a", "x"]);
     assert_eq!(composed.notes.len(), 1);
 }

@@ -101,9 +101,19 @@ def arguments(lines_of, classes):
         for argument, value in named:
             if argument.arg not in ("task_id", "params", "do_xcom_push") and not argument.arg.startswith("_"):
                 found.setdefault(argument.arg, (kind(argument.annotation), value is None, value and default(value)))
+        # What a class hands to its base by itself is no argument of its own.
+        found.update({name: None for name in handed_on(init) if name not in found})
         if init.args.kwarg is None:
             break
-    return found
+    return {name: facts for name, facts in found.items() if facts}
+
+
+def handed_on(init):
+    """The keywords with which a constructor calls that of its base."""
+    for call in ast.walk(init):
+        function = getattr(call, "func", None)
+        if isinstance(call, ast.Call) and name_of(function) == "__init__" and name_of(getattr(function.value, "func", None)) == "super":
+            yield from (keyword.arg for keyword in call.keywords if keyword.arg)
 
 
 def texts(node, classes_body):

@@ -318,6 +318,8 @@ impl<'p> Problems<'p> {
 
     fn tell(&mut self, diagnostic: &Diagnostic, source: &str) {
         if diagnostic.is_error() {
+            // A file of defaults has lines of its own, which are not at hand here.
+            let source = if diagnostic.file == self.path { source } else { "" };
             self.errors.push(diagnostic.render(source, false));
         } else {
             tracing::warn!("{diagnostic}");
