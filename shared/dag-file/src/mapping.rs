@@ -5,13 +5,11 @@ use crate::task::{Names, TaskContext};
 use crate::yaml::Value;
 use crate::yaml::compose::clip;
 use serde_json::{Value as Json, json};
+use updraft_model::dag_parts::XCOM_ARG;
 use updraft_model::{ExpandInput, TaskId};
 
 /// The key under which a task's result is kept.
 const RETURN_VALUE: &str = "return_value";
-
-/// The class by which a value of another task is told from a mapping.
-pub(crate) const XCOM_ARG: &str = "airflow.sdk.XComArg";
 
 /// A value that another task hands over.
 pub(crate) struct Handed<'a> {

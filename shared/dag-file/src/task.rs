@@ -337,6 +337,9 @@ impl<'a> Reader<'a, '_, '_> {
                 let json = match mapping::argument(value, self.context) {
                     mapping::Argument::Handed(handed) => {
                         let json = handed.json();
+                        let message = "values of other tasks as arguments are not handed over yet; this task will fail when it runs";
+                        let hint = format!("use a template: {{{{ ti.xcom_pull(task_ids='{}') }}}}", clip(handed.name));
+                        value.warn("not-run-yet", message, Some(hint));
                         self.draft.dependencies.push((handed.name, value.clone()));
                         Some(json)
                     }

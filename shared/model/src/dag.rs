@@ -4,7 +4,7 @@
 
 use crate::dag_parts::{
     AssetCondition, AssetRef, Callbacks, Mapping, POOL_DEFAULT, QUEUE_DEFAULT, SensorSettings, TaskGroup,
-    TemplateSettings,
+    TemplateSettings, XCOM_ARG,
 };
 use crate::ids::{DagId, TaskId, TaskIndex};
 use crate::states::TriggerRule;
@@ -378,9 +378,32 @@ impl Task {
         }
     }
 
+    /// Why no attempt of it can be run by this version, if so: it loads, is shown, and fails with this when it runs.
+    pub fn not_run_yet(&self) -> Option<&'static str> {
+        if self.mapping.is_some() {
+            return Some("mapped tasks (`expand`) are not run by this version; write one task for each value");
+        }
+        if self.arguments.values().any(takes_xcom) {
+            return Some(
+                "values of other tasks as arguments (`+task`) are not handed over by this version; use a template: \
+                 {{ ti.xcom_pull(task_ids='task') }}",
+            );
+        }
+        None
+    }
+
     /// Whether its templates give native values.
     pub fn renders_native(&self, dag: &Dag) -> bool {
         self.render_template_as_native_obj.unwrap_or(dag.render_template_as_native_obj)
+    }
+}
+
+/// Whether the value of another task stands somewhere inside.
+fn takes_xcom(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.iter().any(takes_xcom),
+        Value::Object(map) => map.get("__type__").is_some_and(|t| t == XCOM_ARG) || map.values().any(takes_xcom),
+        _ => false,
     }
 }
 

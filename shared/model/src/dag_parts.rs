@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
+/// The class by which an argument that is the value of another task is told from a mapping: `{__type__, task_id, key}`.
+pub const XCOM_ARG: &str = "airflow.sdk.XComArg";
+
 /// The pool of a task that names none.
 pub const POOL_DEFAULT: &str = "default_pool";
 

@@ -162,6 +162,9 @@ impl<I: Items, L: LogStore> ProcessRunner<I, L> {
                 known.join(", ")
             )));
         };
+        if let Some(why) = task.not_run_yet() {
+            return Err(failed_for_good(why.to_owned()));
+        }
         let dag = &work.version.plan.dag;
         let params = dag.params_for(task, &work.run.facts.conf);
         let arguments = self.render(work, operator, params.clone()).await?;
