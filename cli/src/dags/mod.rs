@@ -1,6 +1,7 @@
 //! `updraft dags ...`
 
 mod clear;
+mod convert;
 mod details;
 mod files;
 mod import_errors;
@@ -36,6 +37,8 @@ pub(crate) use trigger::{parse_conf, parse_instant};
 pub(crate) enum Command {
     /// Check DAG files, and show what is wrong with them and where; needs no metastore
     Lint(lint::Arguments),
+    /// Make YAML of a Python DAG file by AWS's converter, and say what it lacks
+    Convert(convert::Arguments),
     /// List the DAGs
     List(list::Arguments),
     /// Show a DAG: its schedule, its tasks and how they depend on each other
@@ -70,6 +73,7 @@ pub(crate) enum Command {
 pub(crate) async fn run(command: Command, metastore: &MetastoreUrl, printer: Printer) -> Result<(), Failure> {
     match command {
         Command::Lint(arguments) => lint::run(&arguments, printer).await,
+        Command::Convert(arguments) => Box::pin(convert::run(&arguments, printer)).await,
         Command::List(arguments) => list::run(&arguments, &Session::open(metastore).await?, printer).await,
         Command::Show(arguments) => show::run(&arguments, metastore, printer).await,
         Command::Trigger(arguments) => {
