@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
     /// Where the metastore and logs are kept; made if it is not there. Other commands find it by `--metastore file:DIR`.
     #[arg(long, value_name = "DIR", default_value = "./.updraft")]
     pub(crate) home: PathBuf,
-    /// The port of the status page and health, on 127.0.0.1; 0 chooses a free one.
+    /// The port of the web UI, the REST API and health, on 127.0.0.1; 0 chooses a free one.
     #[arg(long, value_name = "N", default_value_t = 8080)]
     pub(crate) port: u16,
     /// One task at a time, or many.

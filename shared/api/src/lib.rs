@@ -1,22 +1,24 @@
-//! The HTTP routes: health, version, and a plain status page. One router, served by standalone today and by a function later.
+//! The HTTP routes: UI, REST API, health. One router, served by standalone today and by a function later.
 //!
 //! | path | what |
 //! |---|---|
-//! | `/` | status page: DAGs, their latest runs, import errors |
+//! | `/`, `/assets/...` | the UI |
+//! | `/api/updraft/v1/...` | what the UI's views need, in one answer each; see `board` |
 //! | `/health`, `/api/v2/monitor/health` | health as Airflow gives it |
 //! | `/api/v2/version` | version |
 //! | `/api/v2/...` | Airflow's REST API; see `v2` |
 
-mod page;
+mod assets;
+mod board;
 mod parts;
 mod v2;
 
 use parts::{Api, Parts};
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::middleware::Next;
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::json;
@@ -37,8 +39,11 @@ fn routes<P: Parts>(api: Api<P>) -> Router {
     let version = || async { Json(json!({"version": env!("CARGO_PKG_VERSION"), "git_version": null})) };
     let v2 = v2::routes::<P>().route("/monitor/health", get(health::<P>)).route("/version", get(version));
     Router::new()
-        .route("/", get(status::<P>))
+        .route("/", get(assets::page))
         .route("/health", get(health::<P>))
+        .route("/favicon.svg", get(assets::icon))
+        .route("/assets/{name}", get(assets::asset))
+        .nest("/api/updraft/v1", board::routes::<P>())
         .nest("/api/v2", v2)
         .layer(axum::middleware::from_fn(only_for_this_machine))
         .with_state(api)
@@ -78,22 +83,6 @@ async fn health<P: Parts>(State(Api { engine, .. }): State<Api<P>>) -> Response 
         "dag_processor": {"status": word(probe.is_ok()), "latest_dag_processor_heartbeat": now},
     });
     (code, Json(body)).into_response()
-}
-
-async fn status<P: Parts>(State(Api { engine, .. }): State<Api<P>>) -> Response {
-    let mut response = match page::render(&engine).await {
-        Ok(html) => Html(html).into_response(),
-        Err(error) => {
-            tracing::error!(%error, "the status page could not be made");
-            (StatusCode::SERVICE_UNAVAILABLE, "The metastore does not answer; see the server's log.\n").into_response()
-        }
-    };
-    let headers = response.headers_mut();
-    let policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'";
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use tower::ServiceExt;
 use updraft_clock::System;
 use updraft_log_store::Directory;
 use updraft_metastore::memory::Memory;
-use updraft_metastore::{DagSummary, ImportError, Version};
+use updraft_metastore::{DagSummary, Version};
 use updraft_model::{Dag, DagDoc, DagId, Task, TaskId};
 use updraft_service::Settings;
 use updraft_task_queue::LocalQueue;
@@ -38,33 +38,46 @@ async fn health_is_airflows() {
 }
 
 #[tokio::test]
-async fn an_empty_deployment_says_what_to_do() {
-    let (_, body) = get_page(&engine(), "/").await;
-    assert!(body.contains("Put a YAML file into the DAG folder"), "{body}");
+async fn the_ui_is_served_whole_compressed_and_strict() {
+    let engine = engine();
+    let logs = || Arc::new(Directory::new(std::path::Path::new("/nonexistent")));
+    let get = |path: &str, encoding: &'static str| {
+        let request = Request::get(path).header(header::ACCEPT_ENCODING, encoding).body(Body::empty()).unwrap();
+        router(engine.clone(), logs()).oneshot(request)
+    };
+    let page = get("/", "identity").await.unwrap();
+    assert_eq!(page.headers()[header::CACHE_CONTROL], "no-cache");
+    let policy = page.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+    assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    let html = String::from_utf8(to_bytes(page.into_body(), 1 << 20).await.unwrap().to_vec()).unwrap();
+    let named: Vec<&str> = html.split('"').filter(|part| part.starts_with("/assets/")).collect();
+    assert!(named.len() >= 2, "{html}");
+    for path in named {
+        let asset = get(path, "br, gzip;q=0.9").await.unwrap();
+        assert_eq!(asset.status(), StatusCode::OK, "{path}");
+        assert_eq!(asset.headers()[header::CONTENT_ENCODING], "gzip", "{path}");
+        assert!(asset.headers()[header::CACHE_CONTROL].to_str().unwrap().contains("immutable"), "{path}");
+        assert!(get(path, "identity").await.unwrap().headers().get(header::CONTENT_ENCODING).is_none(), "{path}");
+    }
+    assert_eq!(get("/assets/..%2F..%2FCargo.toml", "").await.unwrap().status(), StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
-async fn names_and_errors_are_escaped() {
-    let engine = engine();
-    let dag_id = DagId::trusted("d");
-    engine.store.put_dag(&DagDoc::new(dag_id.clone(), "<b>.yaml".to_owned(), true)).await.unwrap();
-    let summary = DagSummary {
-        dag_id,
-        file: "<script>alert(1)</script>.yaml".to_owned(),
-        owners: vec![],
-        tags: vec![],
-        timetable: "@daily".to_owned(),
-        description: None,
-        is_stale: false,
-        last_parsed: System.now(),
-    };
-    engine.store.put_dag_summary(&summary).await.unwrap();
-    let stack_trace = "x.yaml:1:1: error: <img src=x>".to_owned();
-    let error = ImportError { path: "x.yaml".to_owned(), timestamp: System.now(), stack_trace, is_notice: false };
-    engine.store.put_import_error(&error).await.unwrap();
-    let (_, body) = get_page(&engine, "/").await;
-    assert!(!body.contains("<script>") && !body.contains("<img"), "{body}");
-    assert!(body.contains("&lt;script&gt;") && body.contains("paused"), "{body}");
+async fn a_view_is_answered_at_once() {
+    let engine = engine_with_dags().await;
+    let body = r#"{"logical_date": null, "dag_run_id": "mine"}"#;
+    ask(&engine, json_to("POST", "/dags/etl/dagRuns", body)).await;
+    let get = |path: &str| Request::get(format!("/api/updraft/v1{path}")).body(Body::empty()).unwrap();
+    let (_, overview) = ask(&engine, get("/overview?search=E&limit=1")).await;
+    assert_eq!(overview["counts"], json!({"dags": 2, "paused": 1, "active_runs": 0, "import_errors": 0}));
+    assert_eq!((&overview["total_entries"], &overview["dags"][0]["dag_id"]), (&json!(2), &json!("etl")));
+    assert_eq!(overview["dags"][0]["latest_runs"][0]["state"], "queued");
+    let (_, paused) = ask(&engine, get("/overview?paused=true")).await;
+    assert_eq!(paused["total_entries"], 1);
+    let (_, grid) = ask(&engine, get("/dags/etl/grid?run_id=mine")).await;
+    assert_eq!(grid["tasks"][0]["task_id"], "extract");
+    assert_eq!((&grid["runs"][0]["states"], grid["runs"].as_array().map(Vec::len)), (&json!(["none"]), Some(1)));
+    assert_eq!(ask(&engine, get("/dags/etl/grid?run_id=nope")).await.0, StatusCode::NOT_FOUND);
 }
 
 async fn ask(

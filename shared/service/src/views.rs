@@ -1,4 +1,4 @@
-//! What people are shown: one place for the command line, the API and the status page.
+//! What people are shown: one place for the command line, the API and the UI.
 
 use crate::engine::{Engine, Error, near};
 use crate::xcoms;

@@ -16,7 +16,7 @@ use updraft_service::views::DagView;
 type Answer = Result<Json<Value>, Failure>;
 
 /// The id of a DAG that is there, and the DAG as a list shows it.
-pub(super) async fn find<P: Parts>(api: &Api<P>, dag_id: &str) -> Result<DagView, Failure> {
+pub(crate) async fn find<P: Parts>(api: &Api<P>, dag_id: &str) -> Result<DagView, Failure> {
     let missing = || Failure::not_found(format!("The Dag with ID: `{dag_id}` was not found"));
     let dag_id = DagId::parse(dag_id).map_err(|_| missing())?;
     let summary = api.engine.store.dag_summary(&dag_id).await?.ok_or_else(missing)?;
@@ -53,7 +53,7 @@ async fn errors<P: Parts>(api: &Api<P>) -> Result<Vec<ImportError>, Failure> {
     }
 }
 
-async fn shown<P: Parts>(api: &Api<P>, view: &DagView, bad: &BTreeSet<String>) -> Result<Value, Failure> {
+pub(crate) async fn shown<P: Parts>(api: &Api<P>, view: &DagView, bad: &BTreeSet<String>) -> Result<Value, Failure> {
     let version = version(api, view.doc.as_ref()).await?;
     let dag = version.as_ref().map(|v| &v.plan.dag);
     Ok(shapes::dag(view, dag, bad.contains(&view.summary.file), api.engine.now()))
@@ -118,7 +118,7 @@ async fn documents<P: Parts>(api: &Api<P>, of: &[DagSummary]) -> Result<BTreeMap
     Ok(api.engine.store.dags(&ids).await?.into_iter().map(|d| (d.dag_id.clone(), d)).collect())
 }
 
-async fn bad_files<P: Parts>(api: &Api<P>) -> Result<BTreeSet<String>, Failure> {
+pub(crate) async fn bad_files<P: Parts>(api: &Api<P>) -> Result<BTreeSet<String>, Failure> {
     Ok(errors(api).await?.into_iter().map(|e| e.path).collect())
 }
 

@@ -9,15 +9,16 @@
 //! | GET `.../taskInstances`, `/taskInstances/{task_id}`, `/tries`, `/tries/{n}`, `/logs/{n}`, `/xcomEntries`, `/xcomEntries/{key}` | 4 at most |
 //! | GET `/importErrors`, `/importErrors/{id}`, `/dagTags` | one per 1 MB |
 
-mod dags;
+pub(crate) mod dags;
 mod error;
 mod query;
-mod runs;
-mod shapes;
+pub(crate) mod runs;
+pub(crate) mod shapes;
 mod task_instances;
 mod values;
 
 pub(crate) use error::Failure;
+pub(crate) use query::Query;
 
 use crate::parts::{Api, Parts};
 use axum::Router;

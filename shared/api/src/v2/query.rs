@@ -141,7 +141,7 @@ impl Query {
     /// Whether a value matches `<name>_pattern` (SQL's wildcards, any case, alternatives by `|`) and `<name>_prefix_pattern`.
     pub(crate) fn matches(&self, name: &str, value: &str) -> bool {
         let given = |suffix: &str| self.text(&format!("{name}_{suffix}")).filter(|p| *p != "~");
-        let pattern = given("pattern").is_none_or(|p| p.split('|').any(|p| like(p.trim(), value)));
+        let pattern = given("pattern").is_none_or(|p| p.split('|').any(|p| Self::like(p.trim(), value)));
         pattern && given("prefix_pattern").is_none_or(|p| p.split('|').any(|p| value.starts_with(p.trim())))
     }
 
@@ -170,6 +170,27 @@ impl Query {
         };
         given.into_iter().map(read).collect()
     }
+
+    /// SQL's `LIKE '%pattern%'` without regard to case: `%` is any text, `_` any character.
+    pub(crate) fn like(pattern: &str, value: &str) -> bool {
+        let pattern: Vec<char> = format!("%{}%", pattern.to_lowercase()).chars().collect();
+        let value: Vec<char> = value.to_lowercase().chars().collect();
+        // Positions in the value that the pattern so far can have reached.
+        let mut reached = vec![false; value.len() + 1];
+        reached[0] = true;
+        for p in pattern {
+            let mut next = vec![false; value.len() + 1];
+            for (i, _) in reached.iter().enumerate().filter(|(_, r)| **r) {
+                match p {
+                    '%' => next[i..].fill(true),
+                    p if i < value.len() && (p == '_' || p == value[i]) => next[i + 1] = true,
+                    _ => {}
+                }
+            }
+            reached = next;
+        }
+        reached[value.len()]
+    }
 }
 
 /// Sorts by several keys, each with its direction.
@@ -182,27 +203,6 @@ pub(crate) fn sort_by<T, K: PartialOrd>(items: &mut [T], order: &[(&str, bool)],
             })
         })
     });
-}
-
-/// SQL's `LIKE '%pattern%'` without regard to case: `%` is any text, `_` any character.
-fn like(pattern: &str, value: &str) -> bool {
-    let pattern: Vec<char> = format!("%{}%", pattern.to_lowercase()).chars().collect();
-    let value: Vec<char> = value.to_lowercase().chars().collect();
-    // Positions in the value that the pattern so far can have reached.
-    let mut reached = vec![false; value.len() + 1];
-    reached[0] = true;
-    for p in pattern {
-        let mut next = vec![false; value.len() + 1];
-        for (i, _) in reached.iter().enumerate().filter(|(_, r)| **r) {
-            match p {
-                '%' => next[i..].fill(true),
-                p if i < value.len() && (p == '_' || p == value[i]) => next[i + 1] = true,
-                _ => {}
-            }
-        }
-        reached = next;
-    }
-    reached[value.len()]
 }
 
 #[cfg(test)]
@@ -223,7 +223,7 @@ mod tests {
             ("", "anything", true),
             ("b", "", false),
         ] {
-            assert_eq!(like(pattern, value), fits, "{pattern} {value}");
+            assert_eq!(Query::like(pattern, value), fits, "{pattern} {value}");
         }
         assert!(query("dag_id_pattern=a|b").matches("dag_id", "xbx"));
         assert!(!query("dag_id_prefix_pattern=b").matches("dag_id", "xb"));

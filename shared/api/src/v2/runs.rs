@@ -16,7 +16,7 @@ pub(crate) const LOOKED_AT_MAX: usize = 1000;
 type Answer = Result<Json<Value>, Failure>;
 
 /// A run by its name, with Airflow's words where there is none.
-pub(super) async fn find<P: Parts>(api: &Api<P>, dag_id: &str, run_id: &str) -> Result<RunDoc, Failure> {
+pub(crate) async fn find<P: Parts>(api: &Api<P>, dag_id: &str, run_id: &str) -> Result<RunDoc, Failure> {
     let missing =
         || Failure::not_found(format!("The DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` was not found"));
     let dag_id = DagId::parse(dag_id).map_err(|_| missing())?;

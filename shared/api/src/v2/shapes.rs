@@ -12,11 +12,11 @@ use updraft_service::views::{DagView, TaskInstanceView, TryView};
 const BUNDLE: &str = "dags-folder";
 
 /// An instant as pydantic prints it: `Z` for UTC.
-pub(super) fn time(at: Timestamp) -> Value {
+pub(crate) fn time(at: Timestamp) -> Value {
     isoformat(at).replace("+00:00", "Z").into()
 }
 
-pub(super) fn time_or_null(at: Option<Timestamp>) -> Value {
+pub(crate) fn time_or_null(at: Option<Timestamp>) -> Value {
     at.map_or(Value::Null, time)
 }
 
