@@ -9,7 +9,8 @@ use tokio::task::JoinSet;
 use updraft_clock::{Clock, System};
 use updraft_dag_store::Directory;
 use updraft_metastore_embedded::Embedded;
-use updraft_service::{Continuation, Engine, ProcessRunner, Settings, TaskRef};
+use updraft_runner::ProcessRunner;
+use updraft_service::{Continuation, Engine, Settings, TaskRef};
 use updraft_task_queue::{Lane, LocalQueue, Message, TaskQueue};
 
 /// How long the timer sleeps at most: whatever falls due is found at most this much late, and what is known to fall due within it is
@@ -32,13 +33,13 @@ pub(super) type LocalEngine = Engine<Arc<Embedded>, Arc<LocalQueue>, System>;
 #[derive(Debug)]
 pub(super) struct Server {
     /// The engine.
-    pub(super) engine: LocalEngine,
+    pub(super) engine: Arc<LocalEngine>,
     /// The store, for what only this machine's has.
     pub(super) items: Arc<Embedded>,
     /// The queue inside the process.
     pub(super) queue: Arc<LocalQueue>,
     /// Runs attempts.
-    pub(super) runner: ProcessRunner<Arc<Embedded>, updraft_log_store::Directory>,
+    pub(super) runner: ProcessRunner<Arc<Embedded>, Arc<LocalQueue>, updraft_log_store::Directory, System>,
     /// The DAG folder.
     pub(super) dags: Directory,
 }

@@ -10,9 +10,9 @@ use tokio::sync::watch as signal;
 use updraft_clock::System;
 use updraft_dag_store::Directory;
 use updraft_execution::Launcher;
-use updraft_metastore::Metastore;
 use updraft_metastore_embedded::{Embedded, LockError, ServerLock};
-use updraft_service::{Engine, ProcessRunner, Settings};
+use updraft_runner::ProcessRunner;
+use updraft_service::{Engine, Environment, Settings};
 use updraft_task_queue::LocalQueue;
 use updraft_templates::Renderer;
 
@@ -120,14 +120,6 @@ fn wire(arguments: &Arguments, home: &Path) -> Result<Server, Error> {
     let dags = arguments.dags.canonicalize().map_err(|cause| Error::System { what: "the DAG folder", cause })?;
     let system = |what| move |cause| Error::System { what, cause };
     let launcher = Launcher::current_exe().map_err(system("this program's own path"))?.with_scratch(home.join(SCRATCH));
-    let runner = ProcessRunner {
-        store: Metastore::new(items.clone()),
-        logs: updraft_log_store::Directory::new(home),
-        launcher,
-        versions: home.join("versions"),
-        search_path: vec![dags.clone()],
-        renderer: Arc::new(Renderer::new()),
-    };
     let settings = Settings {
         dags_are_paused_at_creation: arguments.pause_new_dags,
         ignore_syntax: arguments.reading.ignore_syntax(),
@@ -136,7 +128,16 @@ fn wire(arguments: &Arguments, home: &Path) -> Result<Server, Error> {
         ..Settings::default()
     };
     let queue = Arc::new(LocalQueue::default());
-    let engine = Engine::new(items.clone(), queue.clone(), System, settings);
+    let engine = Arc::new(Engine::new(items.clone(), queue.clone(), System, settings));
+    let runner = ProcessRunner {
+        engine: engine.clone(),
+        logs: updraft_log_store::Directory::new(home),
+        launcher,
+        versions: home.join("versions"),
+        search_path: vec![dags.clone()],
+        renderer: Arc::new(Renderer::new()),
+        environment: Environment::of_process(),
+    };
     Ok(Server { engine, items, queue, runner, dags: Directory::new(dags) })
 }
 

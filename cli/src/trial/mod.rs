@@ -19,12 +19,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use updraft_clock::{Clock, System};
 use updraft_execution::Launcher;
+use updraft_metastore::DueWhat;
 use updraft_metastore::memory::Memory;
-use updraft_metastore::{DueWhat, Metastore};
 use updraft_model::{DagId, DagRunState, DagRunType, Incarnation, Plan, RunDoc, RunFacts, TaskIndex, run_id};
+use updraft_runner::ProcessRunner;
 use updraft_service::engine::Version;
 use updraft_service::runs::Leases;
-use updraft_service::{Engine, ProcessRunner, Settings, TaskRef, Trigger};
+use updraft_service::{Engine, Environment, Settings, TaskRef, Trigger};
 use updraft_task_queue::{Lane, LocalQueue, Message, TaskQueue};
 use updraft_templates::Renderer;
 
@@ -37,7 +38,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// An engine with a DAG, and what it runs attempts with.
 pub(crate) struct Trial {
     engine: Arc<TrialEngine>,
-    runner: Shown<ProcessRunner<Arc<Memory>, updraft_log_store::Directory>>,
+    runner: Shown<ProcessRunner<Arc<Memory>, Arc<LocalQueue>, updraft_log_store::Directory, System>>,
     interrupted: watch::Interrupted,
     /// Holds logs and scratch files; removed at the end.
     _home: tempfile::TempDir,
@@ -63,7 +64,7 @@ impl Trial {
         let (items, queue) = (Arc::new(Memory::default()), Arc::new(LocalQueue::default()));
         let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let settings = Settings { hostname, ..place.settings() };
-        let engine = Arc::new(Engine::new(items.clone(), queue, System, settings));
+        let engine = Arc::new(Engine::new(items, queue, System, settings));
         let folder = place.read(&engine, dag_id, printer).await?;
         copy_named(metastore, &engine, printer).await;
         let launcher = Launcher::current_exe()
@@ -71,12 +72,13 @@ impl Trial {
             .with_scratch(home.path().join("tmp"));
         let logs = updraft_log_store::Directory::new(home.path());
         let runner = ProcessRunner {
-            store: Metastore::new(items),
+            engine: engine.clone(),
             logs: logs.clone(),
             launcher,
             versions: home.path().join("versions"),
             search_path: vec![folder],
             renderer: Arc::new(Renderer::new()),
+            environment: Environment::of_process(),
         };
         let interrupted = watch::Interrupted::listen()?;
         let runner = Shown::new(runner, logs, interrupted.clone(), mark_success, printer);

@@ -48,7 +48,7 @@ impl<R: Runner> Runner for Shown<R> {
             return Some(Finished::new(AttemptOutcome::Success));
         }
         self.printer.note(format_args!("*** {name}: running{tries}"));
-        let spool = self.logs.spool(&updraft_service::process::log_name(&work.key())).ok();
+        let spool = self.logs.spool(&updraft_service::xcoms::log_name(&work.key())).ok();
         let tail = Tail { spool, printed: Mutex::new(0), printer: self.printer };
         let stop = async {
             tokio::select! {

@@ -10,7 +10,7 @@
 //! sweep settles it.
 
 use jiff::{SignedDuration, Timestamp};
-use updraft_service::process::WIND_UP;
+use updraft_runner::WIND_UP;
 use updraft_service::{Continuation, TimeoutMost};
 
 /// How long before an invocation's end its leases end: more than clocks differ, and enough to answer in. Nobody then takes an attempt

@@ -10,9 +10,9 @@ use updraft_clock::System;
 use updraft_execution::Launcher;
 use updraft_function::{Environment, Error};
 use updraft_log_store_s3::S3LogStore;
-use updraft_metastore::Metastore;
 use updraft_metastore_dynamodb::DynamoDb;
-use updraft_service::{Engine, ProcessRunner, Settings};
+use updraft_runner::ProcessRunner;
+use updraft_service::{Engine, Settings};
 use updraft_task_queue_sqs::Sqs;
 use updraft_templates::Renderer;
 use worker::Worker;
@@ -34,15 +34,17 @@ async fn serve() -> Result<(), Error> {
     let items = DynamoDb::new(&aws, environment.table);
     let queue = Sqs::new(&aws, environment.task_queue_url, environment.scheduler_queue_url);
     let settings = Settings { hostname: environment.hostname, ..Settings::default() };
+    let engine = Arc::new(Engine::new(items, queue, System, settings));
     let runner = ProcessRunner {
-        store: Metastore::new(items.clone()),
+        engine: engine.clone(),
         logs: S3LogStore::with_spools(&aws, environment.bucket, scratch.join("spools")),
         launcher: Launcher::current_exe()?.with_scratch(temporary),
         versions: scratch.join("versions"),
         // The DAG folder is not at hand here: versions carry the files that their tasks name.
         search_path: Vec::new(),
         renderer: Arc::new(Renderer::new()),
+        environment: updraft_service::Environment::of_process(),
     };
-    let worker = Worker { engine: Engine::new(items, queue, System, settings), runner };
+    let worker = Worker { engine, runner };
     lambda_runtime::run(service_fn(|event| worker.handle(event))).await
 }

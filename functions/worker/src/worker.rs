@@ -4,11 +4,13 @@ use crate::budget::Budget;
 use jiff::Timestamp;
 use lambda_runtime::LambdaEvent;
 use serde_json::Value;
+use std::sync::Arc;
 use updraft_clock::{Clock, System};
 use updraft_function::{BatchAnswer, Error, Record, batch};
 use updraft_log_store_s3::S3LogStore;
 use updraft_metastore_dynamodb::DynamoDb;
-use updraft_service::{Engine, ProcessRunner, TaskRef};
+use updraft_runner::ProcessRunner;
+use updraft_service::{Engine, TaskRef};
 use updraft_task_queue::Message;
 use updraft_task_queue_sqs::{Sqs, parse_body};
 
@@ -16,9 +18,9 @@ use updraft_task_queue_sqs::{Sqs, parse_body};
 #[derive(Debug)]
 pub(crate) struct Worker {
     /// Use cases on the deployment's table and queues.
-    pub(crate) engine: Engine<DynamoDb, Sqs, System>,
+    pub(crate) engine: Arc<Engine<DynamoDb, Sqs, System>>,
     /// Runs attempts as processes of this function.
-    pub(crate) runner: ProcessRunner<DynamoDb, S3LogStore>,
+    pub(crate) runner: ProcessRunner<DynamoDb, Sqs, S3LogStore, System>,
 }
 
 impl Worker {

@@ -17,7 +17,6 @@ pub mod ingest;
 pub mod interventions;
 pub mod lookup;
 pub mod named;
-pub mod process;
 pub mod runs;
 pub mod tick;
 pub mod trigger;
@@ -27,6 +26,5 @@ pub mod xcoms;
 
 pub use engine::{Engine, Error, Settings};
 pub use lookup::{Environment, Lookup};
-pub use process::ProcessRunner;
 pub use trigger::Trigger;
 pub use work::{Continuation, Finished, Runner, TaskRef, TimeoutMost, Work, Worked};

@@ -288,6 +288,6 @@ fn task_instance(run: &RunDoc, task: TaskIndex, definition: &Task, attempt: Opti
 
 /// What this machine's spool holds of an attempt's log.
 fn spooled<L: LogStore>(logs: &L, key: &AttemptKey) -> Option<String> {
-    let path = logs.spool(&crate::process::log_name(key)).ok()?;
+    let path = logs.spool(&xcoms::log_name(key)).ok()?;
     Some(String::from_utf8_lossy(&std::fs::read(path).ok()?).into_owned())
 }

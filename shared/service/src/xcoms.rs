@@ -1,7 +1,7 @@
-//! XComs of a run, resolved through the attempt that won: a stale attempt's output is unreachable.
+//! What attempts leave behind besides their items: XComs of a run, resolved through the attempt that won, since a stale attempt's output is
+//! unreachable; and the names under which logs and large values are kept.
 
 use crate::engine::Error;
-use crate::work::Work;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use updraft_log_store::LogStore;
@@ -47,50 +47,19 @@ pub async fn winners<I: Items>(
     Ok(store.attempts(&wanted).await?.into_iter().map(|(key, attempt)| (key.task, attempt)).collect())
 }
 
-/// What the tasks of an attempt's run pushed, as far as they have ended.
-#[derive(Debug)]
-pub struct RunXComs<'a, I, L> {
-    /// The metastore.
-    pub store: &'a Metastore<I>,
-    /// Where large values are kept.
-    pub logs: &'a L,
-    /// The attempt that asks.
-    pub work: &'a Work,
+/// The name of an attempt's log in the log store. Spread over a bounded number of folders, none of which is ever to be removed.
+pub fn log_name(attempt: &AttemptKey) -> String {
+    format!("logs/{}.log", blob_name(attempt))
 }
 
-impl<I: Items, L: LogStore> RunXComs<'_, I, L> {
-    /// One value of one task; none where it pushed none, has not ended, or is not in the DAG.
-    pub async fn get(&self, task_id: &str, key: &str) -> Result<Option<Value>, Error> {
-        let Some(task) = self.work.version.plan.index_of(task_id) else { return Ok(None) };
-        // Upstreams had ended when this attempt was claimed; others may have since.
-        let fresh;
-        let run = if self.work.run.cell(task).is_final() {
-            &self.work.run
-        } else {
-            match self.store.run(&self.work.run.facts.incarnation).await? {
-                Some(run) => fresh = run,
-                None => return Ok(None),
-            }
-            &fresh
-        };
-        match winners(self.store, run, [task]).await?.get(&task).and_then(|a| a.xcoms.get(key)) {
-            Some(value) => resolve(self.logs, value).await.map(Some),
-            None => Ok(None),
-        }
-    }
+/// The name of one of an attempt's large values in the log store.
+pub fn value_name(attempt: &AttemptKey, number: usize) -> String {
+    format!("xcoms/{}-{number}.json", blob_name(attempt))
 }
 
-impl<I: Items, L: LogStore> updraft_execution::XComSource for RunXComs<'_, I, L> {
-    async fn pull(
-        &self,
-        task_ids: Vec<String>,
-        key: String,
-    ) -> Result<Vec<Option<Value>>, updraft_execution::XComError> {
-        let mut values = Vec::with_capacity(task_ids.len());
-        for task_id in task_ids {
-            let value = self.get(&task_id, &key).await;
-            values.push(value.map_err(|e| updraft_execution::XComError(e.to_string()))?);
-        }
-        Ok(values)
-    }
+/// What the names of an attempt's log and large values have in common.
+fn blob_name(attempt: &AttemptKey) -> String {
+    let AttemptKey { incarnation, task, try_number, token } = attempt;
+    let folder: String = incarnation.as_str().chars().take(2).collect();
+    format!("{folder}/{incarnation}-{task}-{try_number}-{token}")
 }

@@ -1,0 +1,172 @@
+//! Template fields: files loaded, XComs fetched, Jinja rendered.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+use updraft_log_store::LogStore;
+use updraft_metastore::Items;
+use updraft_model::{Dag, references};
+use updraft_operators::Operator;
+use updraft_service::{Error, Work, xcoms};
+use updraft_templates::{Context, DagFacts, Options, Renderer, TaskFacts, TemplateError, XComNeeds, XComs};
+
+use crate::attempt::Ended;
+use crate::lookups::AttemptLookups;
+
+/// Where templates find what they name.
+pub(crate) struct Source<'a, I, L> {
+    pub(crate) renderer: &'a Renderer,
+    pub(crate) lookups: AttemptLookups<'a, I, L>,
+}
+
+impl<I: Items, L: LogStore> Source<'_, I, L> {
+    /// The operator's arguments with its template fields rendered. An error is the attempt's failure.
+    pub(crate) async fn render(&self, operator: &Operator, params: Value) -> Result<Map<String, Value>, Ended> {
+        let work = self.lookups.work;
+        let task = work.definition();
+        let mut arguments = task.arguments.clone();
+        let mut fields = Map::new();
+        for name in operator.template_fields() {
+            if let Some(value) = arguments.get(name) {
+                let mut value = value.clone();
+                load_files(&mut value, &operator.template_ext, &work.version.plan.dag, &work.version.files)
+                    .map_err(Ended::failed)?;
+                fields.insert(name.to_owned(), value);
+            }
+        }
+        let fields = Value::Object(fields);
+        let template = |e: TemplateError| Ended::failed(format!("a template could not be rendered: {e}"));
+        let needs = self.renderer.xcom_needs(&fields, task.task_id.as_str()).map_err(template)?;
+        let xcoms = self.fetch(&needs).await.map_err(|e| Ended::failed(e.to_string()))?;
+        let context = context(work, params);
+        let rendered = self.renderer.render(&fields, &context, &xcoms, &Options::default()).map_err(template)?;
+        if let Value::Object(rendered) = rendered {
+            arguments.extend(rendered);
+        }
+        Ok(arguments)
+    }
+
+    /// Fetches what templates pull.
+    async fn fetch(&self, needs: &XComNeeds) -> Result<XComs, Error> {
+        let mut found = XComs::new();
+        for (task_id, key) in &needs.pulls {
+            found.mark_fetched(task_id, key);
+            if let Some(value) = self.lookups.get(task_id, key).await? {
+                found.insert(task_id, key, -1, value);
+            }
+        }
+        if needs.dynamic {
+            let AttemptLookups { store, logs, work, .. } = &self.lookups;
+            let (plan, run) = (&work.version.plan, &work.run);
+            let upstream: Vec<_> = plan.tasks().filter(|t| run.cell(*t).is_final()).collect();
+            for (task, attempt) in xcoms::winners(store, run, upstream.iter().copied()).await? {
+                for (key, value) in &attempt.xcoms {
+                    let value = xcoms::resolve(*logs, value).await?;
+                    found.insert(plan.task(task).task_id.as_str(), key, -1, value);
+                }
+            }
+            for task in upstream {
+                found.mark_complete(plan.task(task).task_id.as_str());
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Puts a file's text where a template field names the file by one of the operator's endings.
+fn load_files(value: &mut Value, endings: &[&str], dag: &Dag, files: &BTreeMap<String, String>) -> Result<(), String> {
+    if endings.is_empty() {
+        return Ok(());
+    }
+    match value {
+        Value::String(name) if references::is_template_file(endings, name) => {
+            let candidates = references::template_files(dag, name);
+            match candidates.iter().find_map(|path| files.get(path)) {
+                Some(text) => text.clone_into(name),
+                None => return Err(missing(name, &candidates)),
+            }
+            Ok(())
+        }
+        Value::Array(items) => items.iter_mut().try_for_each(|item| load_files(item, endings, dag, files)),
+        Value::Object(map) => map.values_mut().try_for_each(|item| load_files(item, endings, dag, files)),
+        _ => Ok(()),
+    }
+}
+
+fn missing(name: &str, candidates: &[String]) -> String {
+    let looked = match candidates {
+        [] => "it leads out of the DAG folder".to_owned(),
+        candidates => format!("the DAG folder had no `{}` when the DAG was read", candidates.join("`, `")),
+    };
+    format!(
+        "the template file `{name}` was not found: {looked}; put the file beside the DAG's, or add a space at the end if the \
+         text is no file"
+    )
+}
+
+/// What templates see.
+fn context(work: &Work, params: Value) -> Context {
+    let facts = &work.run.facts;
+    let (dag, task) = (&work.version.plan.dag, work.definition());
+    Context {
+        dag_id: dag.dag_id.to_string(),
+        task_id: task.task_id.to_string(),
+        run_id: facts.run_id.clone(),
+        run_type: facts.run_type.to_string(),
+        run_state: work.run.state.to_string(),
+        logical_date: facts.logical_date,
+        data_interval: facts.data_interval.map(|i| (i.start, i.end)),
+        partition_key: facts.partition.as_ref().map(|partition| partition.key.clone()),
+        partition_date: facts.partition.as_ref().map(|partition| partition.date),
+        run_after: facts.run_after,
+        run_start_date: work.run.start_date,
+        task_start_date: Some(work.lease.since),
+        try_number: work.try_number,
+        max_tries: work.run.max_tries.get(&work.task).copied().unwrap_or(task.retries),
+        reschedule_count: work.resumed().map_or(0, |resumed| resumed.count),
+        params,
+        conf: facts.conf.clone(),
+        dag: DagFacts {
+            description: dag.description.clone(),
+            tags: dag.tags.clone(),
+            start_date: dag.start_date,
+            end_date: dag.end_date,
+            catchup: dag.catchup,
+            max_active_runs: dag.max_active_runs_effective(),
+        },
+        task: TaskFacts {
+            owner: task.owner.clone(),
+            pool: task.pool.clone(),
+            queue: task.queue.clone(),
+            retries: task.retries,
+            trigger_rule: task.trigger_rule.to_string(),
+        },
+        now: work.lease.since,
+        ..Context::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use updraft_model::DagId;
+
+    #[test]
+    fn files_are_loaded_wherever_a_field_names_one() {
+        let mut dag = Dag::new(DagId::parse("d").expect("an id"), Vec::new());
+        dag.file = "team/d.yaml".to_owned();
+        dag.templates.searchpath = vec!["sql".to_owned()];
+        let files: BTreeMap<String, String> = [("team/run.sh", "echo {{ ds }}\n"), ("sql/deep/x.bash", "deep")]
+            .map(|(path, text)| (path.to_owned(), text.to_owned()))
+            .into();
+        let mut value = json!({"a": "run.sh", "b": ["deep/x.bash", "run.sh ", 5], "c": "echo run.sh | cat"});
+        load_files(&mut value, &[".sh", ".bash"], &dag, &files).expect("all are there");
+        assert_eq!(value, json!({"a": "echo {{ ds }}\n", "b": ["deep", "run.sh ", 5], "c": "echo run.sh | cat"}));
+        load_files(&mut json!("no.sh"), &[], &dag, &files).expect("no ending names files");
+        let said = load_files(&mut json!("no.sh"), &[".sh"], &dag, &files).unwrap_err();
+        assert!(said.contains("`no.sh`") && said.contains("`team/no.sh`, `sql/no.sh`"), "{said}");
+        let said = load_files(&mut json!("../no.sh"), &[".sh"], &dag, &files).unwrap_err();
+        assert!(said.contains("out of the DAG folder"), "{said}");
+    }
+}

@@ -1,0 +1,240 @@
+//! The runner that runs attempts for real.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use updraft_clock::Clock;
+use updraft_execution::{AttemptSpec, Cancel, Launcher, Report, cancellation};
+use updraft_log_store::LogStore;
+use updraft_metastore::Items;
+use updraft_model::attempt::INLINE_BYTES_MAX;
+use updraft_model::{Connection, ValueRef};
+use updraft_service::{Engine, Environment, Error, Finished, Lookup, Runner, Work, xcoms};
+use updraft_task_queue::TaskQueue;
+use updraft_templates::Renderer;
+
+use crate::arguments::Arguments;
+use crate::attempt::{Attempt, Break, End, Ended};
+use crate::log::Log;
+use crate::lookups::AttemptLookups;
+use crate::services::Services;
+use crate::{operators, processes, render};
+
+/// How much of an attempt's XComs its item holds; what comes after goes to the log store, so that no item nears DynamoDB's limit.
+const INLINE_TOTAL_MAX: usize = 64 * 1024;
+
+/// How long before a worker's deadline its attempt is ended: the grace for its processes, and the time to record what it came to.
+pub const WIND_UP: SignedDuration = SignedDuration::from_secs(8);
+
+/// What is said of an attempt that did not end before its worker had to.
+const OUT_OF_TIME: &str = "the worker's time was over before the task ended; let workers run longer (`WorkerTimeout` of the deployment), \
+                           or make the task shorter";
+
+/// Runs attempts on this machine: operators' own work in this process, commands and callables as processes.
+#[derive(Debug)]
+pub struct ProcessRunner<I, Q, L, C> {
+    /// Where XComs and other runs are read, and runs are triggered.
+    pub engine: Arc<Engine<I, Q, C>>,
+    /// Where long logs and large values go.
+    pub logs: L,
+    /// How processes are started.
+    pub launcher: Launcher,
+    /// Where the files of versions are laid out.
+    pub versions: PathBuf,
+    /// Folders in which Python looks after the version's own files: the DAG folder, where it is at hand.
+    pub search_path: Vec<PathBuf>,
+    /// Renders templates.
+    pub renderer: Arc<Renderer>,
+    /// Connections that go before those of the metastore.
+    pub environment: Environment,
+}
+
+impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> Runner for ProcessRunner<I, Q, L, C> {
+    async fn run<S: Future<Output = String> + Send>(&self, work: &Work, stop: S) -> Option<Finished> {
+        let mut log = Log::open(&self.logs, xcoms::log_name(&work.key())).await;
+        let (handle, cancel) = cancellation();
+        let busy = AtomicBool::new(false);
+        let timeout = work.definition().execution_timeout.and_then(|timeout| Duration::try_from(timeout).ok());
+        let time_over = timeout.map(|timeout| tokio::time::Instant::now() + timeout);
+        let mut out_of_time = false;
+        let end = {
+            let attempted = Box::pin(self.attempt(work, &mut log, &busy, cancel, time_over));
+            let (wind_up, timed_out) = (self.wind_up(work.deadline), until(time_over));
+            tokio::pin!(attempted, stop, wind_up, timed_out);
+            let (mut stopping, mut late) = (false, false);
+            loop {
+                // A process takes time to end, and says itself that it was killed or took too long; anything else is dropped at once.
+                let is_busy = || busy.load(Ordering::SeqCst);
+                tokio::select! {
+                    biased;
+                    end = &mut attempted => break end,
+                    why = &mut stop, if !stopping => {
+                        stopping = true;
+                        handle.cancel(why);
+                        if !is_busy() { break Err(Break::Killed) }
+                    }
+                    () = &mut wind_up, if !stopping => {
+                        (stopping, out_of_time) = (true, true);
+                        handle.cancel(OUT_OF_TIME);
+                        if !is_busy() { break Err(Break::Killed) }
+                    }
+                    () = &mut timed_out, if !late => {
+                        late = true;
+                        if !is_busy() { break Err(timed_out_after(work, timeout).into()) }
+                    }
+                }
+            }
+        };
+        let ended = match end {
+            Ok(ended) => ended,
+            Err(Break::Ended(ended)) => *ended,
+            // The cell is still ours: an end like any other failure's, and another try has a worker's whole time.
+            Err(Break::Killed) if out_of_time => Ended::failed(format!("killed: {OUT_OF_TIME}")),
+            Err(Break::Killed) => return None,
+        };
+        Some(self.finished(work, ended, log).await)
+    }
+}
+
+/// The end of an attempt that took longer than it may. As in Airflow, a sensor with `soft_fail` is skipped by it.
+fn timed_out_after(work: &Work, timeout: Option<Duration>) -> Ended {
+    let seconds = timeout.unwrap_or_default().as_secs_f64();
+    let message = format!("execution timeout of {seconds} s passed");
+    let sensor = work.definition().sensor.as_ref();
+    if sensor.is_some_and(|sensor| sensor.soft_fail || sensor.never_fail) {
+        Ended::skipped(message)
+    } else {
+        Ended::failed(message)
+    }
+}
+
+async fn until(instant: Option<tokio::time::Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> ProcessRunner<I, Q, L, C> {
+    /// Renders the templates and carries out the operator.
+    async fn attempt(
+        &self,
+        work: &Work,
+        log: &mut Log,
+        busy: &AtomicBool,
+        cancel: Cancel,
+        time_over: Option<tokio::time::Instant>,
+    ) -> End {
+        let task = work.definition();
+        let Some(operator) = updraft_operators::find(&task.operator) else {
+            let known: Vec<&str> = updraft_operators::runnable().collect();
+            let (name, known) = (&task.operator, known.join(", "));
+            return Err(format!("the operator `{name}` is not one that Updraft runs; it runs {known}").into());
+        };
+        if let Some(why) = task.not_run_yet() {
+            return Err(why.to_owned().into());
+        }
+        let params = work.version.plan.dag.params_for(task, &work.run.facts.conf);
+        let source = render::Source { renderer: &self.renderer, lookups: self.lookups(work) };
+        let values = source.render(operator, params.clone()).await?;
+        let arguments = Arguments::new(operator, values);
+        let pushed = BTreeMap::new();
+        let mut attempt = Attempt { work, arguments, params, services: self, log, busy, pushed, cancel, time_over };
+        let end = operators::run(operator, &mut attempt).await;
+        let mut ended = match end {
+            Ok(ended) => ended,
+            Err(Break::Ended(ended)) => *ended,
+            Err(Break::Killed) => return Err(Break::Killed),
+        };
+        for (key, value) in attempt.pushed {
+            ended.xcoms.entry(key).or_insert(value);
+        }
+        Ok(ended)
+    }
+
+    fn lookups<'a>(&'a self, work: &'a Work) -> AttemptLookups<'a, I, L> {
+        AttemptLookups { store: &self.engine.store, logs: &self.logs, environment: &self.environment, work }
+    }
+
+    /// Keeps what an attempt left behind.
+    async fn finished(&self, work: &Work, mut ended: Ended, mut log: Log) -> Finished {
+        let kept = match self.keep_xcoms(work, std::mem::take(&mut ended.xcoms)).await {
+            Ok(kept) => kept,
+            Err(error) => {
+                ended = Ended::failed(format!("the XComs could not be kept: {error}"));
+                BTreeMap::new()
+            }
+        };
+        if let Some(message) = &ended.message {
+            log.conclude(self.engine.clock.now(), message).await;
+        }
+        let mut finished = Finished {
+            message: ended.message,
+            xcoms: kept,
+            choice: ended.choice,
+            handover: ended.handover,
+            ..Finished::new(ended.outcome)
+        };
+        log.keep(&self.logs, &mut finished).await;
+        finished
+    }
+
+    /// Keeps what an attempt pushed: small values in its item, large ones in the log store.
+    async fn keep_xcoms(
+        &self,
+        work: &Work,
+        pushed: BTreeMap<String, Value>,
+    ) -> Result<BTreeMap<String, ValueRef>, Error> {
+        let mut kept = BTreeMap::new();
+        let mut inline = 0;
+        for (number, (key, value)) in pushed.into_iter().enumerate() {
+            let bytes = serde_json::to_vec(&value).expect("a JSON value always serializes");
+            let at = if bytes.len() > INLINE_BYTES_MAX || inline + bytes.len() > INLINE_TOTAL_MAX {
+                ValueRef::At(self.logs.put(&xcoms::value_name(&work.key(), number), bytes).await?)
+            } else {
+                inline += bytes.len();
+                ValueRef::Inline(value)
+            };
+            kept.insert(key, at);
+        }
+        Ok(kept)
+    }
+
+    /// Waits until an attempt has to be ended so that its end is recorded before the worker is gone; for ever, where it stays.
+    async fn wind_up(&self, deadline: Option<Timestamp>) {
+        let Some(deadline) = deadline else { return std::future::pending().await };
+        let left = deadline.duration_since(self.engine.clock.now()) - WIND_UP;
+        tokio::time::sleep(Duration::try_from(left).unwrap_or_default()).await;
+    }
+}
+
+impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> Services for ProcessRunner<I, Q, L, C> {
+    fn now(&self) -> Timestamp {
+        self.engine.clock.now()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        self.engine.clock.sleep(duration).await;
+    }
+
+    async fn process(&self, work: &Work, spec: &AttemptSpec, log: &mut Log, cancel: Cancel) -> Report {
+        updraft_execution::run(spec, &self.launcher, log, &self.lookups(work), cancel).await
+    }
+
+    async fn search_path(&self, work: &Work) -> Result<Vec<PathBuf>, Error> {
+        let folder = processes::lay_out(&self.versions, work).await;
+        let folder =
+            folder.map_err(|e| Error::Refused(format!("the files of the DAG's version could not be laid out: {e}")))?;
+        Ok(std::iter::once(folder).chain(self.search_path.iter().cloned()).collect())
+    }
+
+    async fn connection(&self, conn_id: &str) -> Result<Option<Connection>, Error> {
+        Lookup { store: &self.engine.store, environment: &self.environment }.connection(conn_id).await
+    }
+}

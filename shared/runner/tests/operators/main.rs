@@ -1,0 +1,12 @@
+//! Every operator and sensor, from a DAG file to the states of its run: real processes, real files, a clock that leaps over waits.
+
+#[cfg(test)]
+mod branches;
+#[cfg(test)]
+mod files;
+#[cfg(test)]
+mod processes;
+#[cfg(test)]
+mod sensors;
+#[cfg(test)]
+mod world;

@@ -1,0 +1,105 @@
+//! Operators that are one process.
+
+use serde_json::json;
+
+use crate::world::World;
+
+#[tokio::test]
+async fn a_command_ends_as_its_exit_code_says() {
+    for (task, state, message) in [
+        ("bash_command: 'true'", "success", ""),
+        ("bash_command: exit 99", "skipped", "99"),
+        ("bash_command: exit 3", "failed", "3"),
+        ("{bash_command: exit 3, skip_on_exit_code: 3}", "skipped", "3"),
+        ("{bash_command: exit 4, skip_on_exit_code: [3, 4]}", "skipped", "4"),
+        ("{bash_command: sleep 60, execution_timeout: 0.2}", "failed", "timeout"),
+        ("{bash_command: 'true', cwd: /no/such/folder}", "failed", "/no/such/folder"),
+    ] {
+        let task = task.trim_matches(['{', '}']);
+        let ran = World::run_of(&format!("a: {{operator: BashOperator, {task}}}")).await;
+        assert_eq!(ran.states, [format!("a={state}")], "{task}: {}", ran.log("a"));
+        assert!(ran.message("a").contains(message), "{task}: {}", ran.message("a"));
+    }
+}
+
+#[tokio::test]
+async fn a_command_is_rendered_and_returns_its_last_line() {
+    let tasks = "a:
+  operator: BashOperator
+  bash_command: echo first; echo {{ params.n }} $NAME
+  env: {NAME: '{{ task.task_id }}', PATH: /bin:/usr/bin}
+  params: {n: 5}
+b: {operator: BashOperator, bash_command: 'echo {{ ti.xcom_pull(task_ids=\"a\") }}!', dependencies: [a]}
+c: {operator: BashOperator, bash_command: echo x, do_xcom_push: false}
+";
+    let ran = World::run_of(tasks).await;
+    assert_eq!(ran.returned("a"), Some(json!("5 a")));
+    assert_eq!(ran.returned("b"), Some(json!("5 a!")));
+    assert_eq!((ran.states[2].as_str(), ran.returned("c")), ("c=success", None));
+    assert!(ran.log("a").contains("INFO - first\n"), "{}", ran.log("a"));
+}
+
+#[tokio::test]
+async fn a_callable_is_called_with_its_arguments() {
+    let module = "
+from airflow.exceptions import AirflowSkipException, AirflowFailException
+
+def add(a, b=0, *, params, ti):
+    ti.xcom_push('seen', ti.task_id)
+    return a + b + params['n']
+
+def skip():
+    raise AirflowSkipException('not today')
+
+def fail():
+    raise AirflowFailException('never')
+";
+    let dag = "d:
+  schedule: null
+  tasks:
+    a: {operator: PythonOperator, python_callable: work.add, op_args: [1], op_kwargs: {b: 2}, params: {n: 4}}
+    s: {operator: PythonOperator, python_callable: work.skip}
+    f: {operator: PythonOperator, python_callable: work.fail, retries: 3}
+    m: {operator: PythonOperator, python_callable: work.missing}
+";
+    let mut world = World::new(&[("d.yaml", dag), ("work.py", module)]).await;
+    let ran = world.run().await;
+    assert_eq!(ran.states, ["a=success", "s=skipped", "f=failed", "m=failed"]);
+    assert_eq!((ran.returned("a"), ran.xcom("a", "seen")), (Some(json!(7)), Some(json!("a"))));
+    assert!(ran.message("s").contains("not today") && ran.message("f").contains("never"));
+    assert!(ran.message("m").contains("missing"), "{}", ran.message("m"));
+    assert_eq!(world.attempts, 4, "what failed for good is not tried again");
+}
+
+#[tokio::test]
+async fn what_cannot_run_says_what_can() {
+    for (task, said) in [
+        ("operator: my.own.Operator", "my.own.Operator"),
+        ("{operator: AthenaOperator, query: select 1}", "`AthenaOperator` is known but not run by this version"),
+        ("{operator: PythonVirtualenvOperator, python_callable: a.b}", "`PythonVirtualenvOperator`"),
+    ] {
+        let task = task.trim_matches(['{', '}']);
+        let mut world = World::of(&format!("a: {{{task}, retries: 2}}")).await;
+        let ran = world.run().await;
+        assert_eq!(ran.states, ["a=failed"]);
+        assert!(ran.message("a").contains(said) && ran.message("a").contains("BashOperator"), "{}", ran.message("a"));
+        assert!(ran.log("a").contains(said), "{}", ran.log("a"));
+        assert_eq!(world.attempts, 1, "another try would be no better");
+    }
+}
+
+#[tokio::test]
+async fn a_template_that_cannot_be_rendered_fails_the_task() {
+    let ran = World::run_of("a: {operator: BashOperator, bash_command: 'echo {{ nobody }}'}").await;
+    assert_eq!(ran.states, ["a=failed"]);
+    assert!(ran.message("a").contains("nobody"), "{}", ran.message("a"));
+}
+
+#[tokio::test]
+async fn smooth_and_marks_do_nothing() {
+    let tasks = "a: {operator: SmoothOperator}
+b: {operator: ExternalTaskMarker, external_dag_id: other, external_task_id: t, dependencies: [a]}
+c: {operator: EmptyOperator, dependencies: [b]}
+";
+    assert_eq!(World::run_of(tasks).await.states, ["a=success", "b=success", "c=success"]);
+}
