@@ -14,7 +14,7 @@ use updraft_execution::{
     SUPERVISE, run, supervisor_main,
 };
 
-const USAGE: &str = "usage: attempts shell|python TIMES CONCURRENCY";
+const USAGE: &str = "usage: attempts shell|python|python-fresh TIMES CONCURRENCY";
 
 /// Forgets what it is given.
 struct Nowhere;
@@ -51,7 +51,10 @@ fn bench(args: &[String]) -> Result<String, String> {
     std::fs::write(&file, "def nothing():\n    pass\n").map_err(|error| error.to_string())?;
     let call = match kind.as_str() {
         "shell" => OperatorCall::Bash(BashCall::new("true")),
-        "python" => OperatorCall::Python(PythonCall::new(Callable::File { path: file, name: "nothing".to_owned() })),
+        "python" | "python-fresh" => OperatorCall::Python(PythonCall {
+            fresh: kind == "python-fresh",
+            ..PythonCall::new(Callable::File { path: file, name: "nothing".to_owned() })
+        }),
         _ => return Err(USAGE.to_owned()),
     };
     let runtime =
@@ -97,6 +100,7 @@ async fn all(call: OperatorCall, times: usize, concurrency: usize) -> Result<Vec
     for worker in workers {
         all.extend(worker.await.map_err(|error| error.to_string())??);
     }
+    launcher.close().await;
     Ok(all)
 }
 

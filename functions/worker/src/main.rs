@@ -38,7 +38,8 @@ async fn serve() -> Result<(), Error> {
     let runner = ProcessRunner {
         engine: engine.clone(),
         logs: S3LogStore::with_spools(&aws, environment.bucket, scratch.join("spools")),
-        launcher: Launcher::current_exe()?.with_scratch(temporary),
+        // A process that is frozen with this one would hold sockets and memory of an attempt long gone.
+        launcher: Launcher::current_exe()?.with_scratch(temporary).keeping_nothing(),
         versions: scratch.join("versions"),
         // The DAG folder is not at hand here: versions carry the files that their tasks name.
         search_path: Vec::new(),

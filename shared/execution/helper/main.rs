@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use updraft_execution::{
-    AttemptSpec, BashCall, Cancel, Launcher, LogSink, NoLookups, OperatorCall, SUPERVISE, run, supervisor_main,
+    AttemptSpec, BashCall, Callable, Cancel, Launcher, LogSink, NoLookups, OperatorCall, PythonCall, SUPERVISE, run,
+    supervisor_main,
 };
 
 fn main() -> ExitCode {
@@ -11,7 +12,11 @@ fn main() -> ExitCode {
     let args: Vec<&str> = args.iter().skip(1).map(String::as_str).collect();
     match args.as_slice() {
         [first, ..] if *first == SUPERVISE => supervisor_main(),
-        ["bash", command] => with_runtime(bash(command)),
+        ["bash", command] => with_runtime(attempt(OperatorCall::Bash(BashCall::new(*command)))),
+        ["python", path] => {
+            let callable = Callable::File { path: path.into(), name: "f".to_owned() };
+            with_runtime(attempt(OperatorCall::Python(PythonCall::new(callable))))
+        }
         _ => ExitCode::from(2),
     }
 }
@@ -32,13 +37,10 @@ impl LogSink for Nowhere {
     }
 }
 
-fn attempt(command: &str) -> AttemptSpec {
-    AttemptSpec::new("dag", "task", "run", OperatorCall::Bash(BashCall::new(command)))
-}
-
-/// Runs one command; its exit code says whether the attempt succeeded.
-async fn bash(command: &str) -> ExitCode {
+/// Makes one attempt; the exit code says whether it succeeded.
+async fn attempt(call: OperatorCall) -> ExitCode {
     let Ok(launcher) = Launcher::current_exe() else { return ExitCode::from(2) };
-    let report = run(&attempt(command), &launcher, &mut Nowhere, &NoLookups, Cancel::never()).await;
+    let spec = AttemptSpec::new("dag", "task", "run", call);
+    let report = run(&spec, &launcher, &mut Nowhere, &NoLookups, Cancel::never()).await;
     ExitCode::from(u8::from(report.outcome != updraft_execution::Outcome::Success))
 }

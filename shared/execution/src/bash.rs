@@ -28,6 +28,7 @@ pub(crate) fn plan(
         cwd,
         channel: false,
         kill_grace: spec.kill_grace,
+        warm: None,
     };
     Ok(Plan { process, greeting: None, scratch })
 }
@@ -40,7 +41,10 @@ pub(crate) fn working_directory(
     if let Some(given) = given {
         let shown = given.display();
         return match std::fs::metadata(given) {
-            Ok(found) if found.is_dir() => Ok((given.to_owned(), None)),
+            Ok(found) if found.is_dir() => match std::path::absolute(given) {
+                Ok(absolute) => Ok((absolute, None)),
+                Err(error) => Err(format!("the working directory `{shown}` cannot be found: {error}")),
+            },
             Ok(_) => Err(format!("the working directory `{shown}` is a file; set `cwd` to a directory")),
             Err(error) => {
                 Err(format!("the working directory `{shown}` cannot be used: {error}; create it, or change `cwd`"))

@@ -16,7 +16,7 @@ pub(crate) fn environment(
     spec: &AttemptSpec,
     own: impl Iterator<Item = (OsString, OsString)>,
 ) -> Vec<(OsString, OsString)> {
-    let inherited = own.filter(|(name, _)| !name.as_encoded_bytes().starts_with(OWN_PREFIX.as_bytes()));
+    let inherited = inherited(own);
     let mut env: BTreeMap<OsString, OsString> = BTreeMap::new();
     let given = match &spec.operator {
         OperatorCall::Bash(bash) => bash.env.as_ref().map(|given| (given, bash.append_env)),
@@ -35,8 +35,13 @@ pub(crate) fn environment(
     env.into_iter().collect()
 }
 
+/// What every attempt's process may see of the server's environment.
+pub(crate) fn inherited(own: impl Iterator<Item = (OsString, OsString)>) -> impl Iterator<Item = (OsString, OsString)> {
+    own.filter(|(name, _)| !name.as_encoded_bytes().starts_with(OWN_PREFIX.as_bytes()))
+}
+
 /// What Airflow tells every task's process, by the names it uses; an absent value is an absent variable.
-fn context_variables(spec: &AttemptSpec) -> impl Iterator<Item = (OsString, OsString)> {
+pub(crate) fn context_variables(spec: &AttemptSpec) -> impl Iterator<Item = (OsString, OsString)> {
     let context = &spec.context;
     [
         ("AIRFLOW_CTX_DAG_OWNER", Some(context.owner.clone())),

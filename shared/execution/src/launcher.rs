@@ -2,11 +2,18 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::OnceCell;
 
-/// How attempts are started. Make one per process and share it: clones share what was looked up once (the Python interpreter).
+use crate::pool::Pool;
+
+/// After as many failures in a row no further Python is asked to fork.
+const NOT_FORKED_MAX: u32 = 3;
+
+/// How attempts are started. Make one per process and runtime, and share it: clones share what was looked up once (the Python
+/// interpreter) and the supervisors that wait for their next attempt.
 #[derive(Clone, Debug)]
 pub struct Launcher {
     inner: Arc<Inner>,
@@ -19,13 +26,31 @@ struct Inner {
     scratch: PathBuf,
     interpreter: OnceCell<PathBuf>,
     bootstrap: Mutex<Option<Arc<tempfile::TempDir>>>,
+    pool: Arc<Pool>,
+    /// Whether supervisors wait for their next attempt.
+    keep: bool,
+    /// Whether Python callables get an interpreter of their own.
+    fresh_python: bool,
+    /// How many times in a row no Python could be forked.
+    not_forked: AtomicU32,
 }
 
 impl Launcher {
     /// Supervisors run `program`, which must call [`supervisor_main`](crate::supervisor_main) when its first argument is
     /// [`SUPERVISE`](crate::SUPERVISE).
     pub fn new(program: impl Into<PathBuf>) -> Self {
-        Self::with(program.into(), "python3".to_owned(), std::env::temp_dir())
+        let inner = Inner {
+            program: program.into(),
+            python: "python3".to_owned(),
+            scratch: std::env::temp_dir(),
+            interpreter: OnceCell::new(),
+            bootstrap: Mutex::new(None),
+            pool: Arc::default(),
+            keep: true,
+            fresh_python: false,
+            not_forked: AtomicU32::new(0),
+        };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Supervisors run the executable of this very process; on Linux even after the file was replaced or removed.
@@ -41,17 +66,73 @@ impl Launcher {
 
     /// Uses this Python interpreter, a path or a name to look up in `PATH`, instead of `python3`.
     pub fn with_python(&self, python: impl Into<String>) -> Self {
-        Self::with(self.inner.program.clone(), python.into(), self.inner.scratch.clone())
+        self.with(|inner| inner.python = python.into())
     }
 
     /// Makes the attempts' temporary directories in this directory, which must exist, instead of the system's.
     pub fn with_scratch(&self, scratch: impl Into<PathBuf>) -> Self {
-        Self::with(self.inner.program.clone(), self.inner.python.clone(), scratch.into())
+        self.with(|inner| inner.scratch = scratch.into())
     }
 
-    fn with(program: PathBuf, python: String, scratch: PathBuf) -> Self {
-        let inner = Inner { program, python, scratch, interpreter: OnceCell::new(), bootstrap: Mutex::new(None) };
+    /// Keeps nothing between attempts: when [`run`](crate::run) returns, no process of this crate is left. For workers that are frozen between
+    /// their attempts. Otherwise supervisors wait a minute or two for their next attempt, and so do Pythons, from which callables are forked.
+    pub fn keeping_nothing(&self) -> Self {
+        self.with(|inner| inner.keep = false)
+    }
+
+    /// Starts an interpreter for each Python callable instead of forking one that has imported the usual modules of Python already.
+    pub fn with_fresh_python(&self) -> Self {
+        self.with(|inner| inner.fresh_python = true)
+    }
+
+    /// Ends the processes that wait for their next attempt, and waits until they are gone. Without it they end soon after the launcher is dropped.
+    pub async fn close(&self) {
+        for supervisor in self.inner.pool.take_all() {
+            supervisor.end().await;
+        }
+    }
+
+    fn with(&self, change: impl FnOnce(&mut Inner)) -> Self {
+        let from = &*self.inner;
+        let mut inner = Inner {
+            program: from.program.clone(),
+            python: from.python.clone(),
+            scratch: from.scratch.clone(),
+            interpreter: OnceCell::new(),
+            bootstrap: Mutex::new(None),
+            pool: Arc::default(),
+            keep: from.keep,
+            fresh_python: from.fresh_python,
+            not_forked: AtomicU32::new(0),
+        };
+        change(&mut inner);
         Self { inner: Arc::new(inner) }
+    }
+
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
+        &self.inner.pool
+    }
+
+    pub(crate) fn keeps(&self) -> bool {
+        self.inner.keep
+    }
+
+    /// Whether callables may be forked from a warm Python. Where that failed repeatedly it is not tried any more.
+    pub(crate) fn may_fork(&self) -> bool {
+        let inner = &self.inner;
+        cfg!(target_os = "linux")
+            && inner.keep
+            && !inner.fresh_python
+            && inner.not_forked.load(Ordering::Relaxed) < NOT_FORKED_MAX
+    }
+
+    /// Remembers whether a Python could be forked.
+    pub(crate) fn forked(&self, done: bool) {
+        if done {
+            self.inner.not_forked.store(0, Ordering::Relaxed);
+        } else {
+            self.inner.not_forked.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn program(&self) -> &Path {

@@ -8,7 +8,11 @@
 //! - Nothing that an attempt started outlives the attempt or this process, even when this process is killed by `kill -9`: the supervisor
 //!   (this product's own executable, called again with the hidden subcommand [`SUPERVISE`]) holds a socket to this process, and when that
 //!   closes it ends every descendant, also those that made a session of their own. Daemonised ones are found on Linux only.
+//! - Supervisors are used again, but each has one attempt at a time, and the next only when nothing is left of the one before. Python callables
+//!   run in processes forked from a Python that has imported the usual modules and runs nothing itself, so none sees what another one did;
+//!   [`Launcher::with_fresh_python`], [`PythonCall::fresh`](PythonCall) and [`Launcher::keeping_nothing`] do without.
 //! - Memory is bounded, whatever the process prints: the log is streamed, and only its last 8 KiB and its last line are kept.
+//! - Each line of the log has a time stamp and a level. Given secrets, and those that the callable asked for or registered, are written as `***`.
 //! - A variable of the server's environment whose name starts with `UPDRAFT_` never reaches a task. (`UPDRAFT_ATTEMPT` is set for it: should the
 //!   supervisor itself be killed, the attempt's processes are found and killed by that mark, as far as they kept it.)
 //!
@@ -31,12 +35,14 @@ mod leftovers;
 mod lines;
 mod masks;
 mod output;
+mod pool;
 mod ports;
 mod python;
 mod report;
 mod spec;
 mod supervised;
 mod supervisor;
+mod wire;
 
 pub use attempt::run;
 pub use cancel::{Cancel, CancelHandle, cancellation};

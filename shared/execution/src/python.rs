@@ -1,5 +1,6 @@
 //! Airflow's PythonOperator, in a process of its own.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -13,11 +14,11 @@ use tokio::process::Command;
 use crate::attempt::{LOST, Plan, Settled};
 use crate::bash::working_directory;
 use crate::channel::{Said, Status, VALUE_BYTES};
-use crate::environment::iso_text;
+use crate::environment::{context_variables, inherited, iso_text};
 use crate::launcher::Launcher;
 use crate::report::{Outcome, Returned};
 use crate::spec::{AttemptSpec, Callable, PythonCall};
-use crate::supervised::{Exit, ProcessSpec};
+use crate::supervised::{Exit, ProcessSpec, WarmPython};
 
 /// What runs in the Python process.
 const BOOTSTRAP: &str = include_str!("python/bootstrap.py");
@@ -27,6 +28,7 @@ const MODULES: &[(&str, &str)] = &[
     ("updraft_context.py", include_str!("python/context.py")),
     ("updraft_log.py", include_str!("python/log.py")),
     ("updraft_values.py", include_str!("python/values.py")),
+    ("updraft_zygote.py", include_str!("python/zygote.py")),
 ];
 /// The bootstrap's name as a module: imported, not run as a script, so that Python keeps its compiled form.
 const MODULE: &str = "updraft_bootstrap";
@@ -46,6 +48,12 @@ pub(crate) async fn plan(
     let (cwd, scratch) = working_directory(call.cwd.as_deref(), launcher)?;
     // The entry for the current directory makes room for the bootstrap, which leaves again once it is imported.
     let start = format!("import sys; sys.path[0] = sys.argv[1]; import {MODULE}; {MODULE}.main()");
+    let warm = warm(call, spec, &cwd).map(|line| WarmPython {
+        interpreter: program.clone(),
+        folder: bootstrap.path().to_owned(),
+        env: inherited(std::env::vars_os()).collect(),
+        line,
+    });
     let process = ProcessSpec {
         program,
         args: vec!["-c".into(), start.into(), bootstrap.path().into()],
@@ -53,8 +61,19 @@ pub(crate) async fn plan(
         cwd,
         channel: true,
         kill_grace: spec.kill_grace,
+        warm,
     };
     Ok(Plan { process, greeting: Some(greeting.to_string()), scratch })
+}
+
+/// What a Python that is forked has to become; nothing if it has to be one of its own.
+fn warm(call: &PythonCall, spec: &AttemptSpec, cwd: &Path) -> Option<String> {
+    if call.fresh {
+        return None;
+    }
+    let env = context_variables(spec).map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let env: BTreeMap<String, String> = env.collect::<Option<_>>()?;
+    Some(json!({ "cwd": cwd.to_str()?, "env": env }).to_string())
 }
 
 /// The interpreter itself behind a name. Shims of version managers take 100 ms to find it each time, so it is asked once.

@@ -1,15 +1,22 @@
-//! The supervisor's side: a small process between the server and one attempt's processes.
+//! The supervisor's side: a small process between the server and the processes of one attempt after another.
 //!
-//! Its descriptors: 0 is a socket to the server (control), 1 the log, 2 the attempt's channel if it has one. It writes one line on the control
-//! socket for each thing that happens (`started`, `error TEXT`, `exited code N`, `exited signal N`), and it takes the end of that socket,
-//! whether the server closed it or died, as the order to end everything. It exits when no descendant is left.
+//! Its standard input is a socket to the server, on which it takes orders ([`crate::wire`]) and writes one line for each thing that happens:
+//! `started`, `error TEXT`, `exited code N`, `exited signal N`, and `gone` when nothing of the attempt is left and another may come. It takes
+//! the end of that socket, whether the server closed it or died, as the order to end everything, itself included.
 //!
 //! It is a process of its own because only a process survives `kill -9` of the server, and it makes itself the subreaper (Linux) because then
 //! a process whose parent ended becomes its child, however often it forked and whatever session it made: when `wait` says that there is no
-//! child, nothing is left.
+//! child, nothing is left. It has one attempt at a time, so whatever is below it belongs to that attempt.
+//!
+//! With two arguments, an interpreter and a folder, it keeps a Python below it that forks once per attempt. That one is spared, and the list of
+//! children takes the place of `wait`.
+
+mod descendants;
+mod zygote;
 
 use std::ffi::OsString;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
@@ -18,78 +25,53 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
+use rustix::process::{Pid, WaitOptions, WaitStatus};
+
+use self::zygote::Zygote;
+use crate::wire::{self, Call, Order, Request};
 
 /// The hidden subcommand: an executable whose first argument is this must call [`supervisor_main`] at once.
 pub const SUPERVISE: &str = "__supervise";
 
-/// The argument that says that descriptor 2 is a channel for the task.
-pub(crate) const WITH_CHANNEL: &str = "channel";
-/// The argument that says that there is no channel.
-pub(crate) const WITHOUT_CHANNEL: &str = "no-channel";
-
 /// How long processes that outlived the attempt's main process get after SIGTERM. Short: every attempt that leaves some behind pays it.
 const LEFTOVER_GRACE: Duration = Duration::from_millis(200);
 
+/// How long a killed Python may take to disappear.
+const ZYGOTE_LIMIT: Duration = Duration::from_secs(5);
+
 /// What the supervisor's main thread waits for.
 enum Event {
+    /// The server asks for something.
+    Ordered(Order),
+    /// The server has closed its end or is gone.
+    Released,
     /// A child, perhaps an adopted one, ended and was reaped.
     Reaped(Pid, WaitStatus),
     /// No child is left.
     AllGone,
-    /// The server asks to end everything, or is gone.
-    Released,
+    /// A line of the Python that forks.
+    ZygoteSaid(String),
+    /// It will say no more.
+    ZygoteGone,
 }
 
 /// Runs as a supervisor: the whole life of the process that was started with [`SUPERVISE`] as its first argument.
 ///
-/// Returns when the attempt and everything it started have ended; the caller's `main` should return the exit code at once. It must be called
-/// before threads or child processes are made, and nothing else may read standard input.
+/// Returns when the server has let go and everything that was started has ended; the caller's `main` should return the exit code at once. It
+/// must be called before threads or child processes are made, and nothing else may read standard input.
 pub fn supervisor_main() -> ExitCode {
-    let mut args = std::env::args_os().skip(2);
-    match start(&mut args) {
-        Ok(started) => {
-            oversee(started);
-            ExitCode::SUCCESS
-        }
-        Err(StartError { control, message }) => {
-            if let Some(mut control) = control {
-                say(&mut control, &format!("error {}", message.replace('\n', " ")));
-            }
-            ExitCode::FAILURE
-        }
-    }
-}
-
-struct Started {
-    main: Pid,
-    control: UnixStream,
-    grace: Duration,
-    events: Receiver<Event>,
-}
-
-struct StartError {
-    control: Option<UnixStream>,
-    message: String,
-}
-
-fn start(args: &mut dyn Iterator<Item = OsString>) -> Result<Started, StartError> {
     // A session of its own: the terminal's Ctrl-C is for the server, which drains, and a task must not stop to wait for a terminal's input.
     let _ = rustix::process::setsid();
-    let control = control_socket().map_err(|error| StartError { control: None, message: error.to_string() })?;
-    match start_task(args) {
-        Ok((main, grace)) => {
-            let (sender, events) = mpsc::channel();
-            let mut control = control;
-            say(&mut control, "started");
-            if let Err(error) = watch(&control, &sender) {
-                // Without its threads the supervisor cannot keep its promise; better no attempt than one that nobody ends.
-                let _ = rustix::process::kill_process_group(main, Signal::KILL);
-                return Err(StartError { control: Some(control), message: error.to_string() });
-            }
-            Ok(Started { main, control, grace, events })
+    let Ok(mut control) = control_socket() else { return ExitCode::FAILURE };
+    match Supervisor::new(&control, std::env::args_os().skip(2)) {
+        Ok(supervisor) => {
+            supervisor.serve();
+            ExitCode::SUCCESS
         }
-        Err(message) => Err(StartError { control: Some(control), message }),
+        Err(error) => {
+            say(&mut control, &format!("error the supervisor could not begin: {error}"));
+            ExitCode::FAILURE
+        }
     }
 }
 
@@ -99,40 +81,205 @@ fn control_socket() -> io::Result<UnixStream> {
     Ok(UnixStream::from(control))
 }
 
-/// Starts the task's process and returns its id and the grace.
-fn start_task(args: &mut dyn Iterator<Item = OsString>) -> Result<(Pid, Duration), String> {
-    let mut next = |what: &str| args.next().ok_or_else(|| format!("the supervisor was called without {what}"));
-    let grace = next("a grace period")?;
-    let channel = next("a channel")?;
-    let program = next("a program")?;
-    let grace = grace.to_str().and_then(|text| text.parse().ok()).map(Duration::from_millis);
-    let grace = grace.ok_or("the supervisor was called with a grace period that is no number")?;
-
-    #[cfg(target_os = "linux")]
-    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
-        .map_err(|error| format!("could not become the subreaper: {error}"))?;
-
-    let stdin = if channel == WITH_CHANNEL {
-        let channel = fcntl_dupfd_cloexec(rustix::stdio::stderr(), 3).map_err(|error| error.to_string())?;
-        Stdio::from(channel)
-    } else {
-        Stdio::null()
-    };
-    rustix::stdio::dup2_stderr(rustix::stdio::stdout()).map_err(|error| error.to_string())?;
-
-    let mut command = Command::new(&program);
-    command.args(args).stdin(stdin).process_group(0);
-    let child = command.spawn().map_err(|error| could_not_start(&program, &error))?;
-    // The log's end is seen by the server once the task's own processes have let go of it, not this one.
-    let nowhere = std::fs::File::options().write(true).open("/dev/null").map_err(|error| error.to_string())?;
-    rustix::stdio::dup2_stdout(&nowhere).map_err(|error| error.to_string())?;
-    rustix::stdio::dup2_stderr(&nowhere).map_err(|error| error.to_string())?;
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    Ok((pid.ok_or("the task's process has no id")?, grace))
+struct Supervisor {
+    control: UnixStream,
+    events: Receiver<Event>,
+    /// Has the children waited for, until there is none.
+    reap: Sender<()>,
+    zygote: Option<Zygote>,
 }
 
-fn could_not_start(program: &OsString, error: &io::Error) -> String {
-    let program = program.to_string_lossy();
+/// How far an attempt has got.
+#[derive(Default)]
+struct Progress {
+    main: Option<Pid>,
+    main_ended: bool,
+    /// When the processes are killed that were asked to end.
+    kill_at: Option<Instant>,
+    /// No child is left.
+    gone: bool,
+    /// The server or the Python is gone: this attempt is the last.
+    last: bool,
+}
+
+impl Supervisor {
+    fn new(control: &UnixStream, mut args: impl Iterator<Item = OsString>) -> io::Result<Self> {
+        #[cfg(target_os = "linux")]
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+        let (sender, events) = mpsc::channel();
+        let zygote = match (args.next(), args.next()) {
+            (Some(python), Some(folder)) => Some(Zygote::start(&python, &folder, &sender)?),
+            _ => None,
+        };
+        if zygote.is_some() && descendants::children(rustix::process::getpid()).is_none() {
+            return Err(io::Error::other("the system does not list children"));
+        }
+        listen(control.try_clone()?, sender.clone())?;
+        let reap = wait_for_children(sender)?;
+        if zygote.is_some() {
+            let _ = reap.send(());
+        }
+        Ok(Self { control: control.try_clone()?, events, reap, zygote })
+    }
+
+    /// Starts what is ordered until the server lets go.
+    fn serve(mut self) {
+        while let Ok(event) = self.events.recv() {
+            match event {
+                Event::Ordered(Order::Start(request, descriptors)) => {
+                    if !self.attempt(request, descriptors) {
+                        break;
+                    }
+                }
+                Event::ZygoteGone => return,
+                Event::Released => break,
+                // The end of an attempt that did not start, or of a process that was still ending.
+                Event::Ordered(Order::End) | Event::Reaped(..) | Event::AllGone | Event::ZygoteSaid(_) => {}
+            }
+        }
+        if let Some(zygote) = &self.zygote {
+            zygote.kill();
+            while !matches!(self.events.recv_timeout(ZYGOTE_LIMIT), Ok(Event::AllGone) | Err(_)) {}
+        }
+    }
+
+    /// One attempt from its start until nothing of it is left; whether another may come.
+    fn attempt(&mut self, request: Request, descriptors: Vec<OwnedFd>) -> bool {
+        let Request { kill_grace, call } = request;
+        let mut progress = Progress::default();
+        match self.start(call, descriptors) {
+            Ok(main) => progress.main = main,
+            Err(message) => {
+                say(&mut self.control, &format!("error {}", message.replace('\n', " ")));
+                return true;
+            }
+        }
+        if progress.main.is_some() {
+            say(&mut self.control, "started");
+        }
+        self.oversee(&mut progress, kill_grace);
+        if !progress.last {
+            say(&mut self.control, "gone");
+        }
+        !progress.last
+    }
+
+    /// Starts the task's process; its id comes later if it is forked.
+    fn start(&mut self, call: Call, mut descriptors: Vec<OwnedFd>) -> Result<Option<Pid>, String> {
+        match (call, &mut self.zygote) {
+            (Call::Fork(line), Some(zygote)) => {
+                zygote.fork(&line, &descriptors).map_err(|error| format!("could not fork Python: {error}"))?;
+                Ok(None)
+            }
+            (Call::Exec { program, args, env, cwd }, None) => {
+                let channel = (descriptors.len() > 1).then(|| descriptors.pop()).flatten();
+                let log = descriptors.pop().ok_or("the supervisor was given no log")?;
+                let error = log.try_clone().map_err(|error| error.to_string())?;
+                let mut command = Command::new(&program);
+                command.args(args).env_clear().envs(env).current_dir(&cwd).process_group(0);
+                command.stdin(channel.map_or_else(Stdio::null, Stdio::from)).stdout(log).stderr(error);
+                let child = command.spawn().map_err(|error| {
+                    if !cwd.is_dir() {
+                        return format!("the working directory `{}` is not there: {error}", cwd.display());
+                    }
+                    could_not_start(&program.to_string_lossy(), &error)
+                })?;
+                let _ = self.reap.send(());
+                let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+                pid.map(Some).ok_or_else(|| "the task's process has no id".to_owned())
+            }
+            (Call::Fork(_), None) | (Call::Exec { .. }, Some(_)) => Err("the supervisor is of another kind".to_owned()),
+        }
+    }
+
+    /// Waits until everything has ended, and ends it when it is time.
+    fn oversee(&mut self, progress: &mut Progress, grace: Duration) {
+        let mut pause = Duration::from_millis(1);
+        while progress.kill_at.is_none() || !self.nothing_is_left(progress) {
+            let now = Instant::now();
+            let event = match progress.kill_at {
+                None => self.events.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(at) if at > now => self.events.recv_timeout(at - now),
+                Some(_) => {
+                    // Again and again: what a killed process forked in its last moment is found in the next round.
+                    descendants::kill(progress.main, self.spared());
+                    pause = (pause * 2).min(Duration::from_millis(100));
+                    self.events.recv_timeout(pause)
+                }
+            };
+            match event {
+                Ok(event) => self.heed(event, progress, grace),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn heed(&mut self, event: Event, progress: &mut Progress, grace: Duration) {
+        match event {
+            Event::Reaped(pid, status) if Some(pid) == progress.main => {
+                // What it left behind lives until the server lets go: it may still write to the log.
+                say(&mut self.control, &exited(status));
+                progress.main_ended = true;
+            }
+            Event::ZygoteSaid(line) => {
+                if let Some(pid) = line.strip_prefix("started ") {
+                    progress.main = pid.parse().ok().and_then(Pid::from_raw);
+                    say(&mut self.control, "started");
+                } else {
+                    say(&mut self.control, &line);
+                    progress.main_ended = true;
+                    if line.starts_with("error ") {
+                        self.end(progress, Duration::ZERO);
+                    }
+                }
+            }
+            Event::Reaped(..) | Event::Ordered(Order::Start(..)) => {}
+            Event::AllGone => progress.gone = true,
+            Event::Ordered(Order::End) => self.end(progress, grace),
+            Event::Released => {
+                self.abandon(progress);
+                self.end(progress, grace);
+            }
+            Event::ZygoteGone => {
+                self.abandon(progress);
+                self.end(progress, Duration::ZERO);
+            }
+        }
+    }
+
+    /// No attempt will follow: without the Python its children are ours, and `wait` tells when none is left.
+    fn abandon(&mut self, progress: &mut Progress) {
+        progress.last = true;
+        if let Some(zygote) = self.zygote.take() {
+            zygote.kill();
+        }
+    }
+
+    /// Asks everything to end. Whoever was told so keeps the time that it was given, also if the main process ends sooner than its children.
+    fn end(&self, progress: &mut Progress, grace: Duration) {
+        if progress.kill_at.is_none() {
+            let grace = if progress.main_ended { LEFTOVER_GRACE } else { grace };
+            progress.kill_at = Some(Instant::now() + grace);
+            if !self.nothing_is_left(progress) {
+                descendants::terminate(progress.main, self.spared());
+            }
+        }
+    }
+
+    fn nothing_is_left(&self, progress: &Progress) -> bool {
+        match &self.zygote {
+            None => progress.gone,
+            Some(zygote) => progress.main_ended && descendants::only(zygote.pid).unwrap_or(false),
+        }
+    }
+
+    fn spared(&self) -> Option<Pid> {
+        self.zygote.as_ref().map(|zygote| zygote.pid)
+    }
+}
+
+fn could_not_start(program: &str, error: &io::Error) -> String {
     if error.raw_os_error() == Some(Errno::TOOBIG.raw_os_error()) {
         return format!(
             "could not start `{program}`: its arguments and environment are longer than the system allows (128 KiB for one of them); put long text into a file"
@@ -141,68 +288,41 @@ fn could_not_start(program: &OsString, error: &io::Error) -> String {
     format!("could not start `{program}`: {error}")
 }
 
-/// Starts the two threads that turn the end of children and of the server into events.
-fn watch(control: &UnixStream, events: &Sender<Event>) -> io::Result<()> {
-    let mut control = control.try_clone()?;
-    let released = events.clone();
+/// Turns what the server sends, and its end, into events.
+fn listen(mut control: UnixStream, events: Sender<Event>) -> io::Result<()> {
     thread::Builder::new().spawn(move || {
-        let mut buffer = [0; 64];
-        while matches!(control.read(&mut buffer), Ok(length) if length > 0) {}
-        let _ = released.send(Event::Released);
-    })?;
-    let reaped = events.clone();
-    thread::Builder::new().spawn(move || {
-        loop {
-            let event = match rustix::process::wait(WaitOptions::empty()) {
-                Ok(Some((pid, status))) => Event::Reaped(pid, status),
-                Ok(None) | Err(Errno::INTR) => continue,
-                Err(_) => Event::AllGone,
-            };
-            let last = matches!(event, Event::AllGone);
-            if reaped.send(event).is_err() || last {
+        while let Ok(Some(order)) = wire::receive(&mut control) {
+            if events.send(Event::Ordered(order)).is_err() {
                 return;
             }
         }
+        let _ = events.send(Event::Released);
     })?;
     Ok(())
 }
 
-/// Waits until everything has ended, and ends it when it is time.
-fn oversee(started: Started) {
-    let Started { main, mut control, grace, events } = started;
-    let mut kill_at: Option<Instant> = None;
-    let mut main_ended = false;
-    let mut pause = Duration::from_millis(1);
-    loop {
-        let now = Instant::now();
-        let event = match kill_at {
-            None => events.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(at) if at > now => events.recv_timeout(at - now),
-            Some(_) => {
-                // Again and again: what a killed process forked in its last moment is found in the next round.
-                signal_all(main, Signal::KILL);
-                pause = (pause * 2).min(Duration::from_millis(100));
-                events.recv_timeout(pause)
+/// Turns the end of children into events, from each word on until there is none.
+fn wait_for_children(events: Sender<Event>) -> io::Result<Sender<()>> {
+    let (reap, begin) = mpsc::channel();
+    thread::Builder::new().spawn(move || {
+        while begin.recv().is_ok() {
+            loop {
+                let event = match rustix::process::wait(WaitOptions::empty()) {
+                    Ok(Some((pid, status))) => Event::Reaped(pid, status),
+                    Ok(None) | Err(Errno::INTR) => continue,
+                    Err(_) => Event::AllGone,
+                };
+                let last = matches!(event, Event::AllGone);
+                if events.send(event).is_err() {
+                    return;
+                }
+                if last {
+                    break;
+                }
             }
-        };
-        let grace = match event {
-            Ok(Event::Reaped(pid, status)) if pid == main => {
-                // What it left behind lives until the server lets go: it may still write to the log.
-                say(&mut control, &exited(status));
-                main_ended = true;
-                continue;
-            }
-            Ok(Event::Released) if main_ended => LEFTOVER_GRACE,
-            Ok(Event::Released) => grace,
-            Ok(Event::Reaped(..)) | Err(RecvTimeoutError::Timeout) => continue,
-            Ok(Event::AllGone) | Err(RecvTimeoutError::Disconnected) => return,
-        };
-        // Whoever was told to end keeps the time that it was given, also if the main process ends sooner than its children.
-        if kill_at.is_none() {
-            signal_all(main, Signal::TERM);
-            kill_at = Some(Instant::now() + grace);
         }
-    }
+    })?;
+    Ok(reap)
 }
 
 fn exited(status: WaitStatus) -> String {
@@ -216,56 +336,4 @@ fn exited(status: WaitStatus) -> String {
 /// Tells the server; if it is gone, nobody needs to know.
 fn say(control: &mut UnixStream, line: &str) {
     let _ = control.write_all(format!("{line}\n").as_bytes());
-}
-
-/// Sends a signal to every descendant; where they cannot be listed, to the group of the main process.
-fn signal_all(main: Pid, signal: Signal) {
-    let Some(descendants) = descendants() else {
-        let _ = rustix::process::kill_process_group(main, signal);
-        let _ = rustix::process::kill_process_group(main, Signal::CONT);
-        return;
-    };
-    for pid in descendants {
-        let _ = rustix::process::kill_process(pid, signal);
-        if signal == Signal::TERM {
-            // A stopped process does not see the signal before it continues.
-            let _ = rustix::process::kill_process(pid, Signal::CONT);
-        }
-    }
-}
-
-/// Every process below this one, parents first; nothing where the system does not tell.
-///
-/// Between the listing and the signal a process may end and its number may go to another one; that needs the numbers to wrap around within
-/// microseconds, and no interface without a race lists descendants.
-fn descendants() -> Option<Vec<Pid>> {
-    if !cfg!(target_os = "linux") {
-        return None;
-    }
-    let mut found = children(rustix::process::getpid())?;
-    let mut next = 0;
-    while let Some(pid) = found.get(next) {
-        // One that has just ended has no directory any more; its children are ours now and come up in the next round.
-        let below = children(*pid).unwrap_or_default();
-        found.extend(below);
-        next += 1;
-    }
-    Some(found)
-}
-
-/// The children of all threads of a process.
-fn children(of: Pid) -> Option<Vec<Pid>> {
-    let mut found = Vec::new();
-    let threads = std::fs::read_dir(format!("/proc/{}/task", of.as_raw_nonzero())).ok()?;
-    for thread in threads.flatten() {
-        let Ok(listed) = std::fs::read_to_string(thread.path().join("children")) else {
-            // A thread may have ended meanwhile, but a kernel without this file must not look like a process without children.
-            if thread.path().exists() {
-                return None;
-            }
-            continue;
-        };
-        found.extend(listed.split_ascii_whitespace().filter_map(|pid| pid.parse().ok().and_then(Pid::from_raw)));
-    }
-    Some(found)
 }

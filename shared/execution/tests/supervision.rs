@@ -5,8 +5,11 @@ mod common;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use common::{CancelOnOutput, bash, bash_marked, body, bounded, finish, launcher, marked, unique, until};
-use updraft_execution::{AttemptSpec, Cancel, NoLookups, Outcome, Report, cancellation, run};
+use common::{
+    CancelOnOutput, bash, bash_marked, body, bounded, finish, kill_hard, launcher, marked, supervisor_above, unique,
+    until,
+};
+use updraft_execution::{AttemptSpec, Cancel, NoLookups, Outcome, cancellation, run};
 
 /// Leaves a process in each way there is: in the background, in a session of its own, forked twice with its parents gone, and deaf to SIGTERM.
 const LITTER: &str = "
@@ -149,40 +152,50 @@ async fn killing_the_server_leaves_nothing_behind() {
     until("the processes are gone", || marked(&marker).is_empty().then_some(())).await;
 }
 
-/// Kills the supervisor as soon as `seen` is met by the processes of the attempt.
-async fn run_and_kill_supervisor(name: &str, seen: impl Fn(&[String]) -> bool) -> (Report, String) {
-    let marker = unique(name);
+#[tokio::test]
+async fn a_killed_supervisor_is_reported_and_what_it_watched_is_killed() {
+    let marker = unique("supervisor");
     let spec = bash_marked(&marker, &format!("{LITTER} sleep 999"));
     let kill = async {
-        until("the attempt got there", || seen(&marked(&marker)).then_some(())).await;
-        let supervisor = marked(&marker).into_iter().find(|found| found.contains("__supervise"));
-        let supervisor = supervisor.expect("it is there from the start to the end");
-        let pid = supervisor.split(' ').next().expect("the id comes first");
-        let killed = std::process::Command::new("kill").args(["-9", pid]).status().expect("kill runs");
-        assert!(killed.success());
+        until_littered(&marker).await;
+        let supervisor = until("the supervisor is found", || supervisor_above(&marked(&marker))).await;
+        kill_hard(&supervisor);
     };
     let mut log = Vec::new();
     let launcher = launcher();
     let (report, ()) = tokio::join!(bounded(run(&spec, &launcher, &mut log, &NoLookups, Cancel::never())), kill);
     assert_eq!(marked(&marker), Vec::<String>::new());
-    (report, String::from_utf8_lossy(&log).into_owned())
-}
-
-#[tokio::test]
-async fn a_killed_supervisor_is_reported_and_what_it_watched_is_killed() {
-    let (report, log) = run_and_kill_supervisor("supervisor", |found| found.len() > LITTERED).await;
+    let log = String::from_utf8_lossy(&log);
     assert!(report.outcome.message().contains("supervisor disappeared"), "{:?}", report.outcome);
     assert!(log.contains("supervisor disappeared"), "{log}");
     assert!(!report.all_ended);
+    // The next attempt gets another one.
+    let report = bounded(run(&bash("true"), &launcher, &mut Vec::new(), &NoLookups, Cancel::never())).await;
+    assert_eq!(report.outcome, Outcome::Success);
 }
 
 #[tokio::test]
 async fn a_supervisor_killed_before_it_could_say_anything_leaves_nothing() {
     // Which side of the start each kill hits is chance; what is left must be nothing on both.
     for round in 0..10 {
-        let name = format!("early-{round}");
-        let (report, _) = run_and_kill_supervisor(&name, |found| !found.is_empty()).await;
-        assert!(matches!(report.outcome, Outcome::Failed { retryable: true, .. }), "{:?}", report.outcome);
+        let marker = unique(&format!("early-{round}"));
+        let mut server = std::process::Command::new(env!("CARGO_BIN_EXE_updraft-execution-helper"))
+            .args(["bash", &format!("{LITTER} sleep 999")])
+            .env("MARKER", &marker)
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("the helper starts");
+        let children = format!("/proc/{0}/task/{0}/children", server.id());
+        let supervisor = until("there is a supervisor", || {
+            let listed = std::fs::read_to_string(&children).ok()?;
+            listed.split(' ').next().filter(|pid| !pid.is_empty()).map(str::to_owned)
+        })
+        .await;
+        tokio::time::sleep(Duration::from_millis(round)).await;
+        kill_hard(&supervisor);
+        let ended = until("the server has its report", || server.try_wait().expect("it is ours")).await;
+        assert_eq!(ended.code(), Some(1), "the attempt failed");
+        assert_eq!(marked(&marker), Vec::<String>::new());
     }
 }
 

@@ -60,9 +60,14 @@ def set_up_streams():
     global FD
     # Not inherited by programs that the callable starts.
     FD = os.dup(1)
-    sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
-    raw = sys.stderr.detach()
-    sys.stderr = sys.__stderr__ = Errors(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    for kind, descriptor in (("stdout", 1), ("stderr", 2)):
+        # New ones: what was made for another file before a fork remembers whether that one had positions.
+        raw = io.BufferedWriter(io.FileIO(descriptor, "wb", closefd=False))
+        wrapper = Errors if kind == "stderr" else io.TextIOWrapper
+        stream = wrapper(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+        stream.mode = "w"
+        setattr(sys, kind, stream)
+        setattr(sys, "__%s__" % kind, stream)
 
 
 def configure(logging):
