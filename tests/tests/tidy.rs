@@ -131,7 +131,6 @@ const IMPURE: &[&str] = &[
     "tempfile",
     "tokio",
     "ureq",
-    "uuid",
 ];
 
 /// What the `clippy.toml` of a pure crate bans, at the least.
