@@ -79,6 +79,9 @@ fn upstreams(drafts: &[Draft<'_>], groups: &[Group<'_>]) -> (Vec<BTreeSet<usize>
                 cursor.error("cycle", format!("`{}` depends on {what}", clip(name)), None);
                 continue;
             }
+            if let Unit::Group(group) = unit {
+                net.before[group].push(found);
+            }
             match (unit, found) {
                 (Unit::Task(i), Unit::Task(j)) => net.join(i, j),
                 _ => pairs.push((net.common_depth(unit, found), unit, found, cursor)),
@@ -89,7 +92,7 @@ fn upstreams(drafts: &[Draft<'_>], groups: &[Group<'_>]) -> (Vec<BTreeSet<usize>
     pairs.sort_by_key(|(depth, ..)| std::cmp::Reverse(*depth));
     let mut edges = 0usize;
     for (_, unit, found, cursor) in pairs {
-        let (firsts, lasts) = (net.ends(unit, true), net.ends(found, false));
+        let (firsts, lasts) = (net.ends(unit, true), net.lasts(found));
         edges = edges.saturating_add(firsts.len().saturating_mul(lasts.len()));
         if edges > GROUP_EDGES_MAX {
             let hint = "put an empty task between large groups";
@@ -126,6 +129,8 @@ struct Net<'n> {
     depth_of_group: Vec<usize>,
     /// The tasks inside of each group, those of inner groups included.
     inside: Vec<Vec<usize>>,
+    /// What each group depends on itself.
+    before: Vec<Vec<Unit>>,
     upstream: Vec<BTreeSet<usize>>,
     downstream: Vec<BTreeSet<usize>>,
 }
@@ -139,6 +144,7 @@ impl<'n> Net<'n> {
             parent_of_group: groups.iter().map(|g| g.parent).collect(),
             depth_of_group: Vec::with_capacity(groups.len()),
             inside: vec![Vec::new(); groups.len()],
+            before: vec![Vec::new(); groups.len()],
             upstream: vec![BTreeSet::new(); drafts.len()],
             downstream: vec![BTreeSet::new(); drafts.len()],
         };
@@ -191,6 +197,24 @@ impl<'n> Net<'n> {
         let of_other: BTreeSet<usize> = self.around(self.group_around(other)).collect();
         let common = self.around(self.group_around(one)).find(|g| of_other.contains(g));
         common.map_or(0, |g| self.depth_of_group[g])
+    }
+
+    /// The last tasks of a unit. A group of no tasks passes on what it depends on itself.
+    fn lasts(&self, unit: Unit) -> Vec<usize> {
+        let mut lasts = BTreeSet::new();
+        let mut open = vec![unit];
+        let mut seen = BTreeSet::new();
+        while let Some(unit) = open.pop() {
+            match unit {
+                Unit::Group(group) if self.inside[group].is_empty() => {
+                    if seen.insert(group) {
+                        open.extend(&self.before[group]);
+                    }
+                }
+                unit => lasts.extend(self.ends(unit, false)),
+            }
+        }
+        lasts.into_iter().collect()
     }
 
     /// A task itself; of a group the tasks without an upstream inside (`first`), or without a downstream inside.

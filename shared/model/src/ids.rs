@@ -41,6 +41,22 @@ pub fn check_id(id: &str) -> Result<(), IdError> {
     }
 }
 
+/// The longest group id Airflow accepts, in characters.
+pub const GROUP_ID_LENGTH_MAX: usize = 200;
+
+/// Checks the name of a task group by Airflow's rule: as [`check_id`], but no `.`, which separates groups, and at most 200 characters.
+pub fn check_group_id(id: &str) -> Result<(), IdError> {
+    check_id(id)?;
+    let length = id.chars().count();
+    if length > GROUP_ID_LENGTH_MAX {
+        return Err(IdError::TooLong(length));
+    }
+    if id.contains('.') {
+        return Err(IdError::Character { id: id.to_owned(), character: '.' });
+    }
+    Ok(())
+}
+
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

@@ -11,6 +11,7 @@ pub mod connection;
 pub mod dag;
 pub mod dag_doc;
 pub mod dag_parts;
+pub mod display;
 pub mod ids;
 mod percent;
 pub mod plan;

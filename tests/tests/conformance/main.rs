@@ -46,4 +46,4 @@ macro_rules! files {
     };
 }
 
-files!(dagrun_state, priority_weights, retries, run_ids, templates, timetables, trigger_rules);
+files!(dagrun_state, graph, priority_weights, retries, run_ids, templates, ti_transitions, timetables, trigger_rules);

@@ -81,10 +81,14 @@ pub(crate) fn declare(key: &str, value: &Value) -> Result<Task, String> {
 pub(crate) fn load_dag(keys: &Value) -> Result<Dag, String> {
     let mut dag = keys.clone();
     dag["default_args"] = serde_json::json!({"start_date": "2025-01-01"});
-    let file = serde_json::json!({"d": dag});
-    let options = LoadOptions::new(jiff::Timestamp::UNIX_EPOCH);
     // JSON is YAML.
-    let mut loaded = load("d.yaml", file.to_string().as_bytes(), &options);
+    load_text(&serde_json::json!({"d": dag}).to_string())
+}
+
+/// The DAG that a file of this text declares, or why it is refused.
+pub(crate) fn load_text(text: &str) -> Result<Dag, String> {
+    let options = LoadOptions::new(jiff::Timestamp::UNIX_EPOCH);
+    let mut loaded = load("d.yaml", text.as_bytes(), &options);
     let problems: Vec<String> = loaded.diagnostics.iter().map(ToString::to_string).collect();
     loaded.dags.pop().ok_or_else(|| problems.join("\n"))
 }
