@@ -158,6 +158,11 @@ fn layers<'a>(defaults: &Fields<'a>, groups: &[Group<'a>], paths: Paths<'_>) -> 
         let above = &layers[group.parent.map_or(0, |p| p + 1)];
         let mut fields = above.fields.clone();
         fields.extend(group.defaults.iter().map(|(name, cursor)| (*name, cursor.clone())));
+        // Every group holds its own copy.
+        if !group.cursor.sink.may_copy(weight(&fields)) {
+            group.cursor.key_error("too-large", "`default_args`, copied into all groups, take too much space", None);
+            break;
+        }
         let template = template(above.template.clone(), &group.defaults, paths);
         layers.push(Defaults { template, weight: weight(&fields), fields });
     }

@@ -42,8 +42,10 @@ impl Defaults {
         }
         let block = entry.map(|e| e.value.clone()).filter(|n| matches!(n.value, Value::Map(_)));
         let mut files: Option<Rc<Node>> = None;
-        for path in paths_above(file) {
-            let Some(bytes) = options.files.get(&path) else { continue };
+        for folder in folders_above(file) {
+            let candidates = DEFAULTS_FILES.iter().map(|name| format!("{folder}{name}"));
+            let at_hand = |path: String| options.files.get(&path).map(|bytes| (path, bytes));
+            let Some((path, bytes)) = candidates.into_iter().find_map(at_hand) else { continue };
             sink.refer(&path);
             let number = sink.add_file(&path);
             let Some(node) = compose_file(number, bytes, options, sink)? else { continue };
@@ -78,15 +80,15 @@ impl Defaults {
     }
 }
 
-/// Where files of defaults may be, the outermost folder first. Of two in one folder the first name counts.
-fn paths_above(file: &str) -> Vec<String> {
+/// The folders around a file, the outermost first, each with a `/` at its end.
+fn folders_above(file: &str) -> Vec<String> {
     let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
     let mut folders = vec![String::new()];
     for part in folder.split('/').filter(|p| !p.is_empty()) {
         let above = folders.last().cloned().unwrap_or_default();
         folders.push(format!("{above}{part}/"));
     }
-    folders.into_iter().flat_map(|folder| DEFAULTS_FILES.map(|name| format!("{folder}{name}"))).collect()
+    folders
 }
 
 fn check_keys(map: &Map, sink: &Sink<'_>) {

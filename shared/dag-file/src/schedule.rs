@@ -50,6 +50,10 @@ pub(crate) fn schedule(cursor: &Cursor<'_>, settings: Settings<'_>) -> Option<Sc
     let found = match &cursor.node.value {
         Value::Null => Some(Schedule::NONE),
         Value::Text(text) if text.trim().eq_ignore_ascii_case("none") => Some(Schedule::NONE),
+        // `__or__` of names leaves such a text; no cron expression has these.
+        Value::Text(text) if text.contains(['&', '|']) => {
+            assets::condition(cursor, settings.asset_files).map(Schedule::of_assets)
+        }
         Value::Text(text) => from_text(cursor, text.trim(), settings).map(Schedule::of_time),
         Value::List(_) => assets::condition(cursor, settings.asset_files).map(Schedule::of_assets),
         Value::Map(map) => from_map(cursor, map, settings),

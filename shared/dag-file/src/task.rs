@@ -94,7 +94,8 @@ pub(crate) fn task<'a>(heading: Heading<'a>, context: &TaskContext<'a, '_>) -> O
         }
     };
     let map = cursor.mapping()?;
-    let defaults = &context.defaults[group.map_or(0, |g| g + 1)];
+    // Missing where its group's were too large, which is noted.
+    let defaults = context.defaults.get(group.map_or(0, |g| g + 1))?;
     if !cursor.sink.may_copy(defaults.weight) {
         cursor.error("too-large", "`default_args`, copied into all tasks, take too much space", None);
         return None;

@@ -2,6 +2,9 @@
 
 mod arguments;
 mod dags;
+mod forms;
+mod fuzz;
+mod groups;
 mod problems;
 mod properties;
 mod values;

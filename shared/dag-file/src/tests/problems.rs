@@ -271,6 +271,25 @@ fn much_of_one_thing_takes_no_more_than_its_share() {
 }
 
 #[test]
+fn a_mapping_has_no_more_keys_than_a_dag_could_need() {
+    let keys = |count: usize| load("f.yaml", repeated(count, |i| format!("{i:x}:\n")).as_bytes(), &options());
+    let refused = keys(100_001);
+    assert_eq!(places(&refused), [(100_001, 1, "too-large")]);
+    assert_eq!(keys(100).diagnostics.len(), 100);
+}
+
+#[test]
+fn groups_and_their_defaults_are_bounded() {
+    let groups = repeated(3_000, |i| format!("    g{i}: {{default_args: {{a{i}: {i}}}}}\n"));
+    let arguments = repeated(3_000, |i| format!("    b{i}: {i}\n"));
+    let loaded = loaded(&format!("etl:\n  default_args:\n{arguments}  task_groups:\n{groups}"));
+    assert!(loaded.diagnostics.iter().any(|d| d.code == "too-large"));
+    let chain = repeated(60, |i| format!("    g{}: {{parent_group_name: g{i}}}\n", i + 1));
+    let found = error(&format!("etl:\n  task_groups:\n    g0: {{}}\n{chain}"));
+    assert_eq!(found.code, "too-deep");
+}
+
+#[test]
 fn what_is_kept_but_not_acted_on_is_told() {
     let task = "operator: EmptyOperator\ndepends_on_past: true\nwait_for_downstream: true\nmax_active_tis_per_dag: 1\nmax_active_tis_per_dagrun: 2";
     let codes: Vec<_> = loaded(&in_task(task)).diagnostics.iter().map(|d| d.code).collect();

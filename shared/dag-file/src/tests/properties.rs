@@ -3,6 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
+use updraft_model::TriggerRule;
 
 /// Lines from which random files are put together: enough sense to get past the parser.
 fn line() -> impl Strategy<Value = String> {
@@ -83,7 +84,7 @@ fn check_order(dag: &Dag) {
     }
 }
 
-fn check(bytes: &[u8]) {
+pub(super) fn check(bytes: &[u8]) {
     let mut options = options();
     options.env.insert("A".into(), "b\nc".into());
     let loaded = load("f.yaml", bytes, &options);
@@ -143,6 +144,106 @@ proptest! {
             (next, false)
         }).0.is_empty();
         prop_assert_eq!(one.dags.is_empty(), is_cyclic);
+    }
+}
+
+/// A DAG as the model has it, made of parts that a file can say.
+fn model() -> impl Strategy<Value = Dag> {
+    let task = (
+        prop::sample::select(vec!["ann", "bob", "true", "1", "null", "a: b", "é\n#"]),
+        0u32..5,
+        0i64..100_000,
+        prop::sample::select(TriggerRule::ALL.to_vec()),
+        prop::option::of(1i64..10_000),
+        "[ -~]{0,12}",
+        any::<bool>(),
+        0u32..4,
+    );
+    let dag = (graph(), prop::collection::vec(task, 8), any::<bool>(), prop::option::of(1u32..9), "[ -~\n]{0,20}");
+    dag.prop_map(|(upstream, tasks, catchup, max_active_runs, description)| {
+        let groups = ["g", "h"];
+        let made = upstream.iter().zip(tasks).enumerate().map(|(i, (ups, task))| {
+            let (owner, retries, delay, trigger_rule, timeout, command, depends_on_past, group) = task;
+            // Upstreams of a higher number would close circles.
+            let before = ups.iter().filter(|up| **up < i).map(|up| updraft_model::TaskIndex(*up as u32));
+            let group = groups.get(group as usize).map(|g| (*g).to_owned());
+            let id = group.as_ref().map_or_else(|| format!("t{i}"), |g| format!("{g}.t{i}"));
+            let mut arguments = serde_json::Map::new();
+            arguments.insert("bash_command".to_owned(), command.into());
+            Task {
+                owner: owner.to_owned(),
+                retries,
+                retry_delay: jiff::SignedDuration::from_millis(delay),
+                trigger_rule,
+                execution_timeout: timeout.map(jiff::SignedDuration::from_secs),
+                depends_on_past,
+                upstream: before.collect(),
+                group,
+                arguments,
+                ..Task::new(
+                    updraft_model::TaskId::trusted(id),
+                    "airflow.providers.standard.operators.bash.BashOperator",
+                )
+            }
+        });
+        let made: Vec<Task> = made.collect();
+        Dag {
+            catchup,
+            max_active_runs,
+            description: Some(description),
+            ..Dag::new(updraft_model::DagId::trusted("etl"), made)
+        }
+    })
+}
+
+/// A DAG as a file, its keys and tasks in an order drawn from `seed`. JSON is YAML, but for characters beyond ASCII.
+fn rendered(dag: &Dag, seed: u64) -> String {
+    let short = |task: &Task| task.task_id.as_str().rsplit('.').next().unwrap_or_default().to_owned();
+    let mut tasks: Vec<(String, serde_json::Value)> = dag
+        .tasks
+        .iter()
+        .map(|task| {
+            let upstream: Vec<String> = task.upstream.iter().map(|u| short(&dag.tasks[u.at()])).collect();
+            let value = serde_json::json!({
+                "operator": task.operator, "dependencies": upstream, "owner": task.owner, "retries": task.retries,
+                "retry_delay": task.retry_delay.as_secs_f64(), "trigger_rule": task.trigger_rule.as_str(),
+                "execution_timeout": task.execution_timeout.map(|t| format!("{}s", t.as_secs())),
+                "depends_on_past": task.depends_on_past, "task_group_name": task.group,
+                "bash_command": task.arguments["bash_command"],
+            });
+            (short(task), value)
+        })
+        .collect();
+    let place =
+        |name: &str| name.bytes().fold(seed | 1, |sum, b| sum.wrapping_mul(31).wrapping_add(b.into()).rotate_left(7));
+    tasks.sort_by_key(|(name, _)| place(name));
+    let tasks: Vec<String> = tasks.into_iter().map(|(name, value)| format!("{name}: {value}")).collect();
+    let mut keys = [
+        format!("tasks: {{{}}}", tasks.join(", ")),
+        "task_groups: {g: {}, h: {}}".to_owned(),
+        format!("catchup: {}", dag.catchup),
+        format!("max_active_runs: {}", dag.max_active_runs.map_or_else(|| "null".to_owned(), |n| n.to_string())),
+        format!("description: {}", serde_json::json!(dag.description)),
+    ];
+    keys.sort_by_key(|key| place(key));
+    format!("etl:\n  {}\n", keys.join("\n  "))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_written_is_what_is_read_in_any_order(model in model(), seed in any::<u64>()) {
+        let text = rendered(&model, seed);
+        let read = dag(&text);
+        prop_assert_eq!(edges(&read), edges(&model));
+        check_order(&read);
+        prop_assert_eq!((read.catchup, read.max_active_runs, &read.description), (model.catchup, model.max_active_runs, &model.description));
+        for task in &model.tasks {
+            let found = &read.tasks[read.index_of(task.task_id.as_str()).expect("every task is read").at()];
+            let as_written = Task { upstream: task.upstream.clone(), ..found.clone() };
+            prop_assert_eq!(&as_written, task);
+        }
     }
 }
 

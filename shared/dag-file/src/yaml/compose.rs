@@ -19,6 +19,9 @@ pub(crate) const DEPTH_MAX: usize = 100;
 /// bytes of text.
 pub(crate) const WEIGHT_MAX: u32 = 2_000_000;
 
+/// The most keys of one mapping: what is larger is data, not a DAG, and reading on would only take time.
+pub(crate) const KEYS_MAX: usize = 100_000;
+
 /// The text cannot be read.
 #[derive(Debug)]
 pub(crate) struct Fatal {
@@ -298,6 +301,14 @@ impl Composer<'_> {
             Some(Pending::Key(key, name, at)) => {
                 if let Some(building) = self.building() {
                     building.own.push(Entry { key, name, at, value: node });
+                    if building.own.len() > KEYS_MAX {
+                        return Err(Fatal {
+                            at,
+                            code: "too-large",
+                            message: format!("a mapping has more than {KEYS_MAX} keys"),
+                            hint: Some("split the file".into()),
+                        });
+                    }
                 }
             }
             Some(Pending::Merge) => self.merge(&node, at)?,
