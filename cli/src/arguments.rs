@@ -2,7 +2,7 @@
 
 use crate::metastore::MetastoreUrl;
 use crate::printer::Format;
-use crate::{connections, dags, settings, standalone, tasks, variables, xcom};
+use crate::{completion, config, connections, dags, db, settings, standalone, tasks, variables, xcom};
 use clap::{Parser, Subcommand};
 
 /// Schedules and runs the tasks of DAG files, on this machine or on AWS.
@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand};
 #[command(name = "updraft", version, disable_help_subcommand = true, propagate_version = false)]
 pub(crate) struct Arguments {
     /// Where the state is: `file:HOME` (a directory), or `dynamodb://TABLE` (with the usual AWS settings)
-    #[arg(long, global = true, env = settings::METASTORE, default_value = "file:./.updraft", value_name = "URL", hide_env_values = true)]
+    #[arg(long, global = true, env = settings::METASTORE, default_value = settings::METASTORE_DEFAULT, value_name = "URL", hide_env_values = true)]
     pub(crate) metastore: MetastoreUrl,
 
     /// How data is written; if not given, a table on a terminal and plain columns elsewhere
@@ -41,6 +41,22 @@ pub(crate) enum Command {
     Connections(connections::Command),
     /// Run scheduler, executor, workers and web server in one process
     Standalone(standalone::Arguments),
+    /// Show what is configured, and where it comes from
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Check the metastore, and remove what is past
+    #[command(subcommand)]
+    Db(db::Command),
+    /// Print a script that makes a shell complete commands and options: `source <(updraft completion bash)`
+    Completion {
+        /// The shell
+        #[arg(value_enum)]
+        shell: completion::Kind,
+    },
+    /// Print what a report of a fault should say
+    Info,
+    /// Print all commands on a page
+    CheatSheet,
     /// Print the version
     Version,
 }

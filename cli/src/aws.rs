@@ -74,6 +74,11 @@ impl LogStore for Buckets {
         let (bucket, _) = parse_uri(uri).ok_or_else(|| Error::Uri(uri.to_owned()))?;
         S3LogStore::new(&self.settings, bucket).get(uri).await
     }
+
+    async fn remove(&self, uri: &str) -> Result<(), Error> {
+        let (bucket, _) = parse_uri(uri).ok_or_else(|| Error::Uri(uri.to_owned()))?;
+        S3LogStore::new(&self.settings, bucket).remove(uri).await
+    }
 }
 
 #[cfg(test)]

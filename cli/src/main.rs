@@ -1,18 +1,24 @@
 //! The command line, and the standalone server.
 //!
 //! Every command works on the metastore itself, with no server needed; beside a running server a write is noticed at once.
-//! Exit codes: 0; 1 for what the person who typed the command can mend; 2 for wrong usage and for faults.
+//! Exit codes: 0; 1 for what the person who typed the command can mend, for runs and tasks that failed where their end was waited for,
+//! and for lists of errors that are not empty; 2 for wrong usage and for faults.
 
 mod arguments;
 #[cfg(feature = "aws")]
 mod aws;
+mod cheat_sheet;
 mod clearing;
+mod completion;
+mod config;
 mod confirm;
 mod connections;
 mod dags;
+mod db;
 mod exchange;
 mod failure;
 mod home;
+mod info;
 mod matching;
 mod metastore;
 mod printer;
@@ -72,6 +78,11 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Variables(command) => Box::pin(variables::run(command, &metastore, printer)).await,
         Command::Connections(command) => Box::pin(connections::run(command, &metastore, printer)).await,
         Command::Standalone(arguments) => Ok(Box::pin(standalone::run(arguments)).await?),
+        Command::Config(command) => config::run(command, &metastore, printer),
+        Command::Db(command) => Box::pin(db::run(command, &metastore, printer)).await,
+        Command::Completion { shell } => completion::run(shell, printer),
+        Command::Info => info::run(&metastore, printer),
+        Command::CheatSheet => cheat_sheet::run(printer),
         Command::Version => version(printer),
     }
 }

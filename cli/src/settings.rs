@@ -3,6 +3,9 @@
 /// Which metastore: `file:HOME` or `dynamodb://TABLE`. The option `--metastore` goes before it.
 pub(crate) const METASTORE: &str = "UPDRAFT_METASTORE";
 
+/// Which metastore where nobody names one.
+pub(crate) const METASTORE_DEFAULT: &str = "file:./.updraft";
+
 /// The bucket of a deployment, with its DAG files, logs and large values: its name, as `infra` puts it out.
 pub(crate) const BUCKET: &str = "UPDRAFT_BUCKET";
 

@@ -157,6 +157,14 @@ impl LogStore for Blobs {
             Self::S3(store) => store.get(uri).await,
         }
     }
+
+    async fn remove(&self, uri: &str) -> std::result::Result<(), updraft_log_store::Error> {
+        match self {
+            Self::Directory(store) => store.remove(uri).await,
+            #[cfg(feature = "aws")]
+            Self::S3(store) => store.remove(uri).await,
+        }
+    }
 }
 
 /// Where DAG files are put.

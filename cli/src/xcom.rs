@@ -48,7 +48,7 @@ async fn list(run: &OfRun, session: &Session, printer: Printer) -> Result<(), Fa
             Cell::text(&run.facts.run_id),
             Cell::Text(task_id),
             Cell::Text(key),
-            Cell::Json(value),
+            Cell::Json(plain(value)),
         ]);
     }
     printer.rows(&rows)
@@ -57,10 +57,32 @@ async fn list(run: &OfRun, session: &Session, printer: Printer) -> Result<(), Fa
 async fn get(run: &OfRun, task_id: &str, key: &str, session: &Session, printer: Printer) -> Result<(), Failure> {
     let run = run.find(session).await?;
     let found = session.engine.xcoms(&session.blobs, &run, Some(task_id), Some(key)).await?;
-    match found.into_iter().next() {
-        Some((_, _, Value::String(text))) if !printer.is_for_programs() => printer.text(&format!("{text}\n")),
-        Some((_, _, value)) => printer.value(&value),
+    match found.into_iter().next().map(|(_, _, value)| plain(value)) {
+        Some(Value::String(text)) if !printer.is_for_programs() => printer.text(&format!("{text}\n")),
+        Some(value) => printer.value(&value),
         None => Err(absent(&run, task_id, key, session).await?),
+    }
+}
+
+/// A value without the tags by which Python tasks keep what JSON has no word for: dates and decimals are text, sets are lists, and a
+/// time span is its seconds.
+fn plain(value: Value) -> Value {
+    match value {
+        Value::Array(items) => Value::Array(items.into_iter().map(plain).collect()),
+        Value::Object(mut map) => {
+            if map.len() == 2
+                && let (Some(Value::String(_)), Some(_)) = (map.get("__type"), map.get("__var"))
+            {
+                let inner = map.remove("__var").unwrap_or_default();
+                return match inner {
+                    // A dictionary that only looks like a tag is kept inside one: its entries are values again.
+                    Value::Object(entries) => Value::Object(entries.into_iter().map(|(k, v)| (k, plain(v))).collect()),
+                    other => plain(other),
+                };
+            }
+            Value::Object(map.into_iter().map(|(key, value)| (key, plain(value))).collect())
+        }
+        other => other,
     }
 }
 
@@ -79,4 +101,25 @@ async fn absent(run: &updraft_model::RunDoc, task_id: &str, key: &str, session: 
     }
     let hint = did_you_mean(&near(key, keys.clone())).unwrap_or_else(|| format!("it has: `{}`", keys.join("`, `")));
     Ok(failure.hint(hint))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn tags_are_taken_off() {
+        for (kept, shown) in [
+            (json!({"__type": "datetime", "__var": "2026-01-05T00:00:00"}), json!("2026-01-05T00:00:00")),
+            (json!([{"__type": "set", "__var": [1, {"__type": "decimal", "__var": "1.5"}]}]), json!([[1, "1.5"]])),
+            (json!({"a": {"__type": "timedelta", "__var": 60.0}}), json!({"a": 60.0})),
+            (json!({"__type": "dict", "__var": {"__type": "mine", "x": 1}}), json!({"__type": "mine", "x": 1})),
+            (json!({"__type": "mine"}), json!({"__type": "mine"})),
+            (json!({"__type": 1, "__var": 2}), json!({"__type": 1, "__var": 2})),
+            (json!("plain"), json!("plain")),
+        ] {
+            assert_eq!(plain(kept.clone()), shown, "{kept}");
+        }
+    }
 }

@@ -4,11 +4,13 @@
 //! away (`| head`) ends the output, and is no failure.
 
 mod cell;
+mod progress;
 mod table;
 mod words;
 mod yaml;
 
 pub(crate) use cell::{Cell, iso};
+pub(crate) use progress::Progress;
 pub(crate) use words::count;
 
 use crate::failure::Failure;

@@ -39,6 +39,12 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session, printer: Print
         // Read before the logs: when the task had ended by then, the logs are complete.
         let task = session.engine.task_of_run(&run, &arguments.task_id).await?;
         let ended = run.task_state(task).is_finished() || run.state.is_finished();
+        if let Some(number) = arguments.try_number.filter(|_| ended || !arguments.follow) {
+            let tries = run.cell(task).try_number();
+            if number > tries {
+                return Err(no_such_try(arguments, number, tries, run.task_state(task).as_str()));
+            }
+        }
         let logs = session.engine.logs(&session.blobs, &run, &arguments.task_id, arguments.try_number).await?;
         if printer.is_for_programs() && (ended || !arguments.follow) {
             return printer.value(&Value::Array(logs.iter().map(to_json).collect()));
@@ -57,9 +63,17 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session, printer: Print
 }
 
 fn nothing(arguments: &Arguments, state: &str) -> String {
-    match arguments.try_number {
-        Some(number) => format!("note: `{}` has no try {number}; its state is `{state}`", arguments.task_id),
-        None => format!("note: `{}` has no log; its state is `{state}`", arguments.task_id),
+    format!("note: `{}` has no log; its state is `{state}`", arguments.task_id)
+}
+
+/// That a try was asked for which there has not been.
+fn no_such_try(arguments: &Arguments, number: u32, tries: u32, state: &str) -> Failure {
+    let task_id = &arguments.task_id;
+    let failure = Failure::user(format!("the task `{task_id}` has no try {number}"));
+    match tries {
+        0 => failure.cause(format!("it has not been tried; its state is `{state}`")),
+        1 => failure.cause(format!("it has been tried once; its state is `{state}`")),
+        _ => failure.cause(format!("it has been tried {tries} times; its state is `{state}`")),
     }
 }
 

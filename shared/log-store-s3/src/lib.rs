@@ -38,6 +38,12 @@ impl S3LogStore {
         format!("s3://{}/{name}", self.bucket)
     }
 
+    /// The name that a URI of this bucket stands for.
+    fn name_of<'u>(&self, uri: &'u str) -> Result<&'u str, Error> {
+        let name = uri.strip_prefix(&self.uri("")).filter(|name| !name.is_empty());
+        name.ok_or_else(|| Error::Uri(uri.to_owned()))
+    }
+
     /// One PutObject.
     async fn upload(&self, name: &str, body: ByteStream) -> Result<String, Error> {
         let request = self.client.put_object().bucket(&self.bucket).key(name).body(body);
@@ -94,8 +100,7 @@ impl LogStore for S3LogStore {
 
     /// One GetObject.
     async fn get(&self, uri: &str) -> Result<Option<Vec<u8>>, Error> {
-        let name = uri.strip_prefix(&self.uri("")).filter(|name| !name.is_empty());
-        let name = name.ok_or_else(|| Error::Uri(uri.to_owned()))?;
+        let name = self.name_of(uri)?;
         let answer = match self.client.get_object().bucket(&self.bucket).key(name).send().await {
             Ok(answer) => answer,
             Err(error) if matches!(error.as_service_error(), Some(GetObjectError::NoSuchKey(_))) => return Ok(None),
@@ -103,6 +108,13 @@ impl LogStore for S3LogStore {
         };
         let body = answer.body.collect().await.map_err(|e| Error::Unavailable(format!("`{uri}`: {e}")))?;
         Ok(Some(body.to_vec()))
+    }
+
+    /// One DeleteObject, which is content with an object that is not there.
+    async fn remove(&self, uri: &str) -> Result<(), Error> {
+        let name = self.name_of(uri)?;
+        let answer = self.client.delete_object().bucket(&self.bucket).key(name).send().await;
+        answer.map(|_| ()).map_err(|error| self.unavailable(name, &error))
     }
 }
 

@@ -22,6 +22,15 @@ impl Directory {
     pub fn path(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }
+
+    /// The file that a URI stands for. What is asked for comes from an item; it must not become a way to any file of the machine.
+    fn file(&self, uri: &str) -> Result<PathBuf, Error> {
+        let name = uri.strip_prefix(SCHEME).ok_or_else(|| Error::Uri(uri.to_owned()))?;
+        if !Path::new(name).components().all(|c| matches!(c, Component::Normal(_))) {
+            return Err(Error::Uri(uri.to_owned()));
+        }
+        Ok(self.path(name))
+    }
 }
 
 fn unavailable(path: &Path, error: &std::io::Error) -> Error {
@@ -51,16 +60,19 @@ impl LogStore for Directory {
     }
 
     async fn get(&self, uri: &str) -> Result<Option<Vec<u8>>, Error> {
-        let name = uri.strip_prefix(SCHEME).ok_or_else(|| Error::Uri(uri.to_owned()))?;
-        // What is read comes from an item; it must not become a way to read any file of the machine.
-        if !Path::new(name).components().all(|c| matches!(c, Component::Normal(_))) {
-            return Err(Error::Uri(uri.to_owned()));
-        }
-        let path = self.path(name);
+        let path = self.file(uri)?;
         match std::fs::read(&path) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
             Err(e) => Err(unavailable(&path, &e)),
+        }
+    }
+
+    async fn remove(&self, uri: &str) -> Result<(), Error> {
+        let path = self.file(uri)?;
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(unavailable(&path, &e)),
+            Ok(()) | Err(_) => Ok(()),
         }
     }
 }
@@ -76,6 +88,7 @@ mod tests {
         let store = Directory::new(tempfile::tempdir().unwrap().keep());
         for uri in ["file:../../etc/passwd", "file:/etc/passwd"] {
             assert_eq!(store.get(uri).await, Err(Error::Uri(uri.to_owned())));
+            assert_eq!(store.remove(uri).await, Err(Error::Uri(uri.to_owned())));
         }
     }
 }

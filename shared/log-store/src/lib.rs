@@ -37,4 +37,7 @@ pub trait LogStore: Send + Sync + 'static {
 
     /// Reads what was kept; none where it is gone.
     fn get(&self, uri: &str) -> impl Future<Output = Result<Option<Vec<u8>>, Error>> + Send;
+
+    /// Removes what was kept. What is gone already is no error.
+    fn remove(&self, uri: &str) -> impl Future<Output = Result<(), Error>> + Send;
 }

@@ -35,12 +35,25 @@ pub async fn what_is_gone_is_none<S: LogStore>(store: &S) {
     assert_eq!(store.get("gopher://x/y").await, Err(Error::Uri("gopher://x/y".to_owned())));
 }
 
+/// What is removed is gone, alone; removing it once more is no error, and a URI of another store is refused.
+pub async fn what_is_removed_is_gone<S: LogStore>(store: &S) {
+    let one = store.put("suite/e/1", b"1".to_vec()).await.unwrap();
+    let two = store.put("suite/e/2", b"2".to_vec()).await.unwrap();
+    for _ in 0..2 {
+        store.remove(&one).await.unwrap();
+        assert_eq!(store.get(&one).await.unwrap(), None);
+    }
+    assert_eq!(store.get(&two).await.unwrap(), Some(b"2".to_vec()));
+    assert_eq!(store.remove("gopher://x/y").await, Err(Error::Uri("gopher://x/y".to_owned())));
+}
+
 /// One test per promise for the store that `$make` gives: an expression evaluated in an async context for each test.
 #[macro_export]
 macro_rules! log_store_suite {
     ($make:expr) => {
         $crate::log_store_suite!(@each $make;
-            what_is_put_is_read_back, what_is_spooled_is_kept, names_do_not_mix, what_is_gone_is_none
+            what_is_put_is_read_back, what_is_spooled_is_kept, names_do_not_mix, what_is_gone_is_none,
+            what_is_removed_is_gone
         );
     };
     (@each $make:expr; $($promise:ident),+) => {

@@ -8,6 +8,7 @@
 
 pub mod codec;
 pub mod counting;
+mod history;
 pub mod item;
 pub mod keys;
 pub mod memory;

@@ -9,10 +9,12 @@
 //! - [`ingest`]: files to versions and import errors.
 //! - [`Engine::trigger`], [`Engine::set_paused`]: what people ask for.
 //! - [`named`], [`lookup`]: variables and connections.
+//! - [`history`]: what is removed of the past.
 //! - [`views`]: what people are shown.
 
 pub mod dags;
 pub mod engine;
+pub mod history;
 pub mod ingest;
 pub mod interventions;
 pub mod lookup;

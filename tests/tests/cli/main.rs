@@ -5,6 +5,7 @@
 mod convert;
 mod harness;
 mod home;
+mod housekeeping;
 mod named;
 mod offline;
 mod runs;

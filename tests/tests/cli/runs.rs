@@ -189,7 +189,8 @@ fn logs_are_on_standard_output_alone() {
         (&json!(1), &json!("failed"), &json!("exit code 1"))
     );
     assert_eq!(log["text"], "+ exit 1\nhello\n");
-    let none = "exit 0\n--- stdout\n--- stderr\nnote: `extract` has no try 7; its state is `success`\n";
+    let none = "exit 1\n--- stdout\n--- stderr\nerror: the task `extract` has no try 7\n  \
+         cause: it has been tried once; its state is `success`\n";
     assert_eq!(place.run(&["tasks", "logs", "etl", "r1", "extract", "--try", "7"]), none);
     let near =
         "exit 1\n--- stdout\n--- stderr\nerror: the task `extrakt` does not exist\n  hint: did you mean `extract`?\n";

@@ -5,6 +5,8 @@ mod costs;
 #[cfg(test)]
 mod files;
 #[cfg(test)]
+mod history;
+#[cfg(test)]
 mod triggers;
 #[cfg(test)]
 mod world;
