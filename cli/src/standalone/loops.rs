@@ -125,6 +125,7 @@ async fn looks(server: Arc<Server>) {
                     server.engine.look_at_run(incarnation, updraft_service::runs::Leases::Heed).await
                 }
                 Message::Dag { dag_id } => server.engine.look_at_dag(dag_id).await,
+                Message::Holder { holder } => server.engine.look_at_holder(holder).await,
                 Message::Task { .. } => Ok(()),
             };
             if let Err(error) = looked {

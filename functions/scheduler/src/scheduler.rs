@@ -80,6 +80,7 @@ impl Scheduler {
             let looked = match parse_body(&record.body) {
                 Some(Message::Run { incarnation }) => self.engine.look_at_run(&incarnation, Leases::Heed).await,
                 Some(Message::Dag { dag_id }) => self.engine.look_at_dag(&dag_id).await,
+                Some(Message::Holder { holder }) => self.engine.look_at_holder(&holder).await,
                 Some(Message::Task { .. }) | None => {
                     tracing::error!(
                         id = record.id,

@@ -72,7 +72,7 @@ impl Worker {
 fn task(record: &Record) -> Option<TaskRef> {
     match parse_body(&record.body)? {
         Message::Task { incarnation, task, try_number, .. } => Some(TaskRef { incarnation, task, try_number }),
-        Message::Run { .. } | Message::Dag { .. } => None,
+        Message::Run { .. } | Message::Dag { .. } | Message::Holder { .. } => None,
     }
 }
 

@@ -13,6 +13,11 @@
 //! | `mt` | max tries by task index | `ac` | active runs: `<epoch>:<facts, JSON>` |
 //! | `rs` | resumed tries by task index | | |
 //! | `ch` | choices by task index | | |
+//! | `tk` | writes that took places of `max_active_tasks` | | |
+//! | `pa`, `pm` | past met by all; tasks whose past is met | | |
+//! | `to` | when it times out, milliseconds | | |
+//! | `in`, `ia` | intervention under way, JSON; where it goes on | | |
+//! | `dl` | deleted at, microseconds: a tombstone | | |
 //! | `ob` | outbox, JSON by id | `he` | held runs: due, microseconds |
 //! | `lk` | idle looks | | |
 //! | `rv` | revision | `rv` | revision |
@@ -31,7 +36,7 @@ use updraft_model::{
 /// The attribute that holds items which are one JSON text.
 pub const JSON: &str = "v";
 
-fn corrupt(what: impl std::fmt::Display) -> Error {
+pub(crate) fn corrupt(what: impl std::fmt::Display) -> Error {
     Error::Corrupt(what.to_string())
 }
 
@@ -56,14 +61,14 @@ pub fn from_json_item<T: DeserializeOwned>(item: &Item) -> Result<T, Error> {
     from_json(text(item, JSON)?)
 }
 
-fn text<'a>(item: &'a Item, name: &str) -> Result<&'a str, Error> {
+pub(crate) fn text<'a>(item: &'a Item, name: &str) -> Result<&'a str, Error> {
     match item.get(name) {
         Some(Value::S(text)) => Ok(text),
         _ => Err(corrupt(format_args!("an item without the text `{name}`"))),
     }
 }
 
-fn number(item: &Item, name: &str) -> Option<i64> {
+pub(crate) fn number(item: &Item, name: &str) -> Option<i64> {
     match item.get(name) {
         Some(Value::N(n)) => Some(*n),
         _ => None,
@@ -94,17 +99,21 @@ fn instant(item: &Item, name: &str) -> Result<Option<Timestamp>, Error> {
     number(item, name).map(from_micros).transpose()
 }
 
-fn wake(item: &Item) -> Result<Option<Timestamp>, Error> {
+pub(crate) fn wake(item: &Item) -> Result<Option<Timestamp>, Error> {
     crate::item::wake_of(item).map(|ms| Timestamp::from_millisecond(ms).map_err(corrupt)).transpose()
 }
 
-fn set(item: &mut Item, name: &str, value: Option<Value>) {
+pub(crate) fn set(item: &mut Item, name: &str, value: Option<Value>) {
     if let Some(value) = value {
         item.insert(name.to_owned(), value);
     }
 }
 
-fn entries<T>(item: &Item, name: &str, read: impl Fn(&str, &Value) -> Result<T, Error>) -> Result<Vec<T>, Error> {
+pub(crate) fn entries<T>(
+    item: &Item,
+    name: &str,
+    read: impl Fn(&str, &Value) -> Result<T, Error>,
+) -> Result<Vec<T>, Error> {
     map(item, name)?.iter().map(|(k, v)| read(k, v)).collect()
 }
 
@@ -118,6 +127,7 @@ pub fn run_item(run: &RunDoc) -> Item {
     let tries = run.max_tries.iter().map(|(t, n)| (t.to_string(), Value::N(i64::from(*n)))).collect();
     let resumes = run.resumes.iter().map(|(t, r)| (t.to_string(), Value::S(r.encode()))).collect();
     let choices = run.choices.iter().map(|(t, c)| (t.to_string(), Value::S(c.encode()))).collect();
+    let past = run.past_met.iter().map(|t| (t.to_string(), Value::N(1))).collect();
     let outbox = run.outbox.iter().map(|(id, e)| (id.clone(), Value::S(to_json(e)))).collect();
     let mut item = Item::from([
         ("f".to_owned(), Value::S(to_json(&run.facts))),
@@ -128,10 +138,17 @@ pub fn run_item(run: &RunDoc) -> Item {
         ("mt".to_owned(), Value::M(tries)),
         ("rs".to_owned(), Value::M(resumes)),
         ("ch".to_owned(), Value::M(choices)),
+        ("pm".to_owned(), Value::M(past)),
         ("ob".to_owned(), Value::M(outbox)),
         ("lk".to_owned(), Value::N(i64::from(run.looks))),
         ("rv".to_owned(), Value::N(run.revision as i64)),
     ]);
+    set(&mut item, "tk", (run.takes > 0).then_some(Value::N(run.takes as i64)));
+    set(&mut item, "pa", run.past_met_by_all.then_some(Value::N(1)));
+    set(&mut item, "to", run.timeout_at.map(|at| Value::N(at.as_millisecond())));
+    set(&mut item, "in", run.intent.as_ref().map(|intent| Value::S(to_json(intent))));
+    set(&mut item, "ia", run.intent.as_ref().map(|_| Value::N(i64::from(run.intent_at.0))));
+    set(&mut item, "dl", run.deleted_at.map(micros));
     set(&mut item, "op", (!run.operations.is_empty()).then(|| operations(&run.operations)));
     set(&mut item, "sd", run.start_date.map(micros));
     set(&mut item, "ed", run.end_date.map(micros));
@@ -179,6 +196,13 @@ pub fn run_doc(item: &Item) -> Result<RunDoc, Error> {
         max_tries: entries(item, "mt", tries)?.into_iter().collect(),
         resumes: entries(item, "rs", resumed)?.into_iter().collect(),
         choices: entries(item, "ch", chosen)?.into_iter().collect(),
+        takes: number(item, "tk").unwrap_or(0) as u64,
+        past_met: entries(item, "pm", |k, _| task_index(k))?.into_iter().collect(),
+        past_met_by_all: number(item, "pa") == Some(1),
+        timeout_at: number(item, "to").map(|ms| Timestamp::from_millisecond(ms).map_err(corrupt)).transpose()?,
+        intent: text(item, "in").ok().map(from_json).transpose()?,
+        intent_at: TaskIndex(small(number(item, "ia"))),
+        deleted_at: instant(item, "dl")?,
         outbox: entries(item, "ob", effect)?.into_iter().collect(),
         wake_at: wake(item)?,
         looks: small(number(item, "lk")),
@@ -188,7 +212,7 @@ pub fn run_doc(item: &Item) -> Result<RunDoc, Error> {
 
 /// The changes that place an item in the time index, or take it out.
 #[expect(clippy::option_option, reason = "as in the change: unchanged, in the index, or out of it")]
-fn wake_changes(key: &Key, wake_at: Option<Option<Timestamp>>, changes: &mut Vec<Change>) {
+pub(crate) fn wake_changes(key: &Key, wake_at: Option<Option<Timestamp>>, changes: &mut Vec<Change>) {
     match wake_at {
         None => {}
         Some(Some(at)) => {
@@ -228,8 +252,21 @@ pub fn run_update(incarnation: &Incarnation, change: &RunChange) -> Update {
     conditions.extend(change.if_revision.map(|r| Condition::Equals(Path::Top("rv"), Value::N(r as i64))));
     conditions.extend(change.if_wake_at_most.map(|at| Condition::AtMost(Path::Top(WAKE_AT), at.as_millisecond())));
     conditions.extend(change.if_wake_at.map(wake_condition));
+    conditions.extend(change.if_takes.map(|t| match t {
+        0 => Condition::Absent(Path::Top("tk")),
+        t => Condition::Equals(Path::Top("tk"), Value::N(t as i64)),
+    }));
+    conditions.extend(change.if_intent_at.map(|at| match at {
+        None => Condition::Absent(Path::Top("ia")),
+        Some(at) => Condition::Equals(Path::Top("ia"), Value::N(i64::from(at.0))),
+    }));
 
     let mut changes = vec![Change::Add("rv", 1)];
+    if let Some(at) = change.deleted_at {
+        tombstone(change, at, &mut changes);
+        wake_changes(&key, change.wake_at, &mut changes);
+        return Update { key, conditions, changes };
+    }
     changes.extend(change.cells.iter().map(|(task, cell)| match cell {
         Cell::None => Change::Remove(cell_path(task)),
         _ => Change::Set(cell_path(task), Value::S(cell.encode())),
@@ -244,6 +281,29 @@ pub fn run_update(incarnation: &Incarnation, change: &RunChange) -> Update {
         Some(chosen) => Change::Set(Path::Entry("ch", t.to_string()), Value::S(chosen.encode())),
         None => Change::Remove(Path::Entry("ch", t.to_string())),
     }));
+    changes.extend(change.takes.map(|t| Change::Set(Path::Top("tk"), Value::N(t as i64))));
+    let past_path = |t: &TaskIndex| Path::Entry("pm", t.to_string());
+    let unmet = |t: &TaskIndex| change.past_unmet.contains(t);
+    changes.extend(change.past_met.iter().filter(|t| !unmet(t)).map(|t| Change::Set(past_path(t), Value::N(1))));
+    changes.extend(change.past_unmet.iter().map(|t| Change::Remove(past_path(t))));
+    changes.extend(
+        change
+            .past_met_by_all
+            .map(|all| if all { Change::Set(Path::Top("pa"), Value::N(1)) } else { Change::Remove(Path::Top("pa")) }),
+    );
+    changes.extend(change.timeout_at.map(|at| match at {
+        Some(at) => Change::Set(Path::Top("to"), Value::N(at.as_millisecond())),
+        None => Change::Remove(Path::Top("to")),
+    }));
+    match &change.intent {
+        None => changes.extend(change.intent_at.map(|at| Change::Set(Path::Top("ia"), Value::N(i64::from(at.0))))),
+        Some(None) => changes.extend(["in", "ia"].map(|name| Change::Remove(Path::Top(name)))),
+        Some(Some(intent)) => {
+            let at = change.intent_at.unwrap_or(TaskIndex(0));
+            changes.push(Change::Set(Path::Top("in"), Value::S(to_json(intent))));
+            changes.push(Change::Set(Path::Top("ia"), Value::N(i64::from(at.0))));
+        }
+    }
     changes.extend(change.state.map(|s| Change::Set(Path::Top("st"), Value::text(s.as_str()))));
     if let Some((epoch, acted)) = &change.epoch {
         changes.push(Change::Set(Path::Top("ep"), Value::N(i64::from(*epoch))));
@@ -262,6 +322,20 @@ pub fn run_update(incarnation: &Incarnation, change: &RunChange) -> Update {
     changes.extend(change.outbox_remove.iter().map(|id| Change::Remove(Path::Entry("ob", id.clone()))));
     wake_changes(&key, change.wake_at, &mut changes);
     Update { key, conditions, changes }
+}
+
+/// What makes a tombstone of a run document: all it held goes, and nothing that a process may still know holds any more.
+fn tombstone(change: &RunChange, at: Timestamp, changes: &mut Vec<Change>) {
+    changes
+        .extend(["c", "mt", "rs", "ch", "pm", "ob"].map(|map| Change::Set(Path::Top(map), Value::M(BTreeMap::new()))));
+    changes.extend(["tk", "pa", "to", "in", "ia", "sd", "ed"].map(|name| Change::Remove(Path::Top(name))));
+    changes.extend(["ae", "lk"].map(|name| Change::Set(Path::Top(name), Value::N(0))));
+    changes.push(Change::Set(Path::Top("dl"), micros(at)));
+    changes.extend(change.state.map(|s| Change::Set(Path::Top("st"), Value::text(s.as_str()))));
+    if let Some((epoch, acted)) = &change.epoch {
+        changes.push(Change::Set(Path::Top("ep"), Value::N(i64::from(*epoch))));
+        changes.push(Change::Set(Path::Top("op"), operations(acted)));
+    }
 }
 
 fn interval_text(interval: &DataInterval) -> String {

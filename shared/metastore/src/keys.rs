@@ -7,6 +7,10 @@
 //! | run index, by name | `D#<dag id>` | `N#<run id>` | once |
 //! | run index, by time | `D#<dag id>` | `O#<run_after, micros, 20 digits>#<run id>` | once |
 //! | manual run, by logical date | `D#<dag id>` | `L#<logical date, micros, 20 digits>` | once; over where its run is gone |
+//! | run index, by logical date | `D#<dag id>` | `S#<logical date, micros, 20 digits>#<run id>` | over; only for DAGs whose tasks depend on earlier runs |
+//! | holder document of a pool | `P#<name>` | `P` | updatable |
+//! | holder document of `max_active_tis_per_dag` | `T#<dag id>#<task id>` | `T` | updatable |
+//! | pool directory | `POOLS` | `<name>` | over |
 //! | DAG document | `D#<dag id>` | `D` | updatable |
 //! | DAG directory | `DAGS` | `<dag id>` | over, at each new version |
 //! | DAG version | `V#<version>` | `V` | once |
@@ -15,12 +19,12 @@
 //! | variable | `VARIABLES` | `<key>` | over |
 //! | connection | `CONNECTIONS` | `<conn id>` | over |
 //!
-//! The time index holds run and DAG documents, by `shard` (of [`SHARDS`]) and `wake_at`.
+//! The time index holds run, DAG and holder documents, by `shard` (of [`SHARDS`]) and `wake_at`.
 
 use crate::item::Key;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
-use updraft_model::{AttemptKey, DagId, Incarnation, TaskIndex, Token, VersionId};
+use updraft_model::{AttemptKey, DagId, HolderId, Incarnation, TaskId, TaskIndex, Token, VersionId};
 
 /// How many partitions the time index is spread over. Persisted: changing it needs both old and new to be read.
 pub const SHARDS: u8 = 4;
@@ -75,6 +79,36 @@ fn in_order(at: Timestamp) -> String {
 
 /// What the sort keys of run index items by time begin with.
 pub const RUNS_BY_TIME: &str = "O#";
+
+/// A run index item, by logical date.
+pub fn run_in_sequence(dag_id: &DagId, logical_date: Timestamp, run_id: &str) -> Key {
+    key(format!("D#{dag_id}"), format!("{}#{run_id}", runs_of_date(logical_date)))
+}
+
+/// What the sort keys of run index items of a logical date begin with.
+pub fn runs_of_date(logical_date: Timestamp) -> String {
+    let micros = logical_date.as_microsecond().saturating_add(1 << 60);
+    format!("{RUNS_BY_DATE}{micros:020}")
+}
+
+/// What the sort keys of run index items by logical date begin with.
+pub const RUNS_BY_DATE: &str = "S#";
+
+/// A holder document.
+pub fn holder(id: &HolderId) -> Key {
+    match id {
+        HolderId::Pool(name) => key(format!("P#{name}"), "P"),
+        HolderId::Task(dag_id, task_id) => key(format!("T#{dag_id}#{task_id}"), "T"),
+    }
+}
+
+/// An entry of the pool directory.
+pub fn pool_entry(name: &str) -> Key {
+    key(POOLS, name)
+}
+
+/// The partition of the pool directory.
+pub const POOLS: &str = "POOLS";
 
 /// A DAG document.
 pub fn dag(dag_id: &DagId) -> Key {
@@ -133,6 +167,8 @@ pub enum Document {
     Run(Incarnation),
     /// A DAG document.
     Dag(DagId),
+    /// A holder document.
+    Holder(HolderId),
 }
 
 /// Reads a key of the time index.
@@ -140,6 +176,11 @@ pub fn document(key: &Key) -> Option<Document> {
     match (key.pk.split_once('#')?, key.sk.as_str()) {
         (("R", id), "R") => Some(Document::Run(Incarnation::trusted(id))),
         (("D", id), "D") => Some(Document::Dag(DagId::trusted(id))),
+        (("P", name), "P") => Some(Document::Holder(HolderId::Pool(name.to_owned()))),
+        (("T", id), "T") => {
+            let (dag_id, task_id) = id.split_once('#')?;
+            Some(Document::Holder(HolderId::Task(DagId::trusted(dag_id), TaskId::trusted(task_id))))
+        }
         _ => None,
     }
 }

@@ -9,6 +9,7 @@
 pub mod codec;
 pub mod counting;
 mod history;
+pub mod holders;
 pub mod item;
 pub mod keys;
 pub mod memory;

@@ -11,7 +11,8 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use updraft_model::{
-    Attempt, AttemptKey, Dag, DagChange, DagDoc, DagId, Incarnation, RunChange, RunDoc, RunName, TaskIndex, VersionId,
+    Attempt, AttemptKey, Dag, DagChange, DagDoc, DagId, Incarnation, RunChange, RunDate, RunDoc, RunName, TaskIndex,
+    VersionId,
 };
 
 /// The largest compiled version an item may hold, compressed; DynamoDB's limit is 400 KB with names and key.
@@ -148,12 +149,17 @@ impl<I: Items> Metastore<I> {
         outcome.try_map(|item| codec::run_doc(&item))
     }
 
-    /// Reads a run document.
+    /// Reads a run document. A deleted run is not there.
     pub async fn run(&self, incarnation: &Incarnation) -> Result<Option<RunDoc>, Error> {
+        Ok(self.run_or_tombstone(incarnation).await?.filter(|run| run.deleted_at.is_none()))
+    }
+
+    /// Reads a run document, or what is left of a deleted one.
+    pub async fn run_or_tombstone(&self, incarnation: &Incarnation) -> Result<Option<RunDoc>, Error> {
         self.items.get(&keys::run(incarnation)).await?.map(|item| codec::run_doc(&item)).transpose()
     }
 
-    /// Reads many run documents; absent ones are left out; in no order.
+    /// Reads many run documents, tombstones too; absent ones are left out; in no order.
     pub async fn runs(&self, incarnations: &[Incarnation]) -> Result<Vec<RunDoc>, Error> {
         let keys: Vec<_> = incarnations.iter().map(keys::run).collect();
         self.items.get_many(&keys).await?.iter().map(|(_, item)| codec::run_doc(item)).collect()
@@ -162,7 +168,92 @@ impl<I: Items> Metastore<I> {
     /// Changes a run document.
     pub async fn update_run(&self, incarnation: &Incarnation, change: &RunChange) -> Result<Outcome<RunDoc>, Error> {
         let outcome = self.items.update(&codec::run_update(incarnation, change)).await?;
-        outcome.try_map(|item| codec::run_doc(&item))
+        Ok(match outcome.try_map(|item| codec::run_doc(&item))? {
+            Outcome::Refused(Some(run)) if run.deleted_at.is_some() => Outcome::Refused(None),
+            outcome => outcome,
+        })
+    }
+
+    /// Removes what is left of a deleted run: its attempts, then its tombstone.
+    pub async fn forget_run(&self, tombstone: &RunDoc) -> Result<(), Error> {
+        let key = keys::run(&tombstone.facts.incarnation);
+        self.delete_attempts(&tombstone.facts.incarnation).await?;
+        let deleted = tombstone.deleted_at.map(|at| Value::N(at.as_microsecond()));
+        let condition = deleted.map(|at| crate::Condition::Equals(crate::Path::Top("dl"), at));
+        self.items.delete(&key, condition.as_slice()).await.map(|_| ())
+    }
+
+    /// Removes all attempts of a run.
+    pub async fn delete_attempts(&self, incarnation: &Incarnation) -> Result<(), Error> {
+        let pk = keys::run(incarnation).pk;
+        let range =
+            Range { pk: pk.clone(), prefix: keys::ATTEMPTS.to_owned(), after: None, descending: false, limit: 200 };
+        loop {
+            let page = self.items.query(&range).await?;
+            for (sk, _) in &page {
+                self.items.delete(&crate::Key { pk: pk.clone(), sk: sk.clone() }, &[]).await?;
+            }
+            if page.len() < range.limit {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes a run out of its DAG's indexes.
+    pub async fn delete_run_names(&self, facts: &updraft_model::RunFacts) -> Result<(), Error> {
+        let dates = facts.logical_date.map(|at| keys::run_in_sequence(&facts.dag_id, at, &facts.run_id));
+        let of_time = keys::run_order(&facts.dag_id, facts.run_after, &facts.run_id);
+        for key in dates.into_iter().chain([of_time]) {
+            self.items.delete(&key, &[]).await?;
+        }
+        // The name last, and only if it is still this run's: it keeps another run from being taken for this one.
+        let name = RunName {
+            run_id: facts.run_id.clone(),
+            incarnation: facts.incarnation.clone(),
+            run_after: facts.run_after,
+        };
+        if let Some(at) = facts.logical_date {
+            self.delete_run_date(&facts.dag_id, at, &name).await?;
+        }
+        let json = Value::S(codec::to_json(&name));
+        let condition = crate::Condition::Equals(crate::Path::Top(codec::JSON), json);
+        self.items.delete(&keys::run_name(&facts.dag_id, &facts.run_id), &[condition]).await.map(|_| ())
+    }
+
+    /// Places a run in its DAG's order of logical dates. Idempotent.
+    pub async fn put_run_in_sequence(&self, dag_id: &DagId, date: &RunDate) -> Result<(), Error> {
+        self.items.put(&keys::run_in_sequence(dag_id, date.logical_date, &date.run_id), &json_item(date)).await
+    }
+
+    /// Runs of a DAG before (`later`: after) a logical date, the closest first.
+    pub async fn runs_around(
+        &self,
+        dag_id: &DagId,
+        logical_date: Timestamp,
+        later: bool,
+        limit: usize,
+    ) -> Result<Vec<RunDate>, Error> {
+        // `~` comes after every character of a key, so that runs of the date itself are passed over.
+        let edge = keys::runs_of_date(logical_date);
+        let range = Range {
+            pk: keys::dag(dag_id).pk,
+            prefix: keys::RUNS_BY_DATE.to_owned(),
+            after: Some(if later { format!("{edge}#~~") } else { edge }),
+            descending: !later,
+            limit,
+        };
+        self.items.query(&range).await?.iter().map(|(_, item)| from_json_item(item)).collect()
+    }
+
+    /// Removes a DAG document if nothing was written since, and the DAG's place in the directory.
+    pub async fn delete_dag(&self, dag: &DagDoc) -> Result<bool, Error> {
+        let change = DagChange { if_revision: Some(dag.revision), ..DagChange::default() };
+        let update = codec::dag_update(&dag.dag_id, &change);
+        let gone = matches!(self.items.delete(&update.key, &update.conditions).await?, Outcome::Updated(()));
+        if gone {
+            self.items.delete(&keys::dag_entry(&dag.dag_id), &[]).await?;
+        }
+        Ok(gone)
     }
 
     /// Removes a run document that never got its name, still queued and of epoch 0.
@@ -268,8 +359,8 @@ impl<I: Items> Metastore<I> {
         let next = (found.len() == limit).then(|| found.last().map(|(sk, _)| sk.clone())).flatten();
         let names: Vec<RunName> = found.iter().map(|(_, item)| from_json_item(item)).collect::<Result<_, _>>()?;
         let ids: Vec<_> = names.iter().map(|n| n.incarnation.clone()).collect();
-        let mut runs: BTreeMap<_, _> =
-            self.runs(&ids).await?.into_iter().map(|run| (run.facts.incarnation.clone(), run)).collect();
+        let found = self.runs(&ids).await?.into_iter().filter(|run| run.deleted_at.is_none());
+        let mut runs: BTreeMap<_, _> = found.map(|run| (run.facts.incarnation.clone(), run)).collect();
         Ok(Page { items: ids.iter().filter_map(|id| runs.remove(id)).collect(), next })
     }
 

@@ -119,7 +119,8 @@ pub enum Wait {
 }
 
 /// The ends of a task instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum End {
     /// Ended well.
     Success,
@@ -185,6 +186,11 @@ impl Cell {
     /// Whether the task instance has ended.
     pub fn is_final(&self) -> bool {
         matches!(self, Self::Final { .. })
+    }
+
+    /// Whether it counts under `max_active_tasks`: queued, or with an attempt that lives.
+    pub fn takes_a_place(&self) -> bool {
+        matches!(self, Self::Queued { .. } | Self::Running { .. } | Self::Restarting { .. })
     }
 
     /// The attempt that holds or still has to leave this cell, if any.

@@ -8,7 +8,7 @@ use crate::cell::Cell;
 use crate::choice::Chosen;
 use crate::dag_doc::{ActiveRun, DagDoc};
 use crate::ids::{Incarnation, OperationId, TaskIndex, Token, VersionId};
-use crate::run::{OutboxEntry, Resumed, RunDoc};
+use crate::run::{Intent, OutboxEntry, Resumed, RunDoc};
 use crate::states::DagRunState;
 use jiff::Timestamp;
 use updraft_timetables::DataInterval;
@@ -44,6 +44,10 @@ pub struct RunChange {
     /// Condition: in the time index exactly here (`Some(None)`: out of it). For changes that put the wake-up earlier than the image has
     /// it: somebody may have put it earlier still.
     pub if_wake_at: Option<Option<Timestamp>>,
+    /// Condition: nobody else has taken places under `max_active_tasks` since.
+    pub if_takes: Option<u64>,
+    /// Condition: the intervention under way stands exactly here (`Some(None)`: there is none).
+    pub if_intent_at: Option<Option<TaskIndex>>,
     /// Cells to write; [`Cell::None`] removes.
     pub cells: Vec<(TaskIndex, Cell)>,
     /// Tries a task may use, less one; written by clears.
@@ -52,6 +56,22 @@ pub struct RunChange {
     pub resumes: Vec<(TaskIndex, Resumed)>,
     /// Choices that were made; none takes an older one back.
     pub choices: Vec<(TaskIndex, Option<Chosen>)>,
+    /// Places under `max_active_tasks` were taken.
+    pub takes: Option<u64>,
+    /// Tasks whose runs of earlier dates let them go.
+    pub past_met: Vec<TaskIndex>,
+    /// Tasks of which that is no longer known.
+    pub past_unmet: Vec<TaskIndex>,
+    /// Whether it holds for all tasks.
+    pub past_met_by_all: Option<bool>,
+    /// When the run is taken for failed; `Some(None)`: never.
+    pub timeout_at: Option<Option<Timestamp>>,
+    /// An intervention that more writes are to make; `Some(None)`: it is made.
+    pub intent: Option<Option<Intent>>,
+    /// Where the intervention goes on.
+    pub intent_at: Option<TaskIndex>,
+    /// The run is deleted: all it held goes, but for its facts.
+    pub deleted_at: Option<Timestamp>,
     /// The run's new state.
     pub state: Option<DagRunState>,
     /// A new epoch, with the interventions up to the one that made it ([`RunDoc::operations`]).
@@ -84,10 +104,15 @@ impl RunChange {
             && self.if_revision.is_none_or(|r| r == run.revision)
             && self.if_wake_at_most.is_none_or(|most| run.wake_at.is_some_and(|w| w <= most))
             && self.if_wake_at.is_none_or(|at| at == run.wake_at)
+            && self.if_takes.is_none_or(|t| t == run.takes)
+            && self.if_intent_at.is_none_or(|at| at == run.intent.is_some().then_some(run.intent_at))
     }
 
     /// The image after this change, conditions unchecked.
     pub fn apply(&self, run: &RunDoc) -> RunDoc {
+        if let Some(at) = self.deleted_at {
+            return self.tombstone(run, at);
+        }
         let mut run = run.clone();
         for (task, cell) in &self.cells {
             match cell {
@@ -103,6 +128,18 @@ impl RunChange {
                 Some(chosen) => run.choices.insert(*task, chosen.clone()),
             };
         }
+        run.takes = self.takes.unwrap_or(run.takes);
+        run.past_met.extend(self.past_met.iter().copied());
+        run.past_met.retain(|task| !self.past_unmet.contains(task));
+        run.past_met_by_all = self.past_met_by_all.unwrap_or(run.past_met_by_all);
+        run.timeout_at = self.timeout_at.unwrap_or(run.timeout_at);
+        if let Some(intent) = &self.intent {
+            run.intent.clone_from(intent);
+        }
+        run.intent_at = self.intent_at.unwrap_or(run.intent_at);
+        if run.intent.is_none() {
+            run.intent_at = TaskIndex(0);
+        }
         run.state = self.state.unwrap_or(run.state);
         if let Some((epoch, operations)) = &self.epoch {
             run.epoch = *epoch;
@@ -117,6 +154,18 @@ impl RunChange {
         run.outbox.retain(|id, _| !self.outbox_remove.contains(id));
         run.revision += 1;
         run
+    }
+}
+
+impl RunChange {
+    /// What is left of a deleted run: nothing that a process may still know of it holds any more.
+    fn tombstone(&self, run: &RunDoc, at: Timestamp) -> RunDoc {
+        let mut left = RunDoc::new(run.facts.clone(), self.state.unwrap_or(run.state), at);
+        (left.epoch, left.operations) = self.epoch.clone().unwrap_or((run.epoch, run.operations.clone()));
+        left.deleted_at = Some(at);
+        left.wake_at = self.wake_at.unwrap_or(run.wake_at);
+        left.revision = run.revision + 1;
+        left
     }
 }
 

@@ -12,6 +12,7 @@ pub mod dag;
 pub mod dag_doc;
 pub mod dag_parts;
 pub mod display;
+pub mod holder;
 pub mod ids;
 mod percent;
 pub mod plan;
@@ -33,9 +34,10 @@ pub use dag_parts::{
     Asset, AssetCondition, AssetRef, Callback, CallbackKind, Callbacks, ExpandInput, Mapping, SensorMode,
     SensorSettings, TaskGroup, TemplateSettings,
 };
+pub use holder::{Claim, Generation, HolderChange, HolderDoc, HolderId, HolderName};
 pub use ids::{DagId, Incarnation, OperationId, TaskId, TaskIndex, Token, VersionId};
-pub use plan::Plan;
-pub use run::{OPERATIONS_MAX, OutboxEntry, Resumed, RunDoc, RunFacts, RunName};
+pub use plan::{Plan, PlanSettings};
+pub use run::{Act, Intent, OPERATIONS_MAX, OutboxEntry, Resumed, RunDate, RunDoc, RunFacts, RunName, TaskSet};
 pub use states::{DagRunState, DagRunType, TaskInstanceState, TriggerRule};
 /// The registry of operators.
 pub use updraft_operators as operators;

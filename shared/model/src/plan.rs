@@ -1,9 +1,20 @@
 //! What follows from a DAG's shape, computed once per version: downstreams, priorities, scopes, leaves.
 
 use crate::dag::{Dag, WeightRule};
+use crate::dag_parts::POOL_DEFAULT;
+use crate::holder::HolderId;
 use crate::ids::TaskIndex;
 use crate::operators::{self, Runner};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// What a deployment says of what a DAG file leaves open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PlanSettings {
+    /// `max_active_tasks` of DAGs that do not say; none: no limit.
+    pub max_active_tasks: Option<u32>,
+    /// Whether the default pool has a size, so that tasks take slots of it.
+    pub default_pool_is_limited: bool,
+}
 
 /// A DAG with everything that decisions need to know of its shape.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,12 +28,20 @@ pub struct Plan {
     teardown_scope: BTreeMap<TaskIndex, Vec<TaskIndex>>,
     dependents: Vec<Vec<TaskIndex>>,
     empty: Vec<bool>,
+    settings: PlanSettings,
+    has_past: bool,
+    has_holders: bool,
     by_id: BTreeMap<String, TaskIndex>,
 }
 
 impl Plan {
     /// Derives the plan of a validated DAG (acyclic, upstream indexes in range).
     pub fn new(dag: Dag) -> Self {
+        Self::with(dag, PlanSettings::default())
+    }
+
+    /// The same, where a deployment sets limits of its own.
+    pub fn with(dag: Dag, settings: PlanSettings) -> Self {
         let count = dag.tasks.len();
         let mut downstream = vec![Vec::new(); count];
         for (i, task) in dag.tasks.iter().enumerate() {
@@ -53,6 +72,11 @@ impl Plan {
             downstream,
             dependents,
             empty,
+            settings,
+            has_holders: dag.tasks.iter().any(|t| {
+                t.max_active_tis_per_dag.is_some() || settings.default_pool_is_limited || t.pool != POOL_DEFAULT
+            }),
+            has_past: dag.tasks.iter().any(|t| t.depends_on_past || t.wait_for_downstream),
             dag,
         }
     }
@@ -139,9 +163,83 @@ impl Plan {
         self.teardown_scope.get(&task).map_or(&[], Vec::as_slice)
     }
 
+    /// How many task instances of a run may be under way at once; none: any number.
+    pub fn max_active_tasks(&self) -> Option<u32> {
+        self.dag.max_active_tasks.or(self.settings.max_active_tasks)
+    }
+
+    /// The limits beyond the run that the task is under, in the order in which they are asked.
+    pub fn holders(&self, task: TaskIndex) -> Vec<HolderId> {
+        let definition = self.task(task);
+        let own = definition
+            .max_active_tis_per_dag
+            .map(|_| HolderId::Task(self.dag.dag_id.clone(), definition.task_id.clone()));
+        let pool = self.takes_slots(task).then(|| HolderId::Pool(definition.pool.clone()));
+        own.into_iter().chain(pool).collect()
+    }
+
+    /// Whether the task takes slots of a pool.
+    fn takes_slots(&self, task: TaskIndex) -> bool {
+        self.settings.default_pool_is_limited || self.task(task).pool != POOL_DEFAULT
+    }
+
+    /// Whether the task is under a limit beyond its run, so that it is queued only once it holds what it takes.
+    pub fn is_held_elsewhere(&self, task: TaskIndex) -> bool {
+        self.task(task).max_active_tis_per_dag.is_some() || self.takes_slots(task)
+    }
+
+    /// Whether any task is under a limit beyond its run.
+    pub fn has_holders(&self) -> bool {
+        self.has_holders
+    }
+
+    /// Whether a ready task waits for a place: within the run or beyond it.
+    pub fn is_limited(&self, task: TaskIndex) -> bool {
+        self.max_active_tasks().is_some()
+            || self.task(task).max_active_tis_per_dagrun == Some(0)
+            || self.is_held_elsewhere(task)
+    }
+
+    /// Whether the task depends on runs of earlier dates.
+    pub fn looks_back(&self, task: TaskIndex) -> bool {
+        self.has_past && (self.task(task).depends_on_past || self.task(task).wait_for_downstream)
+    }
+
+    /// Whether any task does.
+    pub fn has_past(&self) -> bool {
+        self.has_past
+    }
+
     /// Whether the task ends by decision alone.
     pub fn is_empty_operator(&self, task: TaskIndex) -> bool {
         self.empty[task.at()]
+    }
+
+    /// All tasks from which `task` can be reached, itself excluded.
+    pub fn ancestors(&self, task: TaskIndex) -> BTreeSet<TaskIndex> {
+        let mut seen = BTreeSet::new();
+        let mut open = self.upstream(task).to_vec();
+        while let Some(task) = open.pop() {
+            if seen.insert(task) {
+                open.extend_from_slice(self.upstream(task));
+            }
+        }
+        seen
+    }
+
+    /// The setups that these tasks run within, and the teardowns of all setups concerned: whoever runs them again needs those too. A
+    /// teardown alone needs nothing.
+    pub fn setups_and_teardowns(&self, tasks: &BTreeSet<TaskIndex>) -> BTreeSet<TaskIndex> {
+        let mut found = BTreeSet::new();
+        for task in tasks.iter().filter(|task| !self.task(**task).is_teardown) {
+            let direct = self.upstream(*task).iter().filter(|up| self.task(**up).is_setup);
+            found.extend(direct.chain(self.indirect_setups(*task)).copied());
+        }
+        let setups: Vec<TaskIndex> = found.iter().chain(tasks).copied().filter(|t| self.task(*t).is_setup).collect();
+        for setup in setups {
+            found.extend(self.downstream(setup).iter().filter(|below| self.task(**below).is_teardown));
+        }
+        found
     }
 
     /// All tasks that can be reached from `task`, itself excluded.

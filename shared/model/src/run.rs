@@ -1,13 +1,13 @@
 //! The run document: what is decided together lives together.
 
-use crate::cell::Cell;
+use crate::cell::{Cell, End};
 use crate::choice::Chosen;
 use crate::ids::{DagId, Incarnation, OperationId, TaskIndex, Token, VersionId};
 use crate::states::{DagRunState, DagRunType, TaskInstanceState};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use updraft_timetables::{DataInterval, Partition};
 
 /// The run's own facts, fixed when it is created.
@@ -69,6 +69,21 @@ pub struct RunDoc {
     pub resumes: BTreeMap<TaskIndex, Resumed>,
     /// Choices that branches have made. Only those of a cell's own try have a meaning.
     pub choices: BTreeMap<TaskIndex, Chosen>,
+    /// Grows with each write that takes more places under `max_active_tasks` than it gives back: such writes ask for the number they saw,
+    /// so that two of them do not take one place.
+    pub takes: u64,
+    /// Tasks whose runs of earlier dates are known to let them go.
+    pub past_met: BTreeSet<TaskIndex>,
+    /// Whether that holds for all tasks.
+    pub past_met_by_all: bool,
+    /// When it is taken for failed if it still runs. Millisecond precision.
+    pub timeout_at: Option<Timestamp>,
+    /// An intervention that more than one write makes. Nothing is decided before its last.
+    pub intent: Option<Intent>,
+    /// Where the intervention goes on.
+    pub intent_at: TaskIndex,
+    /// Deleted then: what is left is a tombstone, kept until no process and no late write can know the run any more.
+    pub deleted_at: Option<Timestamp>,
     /// Effects noted by the writes that caused them, not yet delivered.
     pub outbox: BTreeMap<String, OutboxEntry>,
     /// In the time index at this instant; none: out of it. Millisecond precision.
@@ -94,6 +109,13 @@ impl RunDoc {
             max_tries: BTreeMap::new(),
             resumes: BTreeMap::new(),
             choices: BTreeMap::new(),
+            takes: 0,
+            past_met: BTreeSet::new(),
+            past_met_by_all: false,
+            timeout_at: None,
+            intent: None,
+            intent_at: TaskIndex(0),
+            deleted_at: None,
             outbox: BTreeMap::new(),
             wake_at: Some(wake_at),
             looks: 0,
@@ -117,10 +139,75 @@ impl RunDoc {
         self.choices.get(&task).filter(|c| c.try_number == self.cell(task).try_number())
     }
 
+    /// Whether the runs of earlier dates are known to let a task go.
+    pub fn is_past_met(&self, task: TaskIndex) -> bool {
+        self.past_met_by_all || self.past_met.contains(&task)
+    }
+
     /// The state of a task instance.
     pub fn task_state(&self, task: TaskIndex) -> TaskInstanceState {
         self.cell(task).state()
     }
+}
+
+/// What an intervention does to task instances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Act {
+    /// They lose their state and run again.
+    Clear,
+    /// They get this end.
+    Mark(End),
+    /// The run ends as failed: what has not ended is skipped, and what is under way gets this end.
+    Cancel(End),
+}
+
+/// An intervention that more than one write makes: too many cells for one. It is noted by its first write, and whoever looks at the run
+/// goes on with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// What is done.
+    pub act: Act,
+    /// To which tasks.
+    pub tasks: TaskSet,
+}
+
+/// A set of tasks, kept as ranges.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TaskSet(Vec<(u32, u32)>);
+
+impl TaskSet {
+    /// The tasks from one on, in order.
+    pub fn from(&self, first: TaskIndex) -> impl Iterator<Item = TaskIndex> + '_ {
+        self.0.iter().flat_map(move |(from, to)| (*from.max(&first.0)..=*to).map(TaskIndex))
+    }
+}
+
+impl FromIterator<TaskIndex> for TaskSet {
+    fn from_iter<T: IntoIterator<Item = TaskIndex>>(tasks: T) -> Self {
+        let mut ranges: Vec<(u32, u32)> = Vec::new();
+        for TaskIndex(task) in tasks.into_iter().collect::<BTreeSet<_>>() {
+            match ranges.last_mut() {
+                Some((_, to)) if *to + 1 == task => *to = task,
+                _ => ranges.push((task, task)),
+            }
+        }
+        Self(ranges)
+    }
+}
+
+/// A run of a DAG whose tasks depend on earlier runs, in the order of logical dates.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunDate {
+    /// The document's identity.
+    pub incarnation: Incarnation,
+    /// Its name.
+    pub run_id: String,
+    /// How it came to be.
+    pub run_type: DagRunType,
+    /// What it stands for.
+    pub logical_date: Timestamp,
 }
 
 /// What a run keeps of the earlier attempts of a try that went on: however often, it is one entry of some 35 bytes.
@@ -199,6 +286,14 @@ mod tests {
             let first_start = Timestamp::from_millisecond(ms).unwrap();
             let resumed = Resumed { try_number, count, first_start, last: Token::trusted(token) };
             prop_assert_eq!(Resumed::decode(&resumed.encode()), Ok(resumed));
+        }
+
+        #[test]
+        fn a_set_of_tasks_holds_what_was_put_into_it(tasks in proptest::collection::btree_set(0u32..40, 0..20), first in 0u32..40) {
+            let set: TaskSet = tasks.iter().rev().copied().map(TaskIndex).collect();
+            let expected: Vec<TaskIndex> = tasks.range(first..).copied().map(TaskIndex).collect();
+            prop_assert_eq!(set.from(TaskIndex(first)).collect::<Vec<_>>(), expected);
+            prop_assert_eq!(serde_json::from_str::<TaskSet>(&serde_json::to_string(&set).unwrap()).unwrap(), set);
         }
 
         #[test]

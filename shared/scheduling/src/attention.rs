@@ -13,6 +13,9 @@ pub const LOOK_EVERY: SignedDuration = SignedDuration::from_secs(60);
 /// The longest it goes after looks that found nothing to do.
 pub const LOOK_EVERY_MAX: SignedDuration = SignedDuration::from_mins(15);
 
+/// How long a tombstone of a deleted run is kept: longer than any process, message or late write can know the run.
+pub const TOMBSTONE_KEPT: SignedDuration = SignedDuration::from_hours(24);
+
 /// The wait until the next look, after so many in a row that found nothing.
 pub fn backoff(looks: u32) -> SignedDuration {
     (LOOK_EVERY * 2i32.pow(looks.min(8))).min(LOOK_EVERY_MAX)
@@ -36,7 +39,12 @@ pub fn needed(run: &RunDoc, now: Timestamp) -> Option<Timestamp> {
         | Cell::Restarting { .. }
         | Cell::Final { .. } => cell.holder().map(|lease| lease.until),
     });
+    if let Some(deleted_at) = run.deleted_at {
+        return deleted_at.checked_add(TOMBSTONE_KEPT).ok();
+    }
+    let own = own.chain(run.timeout_at.filter(|_| run.state == DagRunState::Running));
     match run.state {
+        _ if run.intent.is_some() => Some(own.fold(regular, Timestamp::min)),
         DagRunState::Queued => Some(regular),
         DagRunState::Running => Some(own.fold(regular, Timestamp::min)),
         DagRunState::Success | DagRunState::Failed if !run.outbox.is_empty() => Some(own.fold(regular, Timestamp::min)),

@@ -28,6 +28,8 @@ pub struct Decision {
     pub rests_on: Vec<(TaskIndex, Cell)>,
     /// Choices all of whose skips are made with this decision.
     pub carried_out: Vec<(TaskIndex, Chosen)>,
+    /// Whether it takes more places under `max_active_tasks` than it gives back.
+    pub takes_places: bool,
     /// Whether more follows than one write may change.
     pub is_cut: bool,
 }
@@ -40,8 +42,8 @@ impl Decision {
 
     /// As much of it as one write may change; the rest follows from the image that the write returns. Tasks are in a topological
     /// order, so what is kept does not rest on what is left.
-    pub fn bounded(mut self) -> Self {
-        if let Some((left, _)) = self.cells.iter().nth(CHANGES_MAX) {
+    fn cut(&mut self, most: usize) {
+        if let Some((left, _)) = self.cells.iter().nth(most) {
             let left = *left;
             self.cells.retain(|task, _| *task < left);
             self.end = None;
@@ -49,7 +51,6 @@ impl Decision {
             self.carried_out.clear();
             self.is_cut = true;
         }
-        self
     }
 
     /// The tasks it queues.
@@ -62,22 +63,29 @@ impl Decision {
 ///
 /// Looks again until a look changes nothing, so deciding on the result decides nothing more.
 pub fn decide(plan: &Plan, run: &RunDoc, now: Timestamp) -> Decision {
-    let nothing = RunChange::default();
-    Look::new(plan, run, &nothing, now).decide(plan.tasks().collect())
+    decide_with(plan, run, &RunChange::default(), usize::MAX, now)
 }
 
-/// Decides all that follows from the image that a change makes.
-pub fn decide_with(plan: &Plan, run: &RunDoc, change: &RunChange, now: Timestamp) -> Decision {
-    Look::new(plan, run, change, now).decide(plan.tasks().collect())
+/// Decides what follows from the image that a change makes, at most so many cells.
+pub fn decide_with(plan: &Plan, run: &RunDoc, change: &RunChange, most: usize, now: Timestamp) -> Decision {
+    let look = Look::new(plan, run, change, now);
+    look.decide(plan.tasks().collect(), most)
 }
 
 /// What a change of some cells brings about, where nothing followed from the image before the change and before `also` changed: only what
 /// depends on these cells is looked at.
-pub fn after(plan: &Plan, run: &RunDoc, change: &RunChange, also: &[TaskIndex], now: Timestamp) -> Decision {
+pub fn after(
+    plan: &Plan,
+    run: &RunDoc,
+    change: &RunChange,
+    also: &[TaskIndex],
+    most: usize,
+    now: Timestamp,
+) -> Decision {
     let changed = change.cells.iter().map(|(task, _)| *task).chain(also.iter().copied());
     let look = Look::new(plan, run, change, now);
     let first = look.around(changed);
-    look.decide(first)
+    look.decide(first, most)
 }
 
 /// A run as a change and the decision so far leave it.
@@ -115,9 +123,10 @@ impl<'a> Look<'a> {
         changed.into_iter().flat_map(with_dependents).collect()
     }
 
-    fn decide(mut self, first: BTreeSet<TaskIndex>) -> Decision {
+    fn decide(mut self, first: BTreeSet<TaskIndex>, most: usize) -> Decision {
         let mut decision = Decision::default();
-        if self.change.state.unwrap_or(self.run.state) != DagRunState::Running {
+        let is_frozen = self.change.intent.as_ref().unwrap_or(&self.run.intent).is_some();
+        if self.change.state.unwrap_or(self.run.state) != DagRunState::Running || is_frozen {
             return decision;
         }
         let mut open = first;
@@ -154,7 +163,13 @@ impl<'a> Look<'a> {
             }
             open = self.around(ended);
         }
-        self.gather(decision)
+        let (plan, run, change) = (self.plan, self.run, self.change);
+        let mut decision = self.gather(decision);
+        decision.cut(most);
+        if decision.end.is_none() {
+            admit(plan, run, change, most, &mut decision);
+        }
+        decision
     }
 
     /// Skips what choices leave out that have not been carried out yet.
@@ -249,9 +264,46 @@ impl Scene for Look<'_> {
             })
     }
 
-    fn is_past_met(&self, _: TaskIndex) -> bool {
-        true
+    fn is_past_met(&self, task: TaskIndex) -> bool {
+        !self.plan.looks_back(task)
+            || self.change.past_met_by_all.unwrap_or(self.run.past_met_by_all)
+            || self.change.past_met.contains(&task)
+            || (self.run.past_met.contains(&task) && !self.change.past_unmet.contains(&task))
     }
+}
+
+/// Gives the places under `max_active_tasks` that are free to the tasks of highest priority that wait for one. What is ready and under a
+/// limit has been scheduled by now.
+///
+/// Two deciders cannot give away the same place: one that gives away no more than its own change frees leaves the sum as it was, and
+/// those that give away more ask that nobody else has done so since ([`RunDoc::takes`]).
+fn admit(plan: &Plan, run: &RunDoc, change: &RunChange, most: usize, decision: &mut Decision) {
+    let Some(limit) = plan.max_active_tasks() else { return };
+    let own: BTreeMap<TaskIndex, &Cell> = change.cells.iter().map(|(task, cell)| (*task, cell)).collect();
+    let mut active = 0;
+    let mut waiting: Vec<(TaskIndex, u32)> = Vec::new();
+    for task in plan.tasks() {
+        let decided = decision.cells.get(&task).map(|(_, to)| to);
+        match decided.or_else(|| own.get(&task).copied()).unwrap_or_else(|| run.cell(task)) {
+            Cell::Scheduled { try_number } => waiting.push((task, *try_number)),
+            cell => active += usize::from(cell.takes_a_place()),
+        }
+    }
+    let before = run.cells.values().filter(|cell| cell.takes_a_place()).count();
+    waiting.retain(|(task, _)| !plan.is_held_elsewhere(*task) && plan.task(*task).max_active_tis_per_dagrun != Some(0));
+    waiting.sort_by_key(|(task, _)| (std::cmp::Reverse(plan.priority(*task)), *task));
+    for (task, try_number) in waiting {
+        if active >= limit as usize {
+            break;
+        }
+        if !decision.cells.contains_key(&task) && decision.cells.len() >= most {
+            decision.is_cut = true;
+            break;
+        }
+        decision.cells.insert(task, (run.cell(task).clone(), Cell::Queued { try_number }));
+        active += 1;
+    }
+    decision.takes_places = active > before;
 }
 
 /// A cell that ends by rule. An attempt that still runs there (possible after marking upstreams by hand) has to let go.
@@ -259,12 +311,33 @@ fn by_rule(cell: &Cell, end: End) -> Cell {
     Cell::Final { end, try_number: cell.try_number(), winner: None, leaving: cell.holder().cloned() }
 }
 
-/// A cell that is ready: queued for its next try, or at its end where there is nothing to run.
+/// A cell that is ready: queued for its next try, scheduled where it is under a limit, or at its end where there is nothing to run.
 fn started(plan: &Plan, task: TaskIndex, cell: &Cell) -> Cell {
     let try_number = match cell {
         // A reschedule and a deferral go on with the same try.
         Cell::Waiting { wait: Wait::Reschedule | Wait::Deferred, try_number, .. } => *try_number,
         _ => cell.try_number() + 1,
     };
-    if plan.is_empty_operator(task) { Cell::ended(End::Success, try_number) } else { Cell::Queued { try_number } }
+    if plan.is_empty_operator(task) {
+        Cell::ended(End::Success, try_number)
+    } else if plan.is_limited(task) {
+        Cell::Scheduled { try_number }
+    } else {
+        Cell::Queued { try_number }
+    }
+}
+
+/// The tasks that would go on, were it not that their runs of earlier dates are not known to let them go.
+pub fn waits_for_past(plan: &Plan, run: &RunDoc, now: Timestamp) -> Vec<TaskIndex> {
+    if !plan.has_past() || run.state != DagRunState::Running || run.intent.is_some() || run.past_met_by_all {
+        return Vec::new();
+    }
+    let unmet: Vec<TaskIndex> = plan.tasks().filter(|t| plan.looks_back(*t) && !run.past_met.contains(t)).collect();
+    let met = RunChange { past_met: unmet.clone(), ..RunChange::default() };
+    let look = Look::new(plan, run, &met, now);
+    let found = evaluate(plan, unmet.iter().copied(), &look);
+    let goes_on = |task: &TaskIndex| found.ready.contains(task) || found.changed.iter().any(|(t, _)| t == task);
+    let nothing = RunChange::default();
+    let already = evaluate(plan, unmet.iter().copied(), &Look::new(plan, run, &nothing, now));
+    unmet.into_iter().filter(|t| goes_on(t) && !already.changed.iter().any(|(c, _)| c == t)).collect()
 }

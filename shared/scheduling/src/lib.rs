@@ -5,6 +5,8 @@
 //! - [`mod@decide`]: all that follows from an image, cascades included.
 //! - [`choices`]: what a branch or a short circuit leaves out.
 //! - [`step`]: the conditional writes in a run's life: start, claim, finish, renew, sweep, and the interventions.
+//! - [`holders`]: the conditional writes on a holder document: pools, and limits that span runs.
+//! - [`past`]: whether the runs of earlier dates let a task go.
 //! - [`places`]: the conditional writes on a DAG document: who takes a place among the active runs, who gives it back.
 //! - [`retries`]: whether and when a failed try is tried again.
 //! - [`attention`]: when a run must be looked at next.
@@ -12,7 +14,9 @@
 pub mod attention;
 pub mod choices;
 pub mod decide;
+pub mod holders;
 pub mod pass;
+pub mod past;
 pub mod places;
 pub mod retries;
 pub mod step;

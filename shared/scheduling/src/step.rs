@@ -12,8 +12,8 @@ use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
 use updraft_model::cell::{End, Wait};
 use updraft_model::{
-    Attempt, AttemptOutcome, Cell, Choice, DagRunState, Held, Lease, OPERATIONS_MAX, OperationId, OutboxEntry, Plan,
-    Resumed, RunChange, RunDoc, TaskIndex, Token,
+    Act, Attempt, AttemptOutcome, Cell, Choice, DagRunState, Held, Intent, Lease, OPERATIONS_MAX, OperationId,
+    OutboxEntry, Plan, Resumed, RunChange, RunDoc, TaskIndex, Token,
 };
 
 /// The outbox key of [`OutboxEntry::Leave`].
@@ -123,6 +123,7 @@ pub fn start(plan: &Plan, run: &RunDoc, now: Timestamp) -> Step {
         active_epoch: Some(run.epoch),
         start_date: Some(now),
         end_date: Some(None),
+        timeout_at: Some(timeout_at(plan, now)),
         looks: Some(0),
         ..RunChange::default()
     };
@@ -133,6 +134,7 @@ pub fn start(plan: &Plan, run: &RunDoc, now: Timestamp) -> Step {
 pub fn begin(plan: &Plan, mut run: RunDoc, now: Timestamp) -> (RunDoc, Vec<TaskIndex>) {
     run.state = DagRunState::Running;
     run.start_date = Some(now);
+    run.timeout_at = timeout_at(plan, now);
     // A put writes the whole document, so nothing bounds what it decides.
     let decision = decide(plan, &run, now);
     let queued: Vec<TaskIndex> = decision.queued().collect();
@@ -145,6 +147,11 @@ pub fn begin(plan: &Plan, mut run: RunDoc, now: Timestamp) -> (RunDoc, Vec<TaskI
     image.revision = 0;
     image.wake_at = attention::needed(&image, now).or(run.wake_at);
     (image, queued)
+}
+
+/// When a run that starts now is taken for failed: at the first millisecond of `dagrun_timeout` being over.
+fn timeout_at(plan: &Plan, now: Timestamp) -> Option<Timestamp> {
+    plan.dag.dagrun_timeout.map(|timeout| after(now.saturating_add(timeout).unwrap_or(Timestamp::MAX)))
 }
 
 /// Claims a queued try, without having seen an image: refused when the cell is anything else.
@@ -296,11 +303,20 @@ pub fn catch_up(plan: &Plan, base: &RunDoc, step: &Step, after: &RunDoc, now: Ti
     with_decision(plan, after, RunChange::default(), scope, now, None)
 }
 
+/// Whether a run waits for something that no write of its own will tell it of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waits {
+    /// For its own task instances, leases and waits only: looks may grow rare.
+    ForItself,
+    /// For slots or for another run: it is looked at regularly, in case the hint is lost.
+    ForOthers,
+}
+
 /// Puts the next look later, after one that found nothing to do: conditioned on nothing having been written since, as a later
 /// wake-up could otherwise overtake a need it does not know of.
-pub fn rearm(run: &RunDoc, now: Timestamp) -> RunChange {
+pub fn rearm(run: &RunDoc, waits: Waits, now: Timestamp) -> RunChange {
     let mut after = run.clone();
-    after.looks = run.looks.saturating_add(1);
+    after.looks = if waits == Waits::ForOthers { 0 } else { run.looks.saturating_add(1) };
     RunChange {
         if_revision: Some(run.revision),
         looks: Some(after.looks),
@@ -326,51 +342,188 @@ pub fn strike_out(run: &RunDoc, id: &str, now: Timestamp) -> RunChange {
 /// Clears task instances so that they run again (ARCHITECTURE.md, rule A5, C2): running ones become restarting, others lose their state and get
 /// their retries anew. A finished run becomes queued.
 pub fn clear(plan: &Plan, run: &RunDoc, tasks: &[TaskIndex], operation: &OperationId, now: Timestamp) -> Step {
-    let mut change = intervention(run, operation);
-    for task in tasks {
-        let cell = run.cell(*task);
-        let to = match cell.holder() {
-            Some(lease) => Cell::Restarting { try_number: cell.try_number(), lease: lease.clone() },
-            None => cleared(cell.try_number()),
-        };
-        change.if_cells.push((*task, cell.clone()));
-        change.cells.push((*task, to));
-        change.max_tries.push((*task, cell.try_number() + plan.task(*task).retries));
+    intervene(plan, run, Act::Clear, tasks.iter().copied(), operation, now)
+}
+
+/// Ends a run by hand: what is under way fails and has to let go, what else has not ended is skipped.
+pub fn fail_run(plan: &Plan, run: &RunDoc, operation: &OperationId, now: Timestamp) -> Step {
+    intervene(plan, run, Act::Cancel(End::Failed), plan.tasks(), operation, now)
+}
+
+/// Ends a run whose `dagrun_timeout` is over: whatever has not ended is skipped. None where it is not.
+pub fn time_out(plan: &Plan, run: &RunDoc, now: Timestamp) -> Option<Step> {
+    let is_over = run.state == DagRunState::Running && run.timeout_at.is_some_and(|at| at <= now);
+    // The same for whoever finds it, and another one for each time that the run runs.
+    let operation = OperationId::trusted(format!("timeout.{}.{}", run.facts.incarnation, run.epoch));
+    (is_over && run.intent.is_none())
+        .then(|| intervene(plan, run, Act::Cancel(End::Skipped), plan.tasks(), &operation, now))
+}
+
+/// Intervenes in a run where no intervention is under way: its first write, and its only one unless it changes more than one write may.
+/// Otherwise it is noted, the run decides nothing until it is made, and [`proceed`] goes on with it.
+pub fn intervene(
+    plan: &Plan,
+    run: &RunDoc,
+    act: Act,
+    tasks: impl IntoIterator<Item = TaskIndex>,
+    operation: &OperationId,
+    now: Timestamp,
+) -> Step {
+    let change = RunChange {
+        if_epoch: Some(run.epoch),
+        if_state: Some(run.state),
+        if_intent_at: Some(None),
+        epoch: Some(next_epoch(run, operation)),
+        looks: Some(0),
+        ..RunChange::default()
+    };
+    let intent = Intent { act, tasks: tasks.into_iter().collect() };
+    advance(plan, run, &intent, TaskIndex(0), change, now)
+}
+
+/// The epoch that an intervention makes, with the last interventions up to it (ARCHITECTURE.md, rule F1).
+fn next_epoch(run: &RunDoc, operation: &OperationId) -> (u32, Vec<OperationId>) {
+    let operations = std::iter::once(operation).chain(&run.operations);
+    (run.epoch + 1, operations.take(OPERATIONS_MAX).cloned().collect())
+}
+
+/// Goes on with the intervention that is under way; none where there is none.
+pub fn proceed(plan: &Plan, run: &RunDoc, now: Timestamp) -> Option<Step> {
+    let intent = run.intent.as_ref()?;
+    let change = RunChange {
+        if_epoch: Some(run.epoch),
+        if_state: Some(run.state),
+        if_intent_at: Some(Some(run.intent_at)),
+        looks: Some(0),
+        ..RunChange::default()
+    };
+    Some(advance(plan, run, intent, run.intent_at, change, now))
+}
+
+/// As much of an intervention as one write may change, and what follows from it where that is all.
+fn advance(plan: &Plan, run: &RunDoc, intent: &Intent, from: TaskIndex, mut change: RunChange, now: Timestamp) -> Step {
+    for task in intent.tasks.from(from).filter(|task| task.at() < plan.dag.tasks.len()) {
+        if change.cells.len() == CHANGES_MAX {
+            if run.intent.is_none() {
+                change.intent = Some(Some(intent.clone()));
+                change.wake_at = run.state.is_finished().then_some(Some(now));
+            }
+            change.intent_at = Some(task);
+            return complete(run, change, now);
+        }
+        act_on(plan, run, intent.act, task, &mut change);
     }
-    if run.state.is_finished() {
-        change.state = Some(DagRunState::Queued);
-        change.end_date = Some(None);
-        change.wake_at = Some(Some(now));
+    if run.intent.is_some() {
+        change.intent = Some(None);
     }
-    change.looks = Some(0);
+    match intent.act {
+        Act::Cancel(end) => {
+            let state = if end == End::Success { DagRunState::Success } else { DagRunState::Failed };
+            end_run(run, state, now, &mut change);
+            complete(run, change, now)
+        }
+        Act::Clear if run.state.is_finished() => {
+            change.state = Some(DagRunState::Queued);
+            change.end_date = Some(None);
+            change.timeout_at = Some(None);
+            change.wake_at = Some(Some(now));
+            with_decision(plan, run, change, Scope::Everything, now, None)
+        }
+        Act::Clear | Act::Mark(_) => with_decision(plan, run, change, Scope::Everything, now, None),
+    }
+}
+
+/// What an intervention makes of one task instance.
+fn act_on(plan: &Plan, run: &RunDoc, act: Act, task: TaskIndex, change: &mut RunChange) {
+    let cell = run.cell(task);
+    let try_number = cell.try_number();
+    let marked = |end, winner| Cell::Final { end, try_number, winner, leaving: cell.holder().cloned() };
+    let to = match act {
+        Act::Clear => {
+            change.past_unmet.extend(run.past_met.contains(&task).then_some(task));
+            change.past_met_by_all = run.past_met_by_all.then_some(false).or(change.past_met_by_all);
+            if *cell != Cell::None {
+                change.max_tries.push((task, try_number + plan.task(task).retries));
+            }
+            match cell.holder() {
+                Some(lease) => Cell::Restarting { try_number, lease: lease.clone() },
+                None => cleared(try_number),
+            }
+        }
+        Act::Mark(end) => match cell {
+            // What it left behind stays: its XComs, its log.
+            Cell::Final { end: before, winner, .. } if *before != end => marked(end, winner.clone()),
+            Cell::Final { .. } => return,
+            _ => marked(end, None),
+        },
+        Act::Cancel(_) if cell.is_final() => return,
+        Act::Cancel(end) => {
+            let is_under_way = match cell {
+                Cell::Running { .. } => true,
+                Cell::Waiting { wait, .. } => *wait != Wait::Retry,
+                _ => false,
+            };
+            marked(if is_under_way { end } else { End::Skipped }, None)
+        }
+    };
+    if to != *cell {
+        change.if_cells.push((task, cell.clone()));
+        change.cells.push((task, to));
+    }
+}
+
+/// Notes that the runs of earlier dates let these tasks go (`all`: every task, since there is no earlier run), and decides what follows.
+pub fn past_met(plan: &Plan, run: &RunDoc, tasks: Vec<TaskIndex>, all: bool, now: Timestamp) -> Step {
+    let change = RunChange {
+        if_epoch: Some(run.epoch),
+        if_state: Some(run.state),
+        past_met: if all { Vec::new() } else { tasks },
+        past_met_by_all: all.then_some(true),
+        ..RunChange::default()
+    };
     with_decision(plan, run, change, Scope::Everything, now, None)
 }
 
-/// Ends a run by hand: running task instances fail and have to let go, other unfinished ones are skipped.
-pub fn fail_run(plan: &Plan, run: &RunDoc, operation: &OperationId, now: Timestamp) -> Step {
-    let mut change = intervention(run, operation);
-    for task in plan.tasks() {
-        let cell = run.cell(task);
-        if cell.is_final() {
-            continue;
-        }
-        let end = if matches!(cell, Cell::Running { .. } | Cell::Waiting { .. }) { End::Failed } else { End::Skipped };
-        change.if_cells.push((task, cell.clone()));
-        change.cells.push((
-            task,
-            Cell::Final { end, try_number: cell.try_number(), winner: None, leaving: cell.holder().cloned() },
-        ));
-    }
-    end_run(run, DagRunState::Failed, now, &mut change);
-    complete(run, change, now)
+/// How many places under `max_active_tasks` are free.
+pub fn free_places(plan: &Plan, run: &RunDoc) -> usize {
+    let Some(limit) = plan.max_active_tasks() else { return usize::MAX };
+    (limit as usize).saturating_sub(run.cells.values().filter(|cell| cell.takes_a_place()).count())
 }
 
-fn intervention(run: &RunDoc, operation: &OperationId) -> RunChange {
-    let operations = std::iter::once(operation).chain(&run.operations);
+/// Queues tasks that hold all that they take beyond their run; under `max_active_tasks` only as many as there are places. What could not
+/// be queued stays scheduled.
+pub fn grant(plan: &Plan, run: &RunDoc, tasks: &[TaskIndex], now: Timestamp) -> Step {
+    let free = free_places(plan, run);
+    let mut change = RunChange { if_epoch: Some(run.epoch), if_state: Some(run.state), ..RunChange::default() };
+    let mut queued = Vec::new();
+    for task in tasks.iter().take(free.min(CHANGES_MAX)) {
+        if let Cell::Scheduled { try_number } = run.cell(*task) {
+            change.if_cells.push((*task, run.cell(*task).clone()));
+            change.cells.push((*task, Cell::Queued { try_number: *try_number }));
+            queued.push(*task);
+        }
+    }
+    if !queued.is_empty() {
+        change.looks = (run.looks > 0).then_some(0);
+        if plan.max_active_tasks().is_some() {
+            change.if_takes = Some(run.takes);
+            change.takes = Some(run.takes + 1);
+        }
+    }
+    let mut step = complete(run, change, now);
+    step.queued = queued;
+    step
+}
+
+/// Deletes a run: what is left is a tombstone under its identity, so that nobody who still knows the run can bring it back. It is in the
+/// time index for the day when that is over.
+pub fn delete(run: &RunDoc, operation: &OperationId, now: Timestamp) -> RunChange {
     RunChange {
-        if_epoch: Some(run.epoch),
-        if_state: Some(run.state),
-        epoch: Some((run.epoch + 1, operations.take(OPERATIONS_MAX).cloned().collect())),
+        epoch: Some(next_epoch(run, operation)),
+        state: Some(DagRunState::Failed),
+        deleted_at: Some(now),
+        wake_at: Some(now.saturating_add(attention::TOMBSTONE_KEPT).ok()),
+        if_revision: Some(run.revision),
         ..RunChange::default()
     }
 }
@@ -457,10 +610,9 @@ fn with_decision(
     continue_with: Option<&Continue>,
 ) -> Step {
     let decision = match scope {
-        Scope::Everything => decide_with(plan, run, &change, now),
-        Scope::Around(also) => decide_after(plan, run, &change, &also, now),
+        Scope::Everything => decide_with(plan, run, &change, CHANGES_MAX, now),
+        Scope::Around(also) => decide_after(plan, run, &change, &also, CHANGES_MAX, now),
     };
-    let decision = decision.bounded();
     if !decision.is_empty() {
         change.if_epoch = Some(run.epoch);
         change.if_state = Some(run.state);
@@ -468,7 +620,12 @@ fn with_decision(
     let mut queued: Vec<TaskIndex> = decision.queued().collect();
     queued.sort_by_key(|task| (std::cmp::Reverse(plan.priority(*task)), *task));
     let own: BTreeSet<TaskIndex> = change.cells.iter().map(|(task, _)| *task).collect();
-    let Decision { cells, end, rests_on, carried_out, is_cut } = decision;
+    let Decision { cells, end, rests_on, carried_out, takes_places, is_cut } = decision;
+    let is_scheduled = cells.values().any(|(_, to)| matches!(to, Cell::Scheduled { .. }));
+    if takes_places {
+        change.if_takes = Some(run.takes);
+        change.takes = Some(run.takes + 1);
+    }
     // A cell the change itself writes has its condition already; the decision only moves it on.
     change.cells.retain(|(task, _)| !cells.contains_key(task));
     for (task, (from, to)) in cells {
@@ -488,7 +645,7 @@ fn with_decision(
         change.if_cells.extend(rests_on.into_iter().filter(|(task, _)| !own.contains(task)));
     }
     let claimed = continue_with.and_then(|wish| take(plan, wish, now, &mut change, &mut queued));
-    if !queued.is_empty() || claimed.is_some() {
+    if !queued.is_empty() || claimed.is_some() || is_scheduled {
         change.looks = (run.looks > 0).then_some(0).or(change.looks);
     }
     if let Some(state) = end {

@@ -202,14 +202,24 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         }
         self.store.put_run_order(&facts.dag_id, &name).await?;
         let version = self.version(&facts.version).await?;
+        self.date_run(&version, facts).await?;
         let now = self.clock.now();
         let (run, queued) = step::begin(&version.plan, RunDoc::new(facts.clone(), DagRunState::Running, now), now);
-        if let Outcome::Updated(image) = self.store.put_run(&run).await? {
-            let tries: Vec<_> = queued.into_iter().map(|task| (task, image.cell(task).try_number())).collect();
-            self.send(Self::task_messages(&version.plan, &image, tries)).await;
-            if !image.outbox.is_empty() {
-                self.deliver(image).await?;
+        match self.store.put_run(&run).await? {
+            Outcome::Updated(image) => {
+                let tries: Vec<_> = queued.into_iter().map(|task| (task, image.cell(task).try_number())).collect();
+                self.send(Self::task_messages(&version.plan, &image, tries)).await;
+                let Some((image, _)) = Box::pin(self.follow(&version, None, image)).await? else { return Ok(true) };
+                if !image.outbox.is_empty() {
+                    self.deliver(image).await?;
+                }
             }
+            // Put by another, and deleted since: so are its names.
+            Outcome::Refused(Some(there)) if there.deleted_at.is_some() => {
+                self.store.delete_run_names(facts).await?;
+                return Ok(false);
+            }
+            Outcome::Refused(_) => {}
         }
         Ok(true)
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use updraft_clock::Clock;
 use updraft_dag_store::IgnoreSyntax;
 use updraft_metastore::{Items, Metastore};
-use updraft_model::{DagId, Plan, TaskIndex, VersionId};
+use updraft_model::{DagId, Plan, PlanSettings, TaskIndex, VersionId};
 use updraft_task_queue::{Message, Outgoing, TaskQueue};
 
 /// What may differ between deployments.
@@ -19,6 +19,10 @@ pub struct Settings {
     pub renew_every: Duration,
     /// Whether new DAGs that do not say so start paused.
     pub dags_are_paused_at_creation: bool,
+    /// `max_active_tasks` of DAGs that do not say; none: no limit. Airflow has 16.
+    pub max_active_tasks: Option<u32>,
+    /// Slots of the default pool when it is first asked for; none: it is no limit, and nobody is asked. Airflow has 128.
+    pub default_pool_slots: Option<i64>,
     /// How many plans are kept in memory.
     pub plans_max: usize,
     /// Where attempts run, for people.
@@ -35,6 +39,8 @@ impl Default for Settings {
             lease: SignedDuration::from_secs(150),
             renew_every: Duration::from_mins(1),
             dags_are_paused_at_creation: false,
+            max_active_tasks: None,
+            default_pool_slots: None,
             plans_max: 512,
             hostname: "localhost".to_owned(),
             ignore_syntax: IgnoreSyntax::default(),
@@ -119,7 +125,11 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let stored = self.store.version(id).await?.ok_or_else(|| {
             Error::Metastore(updraft_metastore::Error::Corrupt(format!("the DAG version `{id}` is not there")))
         })?;
-        let version = Arc::new(Version { id: id.clone(), plan: Plan::new(stored.dag), files: stored.files });
+        let settings = PlanSettings {
+            max_active_tasks: self.settings.max_active_tasks,
+            default_pool_is_limited: self.settings.default_pool_slots.is_some(),
+        };
+        let version = Arc::new(Version { id: id.clone(), plan: Plan::with(stored.dag, settings), files: stored.files });
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
         if plans.len() >= self.settings.plans_max {
             // Any will do: it is read again when needed.

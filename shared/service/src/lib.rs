@@ -13,12 +13,16 @@
 //! - [`views`]: what people are shown.
 
 pub mod dags;
+pub mod deletion;
 pub mod engine;
 pub mod history;
 pub mod ingest;
 pub mod interventions;
+pub mod limits;
 pub mod lookup;
 pub mod named;
+pub mod past;
+pub mod pools;
 pub mod runs;
 pub mod tick;
 pub mod trigger;

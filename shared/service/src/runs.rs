@@ -10,7 +10,7 @@ use updraft_model::{
     TaskIndex,
 };
 use updraft_scheduling::places;
-use updraft_scheduling::step::{self, Ended, Expired, Step};
+use updraft_scheduling::step::{self, Ended, Expired, Step, Waits};
 use updraft_task_queue::{Message, Outgoing, TaskQueue};
 
 /// How a look takes attempts that hold a cell.
@@ -25,26 +25,32 @@ pub enum Leases {
 impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// Looks at a run: whatever could have been missed is made up for. Harmless at any time, any number at once.
     pub async fn look_at_run(&self, incarnation: &Incarnation, leases: Leases) -> Result<(), Error> {
-        let Some(mut run) = self.store.run(incarnation).await? else { return Ok(()) };
-        if run.state == DagRunState::Queued {
+        let Some(mut run) = self.store.run_or_tombstone(incarnation).await? else { return Ok(()) };
+        if run.deleted_at.is_some() {
+            return self.forget_deleted(&run).await;
+        }
+        if run.state == DagRunState::Queued && run.intent.is_none() {
             // Re-armed first: if starting it fails half way, somebody looks again.
             if let Outcome::Updated(image) =
-                self.store.update_run(incarnation, &step::rearm(&run, self.clock.now())).await?
+                self.store.update_run(incarnation, &step::rearm(&run, Waits::ForItself, self.clock.now())).await?
             {
                 run = image;
             }
-            return self.start_run(run).await;
+            return Box::pin(self.start_run(run)).await;
         }
         let version = self.version(&run.facts.version).await?;
-        let swept = self.sweep(&version, run, leases).await?;
+        let Some(run) = Box::pin(self.carry_on(&version, run)).await? else { return Ok(()) };
+        let base = run.clone();
+        let swept = Box::pin(self.sweep(&version, run, leases)).await?;
         let Some((run, sent)) = swept else { return Ok(()) };
+        let Some((run, waits)) = Box::pin(self.follow(&version, Some(&base), run)).await? else { return Ok(()) };
         if run.outbox.is_empty() && run.state.is_finished() {
             return Ok(());
         }
         // Re-armed before messages go out again. Refused means somebody wrote meanwhile: the wake-up stays where it is, and the
         // next tick looks again.
         if run.state == DagRunState::Running || !run.outbox.is_empty() {
-            self.store.update_run(incarnation, &step::rearm(&run, self.clock.now())).await?;
+            self.store.update_run(incarnation, &step::rearm(&run, waits, self.clock.now())).await?;
         }
         if run.outbox.is_empty() {
             let again = run.cells.iter().filter(|(t, c)| matches!(c, Cell::Queued { .. }) && !sent.contains(t));
@@ -161,6 +167,47 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         self.send(messages).await;
     }
 
+    /// Makes what an intervention has left to be made, and ends a run whose time is over. None: the run is gone.
+    pub(crate) async fn carry_on(&self, version: &Version, mut run: RunDoc) -> Result<Option<RunDoc>, Error> {
+        // Only refusals count: each accepted write gets on, and there is an end.
+        let mut refused = 0;
+        while refused < ROUNDS_MAX {
+            let now = self.clock.now();
+            let next = step::proceed(&version.plan, &run, now).or_else(|| step::time_out(&version.plan, &run, now));
+            let Some(next) = next else { return Ok(Some(run)) };
+            match self.store.update_run(&run.facts.incarnation, &next.change).await? {
+                Outcome::Updated(image) => {
+                    self.after(version, &next, &image).await;
+                    match Box::pin(self.follow(version, Some(&run), image)).await? {
+                        Some((after, _)) => run = after,
+                        None => return Ok(None),
+                    }
+                }
+                Outcome::Refused(Some(image)) => {
+                    refused += 1;
+                    run = image;
+                }
+                Outcome::Refused(None) => return Ok(None),
+            }
+        }
+        Err(Error::Contention(run.facts.run_id))
+    }
+
+    /// What follows beyond a run's own document: what the runs before let go, what limits that span runs give and get back, and a word to
+    /// the runs after. `base` is the image before whatever was written. None: the run is gone.
+    pub(crate) async fn follow(
+        &self,
+        version: &Version,
+        base: Option<&RunDoc>,
+        run: RunDoc,
+    ) -> Result<Option<(RunDoc, Waits)>, Error> {
+        self.tell_runs_after(version, base, &run).await;
+        let Some(met) = Box::pin(self.meet_past(version, run)).await? else { return Ok(None) };
+        let Some(held) = Box::pin(self.hold(version, base, met.run)).await? else { return Ok(None) };
+        let waits = if met.waits || held.asks_again { Waits::ForOthers } else { Waits::ForItself };
+        Ok(Some((held.run, waits)))
+    }
+
     /// Decides what the image that a step's write returned decides beyond that step, which was decided on `base`, and delivers what is owed.
     pub(crate) async fn settle(
         &self,
@@ -169,11 +216,17 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         step: &Step,
         after: &RunDoc,
     ) -> Result<(), Error> {
+        let first = base;
         let (mut base, mut step, mut run) = (Cow::Borrowed(base), Cow::Borrowed(step), Cow::Borrowed(after));
         for _ in 0..ROUNDS_MAX {
             let all_is_said = step.says_all(&run);
             let next = (!all_is_said).then(|| step::catch_up(&version.plan, &base, &step, &run, self.clock.now()));
             let Some(next) = next.filter(|next| !next.is_nothing()) else {
+                if version.plan.has_past() || version.plan.has_holders() {
+                    let followed = Box::pin(self.follow(version, Some(first), run.into_owned())).await?;
+                    let Some((image, _)) = followed else { return Ok(()) };
+                    run = Cow::Owned(image);
+                }
                 return if run.outbox.is_empty() { Ok(()) } else { self.deliver(run.into_owned()).await };
             };
             match self.store.update_run(&run.facts.incarnation, &next.change).await? {
@@ -197,7 +250,10 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 return Ok(());
             };
             match entry {
-                OutboxEntry::Leave { epoch } => self.leave(&run, epoch).await?,
+                OutboxEntry::Leave { epoch } => {
+                    self.pause_after_failures(&run).await?;
+                    self.leave(&run, epoch).await?;
+                }
             }
             match self.store.update_run(&incarnation, &step::strike_out(&run, &id, self.clock.now())).await? {
                 Outcome::Updated(image) | Outcome::Refused(Some(image)) => run = image,
@@ -205,6 +261,25 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             }
         }
         Err(Error::Contention(run.facts.run_id))
+    }
+
+    /// Pauses a DAG whose last runs have all failed, where it says so (`max_consecutive_failed_dag_runs`). Before the end is struck out, so
+    /// that a crash cannot forget it.
+    async fn pause_after_failures(&self, run: &RunDoc) -> Result<(), Error> {
+        if run.state != DagRunState::Failed {
+            return Ok(());
+        }
+        let most = self.version(&run.facts.version).await?.plan.dag.max_consecutive_failed_dag_runs as usize;
+        if most == 0 {
+            return Ok(());
+        }
+        let dag_id = &run.facts.dag_id;
+        let last = self.store.list_runs(dag_id, most, None).await?.items;
+        if last.len() == most && last.iter().all(|run| run.state == DagRunState::Failed) {
+            tracing::warn!(%dag_id, most, "the last runs have all failed: the DAG is paused");
+            self.set_paused(dag_id, true).await?;
+        }
+        Ok(())
     }
 
     /// Gives back a run's place among its DAG's active runs. Refused means it does not hold it (any more).
@@ -259,6 +334,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 return Ok(());
             }
             let version = self.version(&run.facts.version).await?;
+            self.date_run(&version, &run.facts).await?;
             let step = step::start(&version.plan, &run, self.clock.now());
             match self.store.update_run(&incarnation, &step.change).await? {
                 Outcome::Updated(image) => {

@@ -65,6 +65,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         match what {
             DueWhat::Run(incarnation) => self.look_at_run(incarnation, Leases::Heed).await,
             DueWhat::Dag(dag_id) => self.look_at_dag(dag_id).await,
+            DueWhat::Holder(holder) => self.look_at_holder(holder).await,
         }
     }
 
@@ -77,7 +78,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             ticked.looked_at += 1;
             let looked = match &entry.what {
                 DueWhat::Run(incarnation) => self.look_at_run(incarnation, Leases::AllDead).await,
-                DueWhat::Dag(dag_id) => self.look_at_dag(dag_id).await,
+                other => self.look(other).await,
             };
             if let Err(error) = looked {
                 ticked.failed += 1;
@@ -97,6 +98,7 @@ fn later(entry: &DueEntry, now: Timestamp) -> Outgoing {
     let message = match &entry.what {
         DueWhat::Run(incarnation) => Message::Run { incarnation: incarnation.clone() },
         DueWhat::Dag(dag_id) => Message::Dag { dag_id: dag_id.clone() },
+        DueWhat::Holder(holder) => Message::Holder { holder: holder.clone() },
     };
     Outgoing { message, delay: Duration::try_from(entry.wake_at.duration_since(now)).unwrap_or_default() }
 }

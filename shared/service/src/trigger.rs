@@ -75,6 +75,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let incarnation = facts.incarnation.clone();
         let entry = RunName { run_id: name.clone(), incarnation: incarnation.clone(), run_after: now };
         self.claim_date(&version.plan.dag, logical_date, &entry).await?;
+        self.date_run(&version, &facts).await?;
         let run = RunDoc::new(facts, DagRunState::Queued, now);
         let run = match self.store.put_run(&run).await? {
             Outcome::Updated(run) | Outcome::Refused(Some(run)) => run,

@@ -11,7 +11,7 @@ pub use local::LocalQueue;
 use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::time::Duration;
-use updraft_model::{DagId, Incarnation, TaskIndex};
+use updraft_model::{DagId, HolderId, Incarnation, TaskIndex};
 
 /// The longest delay a message may have; SQS allows no more. What is due later is left to the time index.
 pub const DELAY_MAX: Duration = Duration::from_mins(15);
@@ -42,6 +42,11 @@ pub enum Message {
     Dag {
         /// Which.
         dag_id: DagId,
+    },
+    /// A pool, or another limit that spans runs, that may have slots for who waits.
+    Holder {
+        /// Which.
+        holder: HolderId,
     },
 }
 
@@ -75,7 +80,7 @@ impl Message {
     pub fn lane(&self) -> Lane {
         match self {
             Self::Task { .. } => Lane::Tasks,
-            Self::Run { .. } | Self::Dag { .. } => Lane::Looks,
+            Self::Run { .. } | Self::Dag { .. } | Self::Holder { .. } => Lane::Looks,
         }
     }
 }

@@ -128,6 +128,7 @@ async fn serve(engine: &TestEngine) {
                     engine.look_at_run(&incarnation, updraft_service::runs::Leases::Heed).await.unwrap();
                 }
                 Some(Message::Dag { dag_id }) => engine.look_at_dag(&dag_id).await.unwrap(),
+                Some(Message::Holder { holder }) => engine.look_at_holder(&holder).await.unwrap(),
                 None => {}
             }
             engine.queue.acknowledge(lane, &delivery.receipt).await.unwrap();

@@ -126,6 +126,7 @@ impl Hand {
             let result = match message {
                 Message::Run { incarnation } => self.engine.look_at_run(&incarnation, Leases::Heed).await,
                 Message::Dag { dag_id } => self.engine.look_at_dag(&dag_id).await,
+                Message::Holder { holder } => self.engine.look_at_holder(&holder).await,
                 Message::Task { .. } => Ok(()),
             };
             match result {

@@ -101,6 +101,7 @@ impl World {
         match keys::document(key) {
             Some(keys::Document::Run(incarnation)) => self.observe_run(process, &incarnation, item),
             Some(keys::Document::Dag(dag_id)) => self.observe_dag(process, &dag_id, item),
+            Some(keys::Document::Holder(_)) => {}
             None if key.sk.starts_with(keys::ATTEMPTS) => {
                 let item = item.cloned().unwrap_or_default();
                 let before = self.monitor.attempt_items.insert(key.clone(), (item.clone(), self.now));

@@ -3,7 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 use updraft_model::cell::{End, Lease, Wait};
-use updraft_model::{DagRunType, Held, LeftOut, OutboxEntry, RunFacts, Token};
+use updraft_model::{Act, DagRunType, Held, Intent, LeftOut, OutboxEntry, RunFacts, Token};
 
 fn at() -> impl Strategy<Value = Timestamp> {
     (0i64..4_000_000_000).prop_map(|s| Timestamp::from_second(s).unwrap())
@@ -44,6 +44,14 @@ fn run() -> impl Strategy<Value = RunDoc> {
         proptest::collection::btree_map(task(), resumed(), 0..3),
         proptest::collection::btree_map(task(), chosen(), 0..3),
     );
+    let more = (
+        0u64..3,
+        proptest::collection::btree_set(task(), 0..3),
+        any::<bool>(),
+        proptest::option::of(at()),
+        proptest::option::of((intent(), task())),
+    );
+    let kept = (kept, more);
     (state(), 0u32..3, cells, proptest::option::of(at()), 0u64..3, any::<bool>(), kept).prop_map(
         |(state, epoch, cells, wake_at, revision, leave, kept)| {
             let facts = RunFacts {
@@ -60,7 +68,11 @@ fn run() -> impl Strategy<Value = RunDoc> {
                 conf: serde_json::json!({"a": 1}),
             };
             let mut run = RunDoc::new(facts, state, Timestamp::UNIX_EPOCH);
-            (run.resumes, run.choices) = kept;
+            ((run.resumes, run.choices), (run.takes, run.past_met, run.past_met_by_all, run.timeout_at, _)) =
+                kept.clone();
+            if let Some((intent, at)) = kept.1.4 {
+                (run.intent, run.intent_at) = (Some(intent), at);
+            }
             (run.epoch, run.cells, run.wake_at, run.revision) = (epoch, cells, wake_at, revision);
             run.operations =
                 ["op2", "op1"].map(OperationId::trusted).into_iter().take(usize::from(leave) * 2).collect();
@@ -94,6 +106,12 @@ fn chosen() -> impl Strategy<Value = Chosen> {
     })
 }
 
+fn intent() -> impl Strategy<Value = Intent> {
+    let act = prop_oneof![Just(Act::Clear), Just(Act::Mark(End::Success)), Just(Act::Cancel(End::Failed))];
+    (act, proptest::collection::vec(task(), 0..4))
+        .prop_map(|(act, tasks)| Intent { act, tasks: tasks.into_iter().collect() })
+}
+
 fn held() -> impl Strategy<Value = Held> {
     (task(), 0u32..3, "[ab]{1}").prop_map(|(task, n, token)| Held { task, try_number: n, token: Token::trusted(token) })
 }
@@ -121,7 +139,28 @@ fn change() -> impl Strategy<Value = RunChange> {
         proptest::collection::btree_map(task(), resumed(), 0..3),
         proptest::collection::btree_map(task(), proptest::option::of(chosen()), 0..3),
     );
-    (conditions, changes).prop_map(|(c, w)| RunChange {
+    let more = (
+        proptest::option::weighted(0.3, 0u64..3),
+        proptest::option::weighted(0.3, proptest::option::of(task())),
+        proptest::option::of(1u64..3),
+        (proptest::collection::btree_set(task(), 0..3), proptest::collection::btree_set(task(), 0..3)),
+        proptest::option::of(any::<bool>()),
+        proptest::option::of(proptest::option::of(at())),
+        proptest::option::of(proptest::option::of(intent())),
+        task(),
+        proptest::option::weighted(0.1, at()),
+    );
+    (conditions, changes, more).prop_map(|(c, w, m)| RunChange {
+        if_takes: m.0,
+        if_intent_at: m.1,
+        takes: m.2,
+        past_met: m.3.0.into_iter().collect(),
+        past_unmet: m.3.1.into_iter().collect(),
+        past_met_by_all: m.4,
+        timeout_at: m.5,
+        intent_at: matches!(m.6, Some(Some(_))).then_some(m.7),
+        intent: m.6,
+        deleted_at: m.8,
         if_epoch: c.0,
         if_state: c.1,
         if_cells: c.2.into_iter().collect(),

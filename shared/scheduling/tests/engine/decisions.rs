@@ -62,7 +62,7 @@ proptest! {
         let end = |task: TaskIndex| [End::Success, End::Failed, End::Skipped, End::Success][(ends >> (2 * task.0) & 3) as usize];
         let cells = ended.map(|task| (task, Cell::ended(end(task), settled.cell(task).try_number()))).collect();
         let change = RunChange { cells, ..RunChange::default() };
-        prop_assert_eq!(after(&plan, &settled, &change, &[], NOW), decide_with(&plan, &settled, &change, NOW));
+        prop_assert_eq!(after(&plan, &settled, &change, &[], usize::MAX, NOW), decide_with(&plan, &settled, &change, usize::MAX, NOW));
     }
 
     #[test]

@@ -71,7 +71,7 @@ fn next(plan: &Plan, run: &RunDoc, fate: Fate, write: usize, now: &mut Timestamp
     }
     *now = (*now).max(run.wake_at.expect("an unfinished run is in the time index"));
     let look = step::sweep(plan, run, &[], *now);
-    if look.is_nothing() { step::rearm(run, *now).apply(run) } else { look.image(run) }
+    if look.is_nothing() { step::rearm(run, step::Waits::ForItself, *now).apply(run) } else { look.image(run) }
 }
 
 proptest! {

@@ -83,7 +83,7 @@ fn steps(plan: &Plan, run: &RunDoc, outcome: AttemptOutcome, wish: &Continue, so
 /// Every change that is made without deciding anything.
 fn plain_changes(plan: &Plan, run: &RunDoc) -> Vec<RunChange> {
     let until = at(150);
-    let mut changes = vec![step::rearm(run, NOW), step::strike_out(run, step::LEAVE, NOW)];
+    let mut changes = vec![step::rearm(run, step::Waits::ForItself, NOW), step::strike_out(run, step::LEAVE, NOW)];
     for task in plan.tasks() {
         let lease = lease("fresh", until);
         let try_number = run.cell(task).try_number();
@@ -153,7 +153,7 @@ proptest! {
         let expired = step::expired(&run, NOW, false).into_iter();
         let expired: Vec<_> = expired.map(|(task, cell)| Expired { cell, task, left: None }).collect();
         let looked_at = step::sweep(&plan, &run, &expired, NOW).image(&run);
-        let later = step::rearm(&looked_at, NOW).apply(&looked_at).wake_at;
+        let later = step::rearm(&looked_at, step::Waits::ForItself, NOW).apply(&looked_at).wake_at;
         let ends_now = looked_at.cells.values().filter_map(Cell::holder).any(|lease| lease.until == NOW);
         prop_assert!(ends_now || later.is_none_or(|at| at > NOW), "{later:?}");
     }

@@ -1,0 +1,213 @@
+//! The conditional writes on a holder document (ARCHITECTURE.md, rules B1 to B6): who takes slots, who waits, who gives back, who is dead.
+//!
+//! A task instance that is under such a limit is *scheduled* first, takes its slots, and is queued once it holds them all. Whoever takes
+//! or gives back hands out what is free, in the order of priority; who needs more slots than are free is passed over, as in Airflow.
+
+use crate::attention::LOOK_EVERY;
+use jiff::{SignedDuration, Timestamp};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use updraft_model::cell::Wait;
+use updraft_model::{Cell, Claim, Generation, HolderChange, HolderDoc, HolderId, HolderName, Plan, RunDoc, TaskIndex};
+
+/// How many may wait in one document, which every write reads and writes: at some 50 bytes each it stays below a tenth of what an item
+/// may hold. Who finds it full comes again with its run's next look.
+pub const WAITERS_MAX: usize = 500;
+
+/// How many task instances of one run ask for slots at a time; the others ask when these are through.
+pub const WISHES_MAX: usize = 32;
+
+/// Which attempt of a task instance its cell stands for.
+pub fn generation(run: &RunDoc, task: TaskIndex) -> Generation {
+    let resume = run.resumed(task).map_or(0, |resumed| resumed.count);
+    Generation { try_number: run.cell(task).try_number(), resume }
+}
+
+/// What a scheduled task instance asks of a limit.
+pub fn claim(plan: &Plan, run: &RunDoc, task: TaskIndex, holder: &HolderId) -> Claim {
+    let definition = plan.task(task);
+    let slots = match holder {
+        HolderId::Pool(_) => definition.pool_slots,
+        HolderId::Task(..) => 1,
+    };
+    let since = run.facts.logical_date.unwrap_or(run.facts.run_after);
+    Claim {
+        generation: generation(run, task),
+        slots,
+        priority: plan.priority(task),
+        since: Timestamp::from_millisecond(since.as_millisecond()).unwrap_or(since),
+        is_last: plan.max_active_tasks().is_none() && plan.holders(task).last() == Some(holder),
+    }
+}
+
+/// The size that a limit has by a DAG's file; none for pools, which have theirs from people.
+pub fn size_of(plan: &Plan, task: TaskIndex, holder: &HolderId) -> Option<i64> {
+    match holder {
+        HolderId::Pool(_) => None,
+        HolderId::Task(..) => plan.task(task).max_active_tis_per_dag.map(i64::from),
+    }
+}
+
+/// Whether a claim still stands for what its run does: rule B3. A generation is never used twice, so nothing but the cell's own counts.
+pub fn is_alive(claim: &Claim, run: Option<&RunDoc>, task: TaskIndex, include_deferred: bool) -> bool {
+    let Some(run) = run.filter(|run| run.deleted_at.is_none()) else { return false };
+    let now = generation(run, task);
+    match run.cell(task) {
+        Cell::Scheduled { .. } | Cell::Queued { .. } | Cell::Running { .. } | Cell::Restarting { .. } => {
+            now == claim.generation
+        }
+        // It has given its worker back, and keeps its slots until the attempt that follows takes them over.
+        Cell::Waiting { wait: Wait::Deferred, .. } => {
+            let resume = claim.generation.resume + 1;
+            include_deferred && now == Generation { resume, ..claim.generation }
+        }
+        Cell::None | Cell::Cleared { .. } | Cell::Waiting { .. } | Cell::Final { .. } => false,
+    }
+}
+
+/// What came of asking.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Turn {
+    /// The write that makes it so; nothing to write where it is so already.
+    pub change: HolderChange,
+    /// Who of those that asked holds its slots.
+    pub has: Vec<HolderName>,
+    /// Who of those that asked waits, and is known to.
+    pub waits: Vec<HolderName>,
+    /// Who waited and holds its slots by this write: each is to be queued.
+    pub promoted: Vec<(HolderName, Claim)>,
+    /// Whether somebody could not even wait, since too many do.
+    pub is_crowded: bool,
+}
+
+/// Gives back, takes, waits, and hands out what is free, in one write. Only what has the generation that is given back is given back, and
+/// only what is older than a wish is replaced by it (rule B1).
+pub fn turn(
+    doc: &HolderDoc,
+    give_back: &[(HolderName, Generation)],
+    wishes: &[(HolderName, Claim)],
+    now: Timestamp,
+) -> Turn {
+    let mut turn = Turn::default();
+    let mut open = doc.open();
+    let mut seen: BTreeMap<HolderName, Option<Claim>> = BTreeMap::new();
+    let mut freed: BTreeSet<HolderName> = BTreeSet::new();
+    let mut leave: BTreeSet<HolderName> = BTreeSet::new();
+    let mut free = |name: &HolderName, claim: &Claim, open: &mut i64, change: &mut HolderChange| {
+        if freed.insert(name.clone()) {
+            *open = open.saturating_add(i64::from(claim.slots));
+            change.used -= i64::from(claim.slots);
+            change.release.push(name.clone());
+        }
+    };
+    for (name, generation) in give_back {
+        if let Some(claim) = doc.holders.get(name).filter(|claim| claim.generation == *generation) {
+            seen.insert(name.clone(), Some(claim.clone()));
+            free(name, claim, &mut open, &mut turn.change);
+        }
+        if doc.waiters.get(name).is_some_and(|claim| claim.generation == *generation) {
+            leave.insert(name.clone());
+        }
+    }
+    let mut open_wishes: Vec<(HolderName, Claim)> = Vec::new();
+    for (name, wish) in wishes {
+        let held = doc.holders.get(name);
+        let waiting = doc.waiters.get(name);
+        if held.is_some_and(|claim| claim.generation == wish.generation) {
+            turn.has.push(name.clone());
+            continue;
+        }
+        if held.into_iter().chain(waiting).any(|claim| claim.generation > wish.generation) {
+            continue;
+        }
+        seen.insert(name.clone(), held.cloned());
+        if let Some(older) = held {
+            free(name, older, &mut open, &mut turn.change);
+        }
+        open_wishes.push((name.clone(), wish.clone()));
+    }
+    let asks = |name: &HolderName| open_wishes.iter().any(|(n, _)| n == name);
+    let others = doc.waiters.iter().filter(|(name, _)| !asks(name) && !leave.contains(name));
+    let mut line: Vec<(&HolderName, &Claim, bool)> = open_wishes.iter().map(|(n, c)| (n, c, true)).collect();
+    line.extend(others.map(|(n, c)| (n, c, false)));
+    line.sort_by_key(|(name, claim, _)| (Reverse(claim.priority), claim.since, (*name).clone()));
+    let mut places = WAITERS_MAX.saturating_sub(doc.waiters.len());
+    for (name, claim, is_wish) in line {
+        if i64::from(claim.slots) <= open {
+            open -= i64::from(claim.slots);
+            turn.change.used += i64::from(claim.slots);
+            turn.change.release.retain(|released| released != name);
+            turn.change.hold.push((name.clone(), claim.clone()));
+            if doc.waiters.contains_key(name) {
+                leave.insert(name.clone());
+            }
+            if is_wish {
+                turn.has.push(name.clone());
+            } else {
+                turn.promoted.push((name.clone(), claim.clone()));
+            }
+        } else if is_wish {
+            let waiting = doc.waiters.get(name);
+            if waiting.is_none() && places == 0 {
+                turn.is_crowded = true;
+                continue;
+            }
+            turn.waits.push(name.clone());
+            if waiting != Some(claim) {
+                places -= usize::from(waiting.is_none());
+                turn.change.wait.push((name.clone(), claim.clone()));
+            }
+        }
+    }
+    turn.change.leave = leave.into_iter().collect();
+    guard(doc, seen, &mut turn, now);
+    turn
+}
+
+/// What a turn's write asks for, and when the document is looked at next.
+fn guard(doc: &HolderDoc, seen: BTreeMap<HolderName, Option<Claim>>, turn: &mut Turn, now: Timestamp) {
+    let change = &mut turn.change;
+    if change.is_nothing() {
+        return;
+    }
+    let in_order = !doc.waiters.is_empty() || !change.wait.is_empty();
+    if in_order {
+        // Who goes first rests on everybody who waits.
+        change.if_revision = Some(doc.revision);
+    } else {
+        change.if_holders = seen.into_iter().collect();
+        if !change.hold.is_empty() {
+            change.if_nobody_waits = true;
+            change.if_size = Some(doc.size);
+            // However much others take meanwhile: what is in use stays within the size.
+            change.if_used_at_most = doc.size.filter(|size| *size >= 0).map(|size| size - change.used);
+        }
+    }
+    // Rule B5: whoever waits has it looked at, by the write that makes it wait. Rule B6: so has whoever is promoted, until it is known to be queued.
+    if !change.wait.is_empty() || !turn.promoted.is_empty() {
+        let soon = now.saturating_add(LOOK_EVERY).ok();
+        change.wake_at = Some(doc.wake_at.into_iter().chain(soon).min());
+        change.looks = (doc.looks > 0).then_some(0);
+    }
+}
+
+/// After a look: leaves the time index where nobody waits, else is looked at again, ever more rarely where looks find nothing to do.
+pub fn rearm(doc: &HolderDoc, found_something: bool, now: Timestamp) -> HolderChange {
+    let looks = if found_something { 0 } else { doc.looks.saturating_add(1) };
+    let next = now.saturating_add(crate::attention::backoff(looks)).ok();
+    let is_needed = !doc.waiters.is_empty() || found_something;
+    HolderChange {
+        if_revision: Some(doc.revision),
+        wake_at: Some(next.filter(|_| is_needed)),
+        looks: Some(looks),
+        ..HolderChange::default()
+    }
+}
+
+/// Whether a holder document must be in the time index.
+pub fn is_needed(doc: &HolderDoc) -> bool {
+    !doc.waiters.is_empty()
+}
+
+/// The longest that a holder document with waiters goes unlooked at.
+pub const LOOK_MOST: SignedDuration = crate::attention::LOOK_EVERY_MAX;

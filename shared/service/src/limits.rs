@@ -1,0 +1,290 @@
+//! Limits that span runs: pools and `max_active_tis_per_dag`. Takes slots for what is scheduled, queues what holds them, gives them back.
+
+use crate::engine::{Engine, Error, ROUNDS_MAX, Version};
+use std::collections::{BTreeMap, BTreeSet};
+use updraft_clock::Clock;
+use updraft_metastore::{Items, Outcome};
+use updraft_model::{
+    Cell, Claim, DagRunState, Generation, HolderDoc, HolderId, HolderName, Incarnation, RunChange, RunDoc, TaskIndex,
+    TaskInstanceState,
+};
+use updraft_scheduling::attention::LOOK_EVERY;
+use updraft_scheduling::holders::{self, Turn, WISHES_MAX};
+use updraft_scheduling::step;
+use updraft_task_queue::{Message, Outgoing, TaskQueue};
+
+/// What a run gives back and asks for, of one limit.
+#[derive(Debug, Default)]
+struct Business {
+    /// And whether the task instance has deferred: some pools let it keep its slots.
+    give_back: Vec<(HolderName, Generation, bool)>,
+    wishes: Vec<(HolderName, Claim)>,
+    size: Option<i64>,
+}
+
+/// How the tasks of a run stand that are under limits beyond it.
+#[derive(Debug, Default)]
+struct Standing {
+    has: BTreeSet<(HolderId, TaskIndex)>,
+    waits: BTreeSet<(HolderId, TaskIndex)>,
+    is_crowded: bool,
+}
+
+/// A run after its dealings with limits.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) run: RunDoc,
+    /// Whether something is ready that no limit knows of: only the run's own looks will ask again.
+    pub(crate) asks_again: bool,
+}
+
+impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
+    /// Gives back what a run held at `base` and holds no more, asks for what it needs now, and queues what has it. None: the run is gone.
+    pub(crate) async fn hold(
+        &self,
+        version: &Version,
+        base: Option<&RunDoc>,
+        mut run: RunDoc,
+    ) -> Result<Option<Held>, Error> {
+        if !version.plan.has_holders() {
+            return Ok(Some(Held { run, asks_again: false }));
+        }
+        let mut before = base.cloned();
+        for _ in 0..ROUNDS_MAX {
+            let standing = self.deal(version, before.as_ref(), &run).await?;
+            let has_all = |task: &TaskIndex| {
+                version.plan.holders(*task).into_iter().all(|holder| standing.has.contains(&(holder, *task)))
+            };
+            let wanting = wanting(version, &run);
+            let granted: Vec<TaskIndex> = wanting.iter().copied().filter(has_all).collect();
+            let known = |task: &TaskIndex| standing.waits.iter().any(|(_, t)| t == task);
+            let step = step::grant(&version.plan, &run, &granted, self.clock.now());
+            if step.queued.is_empty() {
+                let asks_again = standing.is_crowded || wanting.iter().any(|task| !known(task));
+                return Ok(Some(Held { run, asks_again }));
+            }
+            match self.store.update_run(&run.facts.incarnation, &step.change).await? {
+                Outcome::Updated(image) => {
+                    self.after(version, &step, &image).await;
+                    before = Some(std::mem::replace(&mut run, image));
+                }
+                // What was taken for a cell that is no more is given back in the next round.
+                Outcome::Refused(Some(image)) => before = Some(std::mem::replace(&mut run, image)),
+                Outcome::Refused(None) => return Ok(None),
+            }
+        }
+        Err(Error::Contention(run.facts.run_id))
+    }
+
+    /// One turn with each limit that a run has business with: those of single tasks first, then the pools.
+    async fn deal(&self, version: &Version, base: Option<&RunDoc>, run: &RunDoc) -> Result<Standing, Error> {
+        let mut standing = Standing::default();
+        let mut returns = given_back(version, base, run);
+        for stage in 0..2 {
+            let mut business: BTreeMap<HolderId, Business> = BTreeMap::new();
+            let of_stage = |holder: &HolderId| matches!(holder, HolderId::Pool(_)) == (stage == 1);
+            returns.retain(|(holder, back)| {
+                if of_stage(holder) {
+                    business.entry(holder.clone()).or_default().give_back.push(back.clone());
+                }
+                !of_stage(holder)
+            });
+            for task in wanting(version, run) {
+                let needed = version.plan.holders(task);
+                let earlier_held = |h: &HolderId| of_stage(h) || standing.has.contains(&(h.clone(), task));
+                let Some(holder) = needed.iter().find(|h| of_stage(h)) else { continue };
+                if !needed.iter().take_while(|h| *h != holder).all(earlier_held) {
+                    continue;
+                }
+                let name = HolderName { incarnation: run.facts.incarnation.clone(), task };
+                let claim = holders::claim(&version.plan, run, task, holder);
+                let entry = business.entry(holder.clone()).or_default();
+                entry.size = holders::size_of(&version.plan, task, holder);
+                if entry.wishes.len() < WISHES_MAX {
+                    entry.wishes.push((name, claim));
+                }
+            }
+            for (holder, business) in business {
+                let turn = self.turn(&holder, &business).await?;
+                standing.is_crowded |= turn.is_crowded;
+                standing.has.extend(turn.has.iter().map(|name| (holder.clone(), name.task)));
+                standing.waits.extend(turn.waits.iter().map(|name| (holder.clone(), name.task)));
+                self.queue_promoted(&holder, turn.promoted).await?;
+            }
+        }
+        Ok(standing)
+    }
+
+    /// Makes a turn with one limit. A limit that was never asked before is put first; a pool that nobody has made is known to be wanted, so
+    /// that whoever makes it finds who waits.
+    async fn turn(&self, holder: &HolderId, business: &Business) -> Result<Turn, Error> {
+        let mut doc = match self.store.holder(holder).await? {
+            Some(doc) => doc,
+            None if business.wishes.is_empty() => return Ok(Turn::default()),
+            None => {
+                let size = self.size_at_first(holder, business.size);
+                match self.store.put_holder(&HolderDoc::new(holder.clone(), size)).await? {
+                    Outcome::Updated(doc) | Outcome::Refused(Some(doc)) => doc,
+                    Outcome::Refused(None) => return Err(Error::Contention(holder.to_string())),
+                }
+            }
+        };
+        for _ in 0..ROUNDS_MAX {
+            if let Some(size) = business.size
+                && doc.size != Some(size)
+            {
+                // A new version of the DAG says another number.
+                doc = self.resize(&doc, Some(size)).await?;
+            }
+            let returns = business.give_back.iter().filter(|(_, _, deferred)| !(*deferred && doc.include_deferred));
+            let returns: Vec<_> = returns.map(|(name, generation, _)| (name.clone(), *generation)).collect();
+            let turn = holders::turn(&doc, &returns, &business.wishes, self.clock.now());
+            if turn.change.is_nothing() {
+                return Ok(turn);
+            }
+            match self.store.update_holder(holder, &turn.change).await? {
+                Outcome::Updated(_) => return Ok(turn),
+                Outcome::Refused(Some(image)) => doc = image,
+                Outcome::Refused(None) => return Err(Error::Contention(holder.to_string())),
+            }
+        }
+        Err(Error::Contention(holder.to_string()))
+    }
+
+    fn size_at_first(&self, holder: &HolderId, by_dag: Option<i64>) -> Option<i64> {
+        match holder {
+            HolderId::Pool(name) if name == updraft_model::dag_parts::POOL_DEFAULT => self.settings.default_pool_slots,
+            HolderId::Pool(_) => None,
+            HolderId::Task(..) => by_dag,
+        }
+    }
+
+    pub(crate) async fn resize(&self, doc: &HolderDoc, size: Option<i64>) -> Result<HolderDoc, Error> {
+        let change = updraft_model::HolderChange { size: Some(size), ..updraft_model::HolderChange::default() };
+        match self.store.update_holder(&doc.id, &change).await? {
+            Outcome::Updated(doc) | Outcome::Refused(Some(doc)) => Ok(doc),
+            Outcome::Refused(None) => Err(Error::Contention(doc.id.to_string())),
+        }
+    }
+
+    /// Queues who waited and holds its slots now, in whichever run. A process that dies before leaves it to the limit's own look.
+    async fn queue_promoted(&self, holder: &HolderId, promoted: Vec<(HolderName, Claim)>) -> Result<(), Error> {
+        let mut messages = Vec::new();
+        for (name, claim) in promoted {
+            if !claim.is_last {
+                messages.push(Outgoing::now(Message::Run { incarnation: name.incarnation }));
+                continue;
+            }
+            let try_number = claim.generation.try_number;
+            let change = RunChange {
+                if_state: Some(DagRunState::Running),
+                if_cells: vec![(name.task, Cell::Scheduled { try_number })],
+                // In case the message is lost.
+                if_wake_at_most: self.clock.now().saturating_add(LOOK_EVERY).ok(),
+                looks: Some(0),
+                cells: vec![(name.task, Cell::Queued { try_number })],
+                ..RunChange::default()
+            };
+            match self.store.update_run(&name.incarnation, &change).await? {
+                Outcome::Updated(run) => messages.push(Outgoing::now(Message::Task {
+                    dag_id: run.facts.dag_id.clone(),
+                    incarnation: name.incarnation,
+                    task: name.task,
+                    try_number,
+                    priority: claim.priority,
+                })),
+                // A run that is no more, or that has gone on: the slots go to the next (rule B2).
+                Outcome::Refused(image) if !holders::is_alive(&claim, image.as_ref(), name.task, false) => {
+                    messages.push(Outgoing::now(Message::Holder { holder: holder.clone() }));
+                }
+                Outcome::Refused(_) => messages.push(Outgoing::now(Message::Run { incarnation: name.incarnation })),
+            }
+        }
+        self.send(messages).await;
+        Ok(())
+    }
+
+    /// Looks at a limit: frees what the dead hold, hands out what is free, and queues who holds its slots and was not queued. Harmless at any
+    /// time, any number at once.
+    pub async fn look_at_holder(&self, holder: &HolderId) -> Result<(), Error> {
+        for _ in 0..ROUNDS_MAX {
+            let Some(doc) = self.store.holder(holder).await? else { return Ok(()) };
+            let mut runs: BTreeMap<Incarnation, RunDoc> = BTreeMap::new();
+            let names: BTreeSet<Incarnation> = doc.holders.keys().map(|name| name.incarnation.clone()).collect();
+            for run in self.store.runs(&names.into_iter().collect::<Vec<_>>()).await? {
+                runs.insert(run.facts.incarnation.clone(), run);
+            }
+            let is_dead = |(name, claim): &(&HolderName, &Claim)| {
+                !holders::is_alive(claim, runs.get(&name.incarnation), name.task, doc.include_deferred)
+            };
+            let dead: Vec<(HolderName, Generation)> =
+                doc.holders.iter().filter(is_dead).map(|(name, claim)| (name.clone(), claim.generation)).collect();
+            let turn = holders::turn(&doc, &dead, &[], self.clock.now());
+            if !turn.change.is_nothing() {
+                match self.store.update_holder(holder, &turn.change).await? {
+                    Outcome::Updated(_) => self.queue_promoted(holder, turn.promoted).await?,
+                    Outcome::Refused(_) => {}
+                }
+                continue;
+            }
+            // Rule B6: who was promoted by a process that died then is queued now.
+            let is_ready = |name: &HolderName| {
+                let cell = runs.get(&name.incarnation).map(|run| run.cell(name.task));
+                matches!(cell, Some(Cell::Scheduled { .. }))
+            };
+            let ready: Vec<(HolderName, Claim)> =
+                doc.holders.iter().filter(|(name, _)| is_ready(name)).map(|(n, c)| (n.clone(), c.clone())).collect();
+            let found = ready.iter().any(|(_, claim)| claim.is_last);
+            self.queue_promoted(holder, ready).await?;
+            self.store.update_holder(holder, &holders::rearm(&doc, found, self.clock.now())).await?;
+            return Ok(());
+        }
+        Err(Error::Contention(holder.to_string()))
+    }
+}
+
+/// The scheduled tasks of a run that wait for slots, by priority; under `max_active_tasks` no more than there are places for.
+fn wanting(version: &Version, run: &RunDoc) -> Vec<TaskIndex> {
+    if run.state != DagRunState::Running || run.intent.is_some() {
+        return Vec::new();
+    }
+    let plan = &version.plan;
+    let is_wanting = |(task, cell): &(&TaskIndex, &Cell)| {
+        matches!(cell, Cell::Scheduled { .. })
+            && plan.is_held_elsewhere(**task)
+            && plan.task(**task).max_active_tis_per_dagrun != Some(0)
+    };
+    let mut tasks: Vec<TaskIndex> = run.cells.iter().filter(is_wanting).map(|(task, _)| *task).collect();
+    tasks.sort_by_key(|task| (std::cmp::Reverse(plan.priority(*task)), *task));
+    tasks.truncate(step::free_places(plan, run));
+    tasks
+}
+
+/// What a run held at an earlier image and holds no more.
+fn given_back(
+    version: &Version,
+    base: Option<&RunDoc>,
+    run: &RunDoc,
+) -> Vec<(HolderId, (HolderName, Generation, bool))> {
+    let Some(base) = base else { return Vec::new() };
+    let mut returns = Vec::new();
+    for (task, cell) in &base.cells {
+        let held = matches!(
+            cell,
+            Cell::Scheduled { .. } | Cell::Queued { .. } | Cell::Running { .. } | Cell::Restarting { .. }
+        );
+        if !held || !version.plan.is_held_elsewhere(*task) {
+            continue;
+        }
+        let generation = holders::generation(base, *task);
+        for holder in version.plan.holders(*task) {
+            let deferred = run.cell(*task).state() == TaskInstanceState::Deferred;
+            let claim = Claim { generation, ..holders::claim(&version.plan, base, *task, &holder) };
+            if !holders::is_alive(&claim, Some(run), *task, false) {
+                let name = HolderName { incarnation: run.facts.incarnation.clone(), task: *task };
+                returns.push((holder, (name, generation, deferred)));
+            }
+        }
+    }
+    returns
+}
