@@ -75,6 +75,11 @@ pub(crate) fn dag<'a>(id: &'a str, cursor: &Cursor<'a>, options: &'a LoadOptions
         let message = "the schedule `@continuous` allows one active run only";
         at.error("schedule", message, Some("set `max_active_runs: 1`".into()));
     }
+    if dag.catchup && dag.timetable != Timetable::Null && dag.start_date.is_none() {
+        let at = fields.get("catchup").or(fields.get("schedule")).unwrap_or(cursor);
+        let message = "`catchup` needs a `start_date`: there is no telling where to begin";
+        at.error("missing-key", message, Some("give the DAG a `start_date`, or set `catchup: false`".into()));
+    }
     (!cursor.sink.has_failed(id)).then_some(dag)
 }
 

@@ -46,4 +46,16 @@ macro_rules! files {
     };
 }
 
-files!(dagrun_state, graph, priority_weights, retries, run_ids, templates, ti_transitions, timetables, trigger_rules);
+files!(
+    dagrun_state,
+    e2e_runs,
+    graph,
+    priority_weights,
+    retries,
+    run_creation,
+    run_ids,
+    templates,
+    ti_transitions,
+    timetables,
+    trigger_rules
+);
