@@ -3,6 +3,7 @@
 mod clear;
 mod convert;
 mod details;
+mod drawing;
 mod files;
 mod import_errors;
 mod lint;
@@ -12,6 +13,7 @@ mod parse_report;
 mod pause;
 mod report;
 mod runs;
+mod schema;
 mod show;
 mod sources;
 mod state;
@@ -39,6 +41,8 @@ pub(crate) enum Command {
     Lint(lint::Arguments),
     /// Make YAML of a Python DAG file by AWS's converter, and say what it lacks
     Convert(convert::Arguments),
+    /// Print a JSON schema of DAG files, for editors
+    Schema,
     /// List the DAGs
     List(list::Arguments),
     /// Show a DAG: its schedule, its tasks and how they depend on each other
@@ -74,6 +78,7 @@ pub(crate) async fn run(command: Command, metastore: &MetastoreUrl, printer: Pri
     match command {
         Command::Lint(arguments) => lint::run(&arguments, printer).await,
         Command::Convert(arguments) => Box::pin(convert::run(&arguments, printer)).await,
+        Command::Schema => schema::run(printer),
         Command::List(arguments) => list::run(&arguments, &Session::open(metastore).await?, printer).await,
         Command::Show(arguments) => show::run(&arguments, metastore, printer).await,
         Command::Trigger(arguments) => {

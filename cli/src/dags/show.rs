@@ -87,6 +87,7 @@ fn to_json(plan: &Plan, doc: Option<&DagDoc>) -> Value {
         .flat_map(|from| plan.downstream(from).iter().map(move |to| (from, *to)))
         .map(|(from, to)| json!({ "source_id": plan.task(from).task_id, "target_id": plan.task(to).task_id }))
         .collect();
+    let id = |task: TaskIndex| plan.task(task).task_id.as_str();
     json!({
         "dag_id": dag.dag_id,
         "dag_display_name": dag.dag_display_name.as_deref().unwrap_or(dag.dag_id.as_str()),
@@ -97,8 +98,10 @@ fn to_json(plan: &Plan, doc: Option<&DagDoc>) -> Value {
         "tags": dag.tags,
         "is_paused": doc.map(|doc| doc.paused),
         "is_paused_upon_creation": dag.is_paused_upon_creation,
-        "timetable_summary": dag.timetable.describe(),
+        "timetable_summary": dag.schedule_summary(),
+        "timetable_class": dag.timetable_class(),
         "timetable": dag.timetable,
+        "asset_expression": dag.assets,
         "timezone": dag.timezone,
         "start_date": instant(dag.start_date),
         "end_date": instant(dag.end_date),
@@ -109,7 +112,16 @@ fn to_json(plan: &Plan, doc: Option<&DagDoc>) -> Value {
         "dagrun_timeout": dag.dagrun_timeout.map(seconds),
         "fail_fast": dag.fail_fast,
         "render_template_as_native_obj": dag.render_template_as_native_obj,
+        "max_consecutive_failed_dag_runs": dag.max_consecutive_failed_dag_runs,
         "params": dag.params,
+        "param_schemas": dag.param_schemas,
+        "default_args": dag.default_args,
+        "callbacks": dag.callbacks,
+        "owner_links": dag.owner_links,
+        "templates": dag.templates,
+        "task_groups": dag.groups,
+        "roots": plan.tasks().filter(|task| plan.upstream(*task).is_empty()).map(id).collect::<Vec<_>>(),
+        "leaves": plan.leaves().iter().copied().map(id).collect::<Vec<_>>(),
         "tasks": plan.tasks().map(|task| task_to_json(plan, task)).collect::<Vec<_>>(),
         "edges": edges,
     })
@@ -128,7 +140,16 @@ pub(crate) fn task_to_json(plan: &Plan, index: TaskIndex) -> Value {
     put("task_id", json!(task.task_id));
     put("operator_name", json!(short_name(&task.operator)));
     put("operator", json!(task.operator));
+    put("decorator", json!(task.decorator));
+    put("task_display_name", json!(task.task_display_name.as_deref().unwrap_or(task.task_id.as_str())));
+    put("task_group", json!(task.group));
     put("owner", json!(task.owner));
+    put("is_mapped", json!(task.mapping.is_some()));
+    put("mapping", json!(task.mapping));
+    put("map_index_template", json!(task.map_index_template));
+    put("sensor", json!(task.sensor));
+    put("start_date", instant(task.start_date));
+    put("end_date", instant(task.end_date));
     put("upstream_task_ids", ids(plan.upstream(index)));
     put("downstream_task_ids", ids(plan.downstream(index)));
     put("trigger_rule", json!(task.trigger_rule));
@@ -141,14 +162,27 @@ pub(crate) fn task_to_json(plan: &Plan, index: TaskIndex) -> Value {
     put("weight_rule", json!(task.weight_rule));
     put("depends_on_past", json!(task.depends_on_past));
     put("wait_for_downstream", json!(task.wait_for_downstream));
+    put("ignore_first_depends_on_past", json!(task.ignore_first_depends_on_past));
+    put("wait_for_past_depends_before_skipping", json!(task.wait_for_past_depends_before_skipping));
+    put("pool", json!(task.pool));
+    put("pool_slots", json!(task.pool_slots));
+    put("queue", json!(task.queue));
     put("do_xcom_push", json!(task.do_xcom_push));
+    put("multiple_outputs", json!(task.multiple_outputs));
+    put("render_template_as_native_obj", json!(task.renders_native(&plan.dag)));
     put("max_active_tis_per_dag", json!(task.max_active_tis_per_dag));
     put("max_active_tis_per_dagrun", json!(task.max_active_tis_per_dagrun));
     put("is_setup", json!(task.is_setup));
     put("is_teardown", json!(task.is_teardown));
     put("on_failure_fail_dagrun", json!(task.on_failure_fail_dagrun));
     put("params", json!(task.params));
+    put("callbacks", json!(task.callbacks));
+    put("inlets", json!(task.inlets));
+    put("outlets", json!(task.outlets));
     put("arguments", json!(task.arguments));
+    let operator = updraft_model::operators::find(&task.operator);
+    put("template_fields", json!(operator.map(|o| o.template_fields().collect::<Vec<_>>()).unwrap_or_default()));
+    put("other_arguments", json!(task.other));
     put("doc_md", json!(task.doc_md));
     Value::Object(object)
 }

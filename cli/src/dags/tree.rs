@@ -1,31 +1,53 @@
-//! A DAG as a drawing of lines.
+//! A DAG as people look at it: its head, then its tasks as a drawing of lanes or, where that would be too wide, as a tree.
 
-use super::show::short_name;
+use super::drawing::{self, about};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use updraft_model::{Plan, TaskIndex, TriggerRule};
+use updraft_model::{Plan, TaskIndex};
 
-/// The DAG's head, and its tasks as a tree. A task with several upstreams stands once, below the one that is farthest from the
-/// roots; the others are named behind it.
+/// The DAG's head and its tasks.
 pub(super) fn draw(plan: &Plan) -> String {
+    let mut out = head(plan);
+    match drawing::draw(plan) {
+        Some(drawing) => out.push_str(&drawing),
+        None => tree(&mut out, plan),
+    }
+    out
+}
+
+/// What the DAG is, and when it runs.
+fn head(plan: &Plan) -> String {
     let dag = &plan.dag;
     let mut out = format!(
         "{}  (schedule: {}, timezone: {}, file: {})\n",
         dag.dag_id,
-        dag.timetable.describe(),
+        dag.schedule_summary(),
         dag.timezone,
         dag.file
     );
     if let Some(description) = &dag.description {
         let _ = writeln!(out, "{}", description.lines().next().unwrap_or_default());
     }
+    for group in &dag.groups {
+        let _ = write!(out, "group {}", group.group_id);
+        if let Some(parent) = &group.parent {
+            let _ = write!(out, ", in {parent}");
+        }
+        let tooltip = group.tooltip.lines().next().unwrap_or_default();
+        let _ = if tooltip.is_empty() { writeln!(out) } else { writeln!(out, ": {tooltip}") };
+    }
+    out
+}
+
+/// The tasks as a tree. A task with several upstreams stands once, below the one that is farthest from the roots; the others are
+/// named behind it.
+fn tree(out: &mut String, plan: &Plan) {
     let children = children(plan);
     let roots = children.get(&None).map(Vec::as_slice).unwrap_or_default();
     for root in roots {
         let _ = writeln!(out, "{}", label(plan, *root, None));
-        below(&mut out, plan, &children, *root);
+        below(out, plan, &children, *root);
     }
-    out
 }
 
 type Children = BTreeMap<Option<TaskIndex>, Vec<TaskIndex>>;
@@ -68,7 +90,7 @@ fn below(out: &mut String, plan: &Plan, children: &Children, root: TaskIndex) {
 
 fn label(plan: &Plan, index: TaskIndex, parent: Option<TaskIndex>) -> String {
     let task = plan.task(index);
-    let mut out = format!("{} ({})", task.task_id, short_name(&task.operator));
+    let mut out = format!("{} ({})", task.task_id, about(task));
     let others: Vec<&str> = plan
         .upstream(index)
         .iter()
@@ -77,9 +99,6 @@ fn label(plan: &Plan, index: TaskIndex, parent: Option<TaskIndex>) -> String {
         .collect();
     if !others.is_empty() {
         let _ = write!(out, ", also after {}", others.join(", "));
-    }
-    if task.trigger_rule != TriggerRule::AllSuccess {
-        let _ = write!(out, ", {}", task.trigger_rule);
     }
     out
 }

@@ -27,6 +27,7 @@ mod paths;
 mod places;
 mod reader;
 mod schedule;
+mod schema;
 mod sensor;
 mod settings;
 mod special;
@@ -41,6 +42,7 @@ pub use defaults::DEFAULTS_FILES;
 pub use diagnostic::{Diagnostic, Severity};
 pub use document::read_document;
 pub use places::{Place, Places};
+pub use schema::json_schema;
 pub use text::FILE_BYTES_MAX;
 
 use defaults::{DEFAULT, Defaults};

@@ -235,9 +235,11 @@ exit 0
 --- stdout
 etl  (schedule: None, timezone: UTC, file: etl.yaml)
 Loads orders
-extract (BashOperator)
-└── transform (BashOperator)
-    └── load (EmptyOperator), also after extract
+○   extract    BashOperator
+├─┐
+○ │ transform  BashOperator
+└─┤
+  ○ load       EmptyOperator
 --- stderr
 ";
     assert_eq!(place.run(&["dags", "show", "--file", "etl.yaml"]), expected);
@@ -256,6 +258,62 @@ extract (BashOperator)
     let wrong =
         "exit 1\n--- stdout\n--- stderr\nerror: the file `etl.yaml` gives no DAG `elt`\n  hint: did you mean `etl`?\n";
     assert_eq!(place.run(&["dags", "show", "elt", "--file", "etl.yaml"]), wrong);
+}
+
+#[test]
+fn a_file_shows_everything_that_was_understood() {
+    let place = Place::new();
+    place.write(
+        "g.yaml",
+        "g:
+  schedule: '0 6 * * *'
+  start_date: 2026-01-01
+  default_args: {retries: 2}
+  task_groups: {inner: {tooltip: two tasks}}
+  tasks:
+    a: {operator: BashOperator, bash_command: echo}
+    b: {operator: BashOperator, bash_command: echo, task_group_name: inner, dependencies: [a], pool: small}
+    c: {operator: EmptyOperator, task_group_name: inner, dependencies: [a], trigger_rule: all_done}
+    d: {operator: EmptyOperator, dependencies: [b, c]}
+",
+    );
+    let shown = place.json(&["dags", "show", "--file", "g.yaml", "--output", "json"]);
+    let dag = &shown[0];
+    assert_eq!(dag["timetable_class"], "CronTriggerTimetable");
+    assert_eq!(dag["task_groups"][0]["group_id"], "inner");
+    assert_eq!((&dag["roots"], &dag["leaves"]), (&serde_json::json!(["a"]), &serde_json::json!(["d"])));
+    assert_eq!(dag["default_args"]["retries"], 2);
+    let task = dag["tasks"].as_array().unwrap().iter().find(|t| t["task_id"] == "inner.b").unwrap();
+    for (key, value) in [
+        ("task_group", serde_json::json!("inner")),
+        ("pool", serde_json::json!("small")),
+        ("retries", serde_json::json!(2)),
+        ("is_mapped", serde_json::json!(false)),
+        ("execution_timeout", serde_json::json!(null)),
+        ("template_fields", serde_json::json!(["bash_command", "env", "cwd"])),
+    ] {
+        assert_eq!(task[key], value, "{key}");
+    }
+    let drawn = "\
+g  (schedule: 0 6 * * *, timezone: UTC, file: g.yaml)
+group inner: two tasks
+○   a        BashOperator
+├─┐
+○ │ inner.b  BashOperator, in inner
+│ ○ inner.c  EmptyOperator, all_done, in inner
+├─┘
+○   d        EmptyOperator
+";
+    let output = place.output(&["dags", "show", "--file", "g.yaml"]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), drawn);
+}
+
+#[test]
+fn the_schema_is_json_whatever_the_format() {
+    let place = Place::new();
+    let schema = place.json(&["dags", "schema"]);
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    assert!(schema["$defs"]["task"]["allOf"].as_array().unwrap().len() > 200);
 }
 
 #[test]
