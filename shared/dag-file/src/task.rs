@@ -339,7 +339,7 @@ impl<'a> Reader<'a, '_, '_> {
                     mapping::Argument::Handed(handed) => {
                         let json = handed.json();
                         let message = "values of other tasks as arguments are not handed over yet; this task will fail when it runs";
-                        let hint = format!("use a template: {{{{ ti.xcom_pull(task_ids='{}') }}}}", clip(handed.name));
+                        let hint = format!("use a template: {}", handed.template());
                         value.warn("not-run-yet", message, Some(hint));
                         self.draft.dependencies.push((handed.name, value.clone()));
                         Some(json)

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 use updraft_log_store::LogStore;
 use updraft_metastore::Items;
-use updraft_model::{Dag, references};
+use updraft_model::{Dag, Task, references};
 use updraft_operators::Operator;
 use updraft_service::{Error, Work, xcoms};
-use updraft_templates::{Context, DagFacts, Options, Renderer, TaskFacts, TemplateError, XComNeeds, XComs};
+use updraft_templates::{Context, DagFacts, Options, Renderer, TaskFacts, TemplateError, Undefined, XComNeeds, XComs};
 
 use crate::attempt::Ended;
 use crate::lookups::AttemptLookups;
@@ -39,7 +39,8 @@ impl<I: Items, L: LogStore> Source<'_, I, L> {
         let needs = self.renderer.xcom_needs(&fields, task.task_id.as_str()).map_err(template)?;
         let xcoms = self.fetch(&needs).await.map_err(|e| Ended::failed(e.to_string()))?;
         let context = context(work, params);
-        let rendered = self.renderer.render(&fields, &context, &xcoms, &Options::default()).map_err(template)?;
+        let options = options(&work.version.plan.dag, task);
+        let rendered = self.renderer.render(&fields, &context, &xcoms, &options).map_err(template)?;
         if let Value::Object(rendered) = rendered {
             arguments.extend(rendered);
         }
@@ -71,6 +72,19 @@ impl<I: Items, L: LogStore> Source<'_, I, L> {
         }
         Ok(found)
     }
+}
+
+/// How the DAG and its task want templates read. A class of undefined names that is not jinja2's own is taken for Airflow's
+/// default.
+fn options(dag: &Dag, task: &Task) -> Options {
+    let class = dag.templates.undefined.as_deref().and_then(|path| path.rsplit('.').next());
+    let undefined = match class {
+        Some("Undefined") => Undefined::Default,
+        Some("DebugUndefined") => Undefined::Debug,
+        Some("ChainableUndefined") => Undefined::Chainable,
+        _ => Undefined::Strict,
+    };
+    Options { undefined, native: task.renders_native(dag), ..Options::default() }
 }
 
 /// Puts a file's text where a template field names the file by one of the operator's endings.
@@ -150,7 +164,20 @@ fn context(work: &Work, params: Value) -> Context {
 mod tests {
     use super::*;
     use serde_json::json;
-    use updraft_model::DagId;
+    use updraft_model::{DagId, TaskId};
+
+    #[test]
+    fn templates_are_read_as_the_dag_and_its_task_say() {
+        let mut dag = Dag::new(DagId::trusted("d"), vec![Task::new(TaskId::trusted("t"), "x")]);
+        let of = |dag: &Dag| (options(dag, &dag.tasks[0]).undefined, options(dag, &dag.tasks[0]).native);
+        assert_eq!(of(&dag), (Undefined::Strict, false));
+        dag.render_template_as_native_obj = true;
+        dag.templates.undefined = Some("jinja2.ChainableUndefined".to_owned());
+        assert_eq!(of(&dag), (Undefined::Chainable, true));
+        dag.tasks[0].render_template_as_native_obj = Some(false);
+        dag.templates.undefined = Some("my.Undefined2".to_owned());
+        assert_eq!(of(&dag), (Undefined::Strict, false));
+    }
 
     #[test]
     fn files_are_loaded_wherever_a_field_names_one() {

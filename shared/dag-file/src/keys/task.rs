@@ -52,7 +52,7 @@ pub const TASK: &[Key] = &[
     kept("pool_slots", Shape::Count(1), "how many slots it takes"),
     kept("queue", Shape::Text, "the queue that its messages go to"),
     kept("multiple_outputs", Shape::Boolean, "each key of a returned mapping is kept by itself, too"),
-    kept("render_template_as_native_obj", Shape::Boolean, "templates give native values instead of text"),
+    key("render_template_as_native_obj", Shape::Boolean, "templates give native values instead of text"),
     kept("map_index_template", Shape::Text, "names the instances of a mapped task"),
     kept("inlets", Shape::Assets, "assets it reads"),
     kept("outlets", Shape::Assets, "assets it writes"),

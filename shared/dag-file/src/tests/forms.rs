@@ -209,7 +209,9 @@ fn mapped_tasks_keep_what_they_are_expanded_over() {
     );
     assert!(d.operator.ends_with("_BranchPythonDecoratedOperator") && d.multiple_outputs);
     assert!([b, c, d].iter().all(|t| t.not_run_yet().is_some()));
-    assert_eq!(codes(&loaded).iter().filter(|c| **c == "not-run-yet").count(), 3);
+    let told: Vec<_> = loaded.diagnostics.iter().filter(|d| d.code == "not-run-yet").collect();
+    assert_eq!(told.len(), 3);
+    assert_eq!(told[2].hint.as_deref(), Some("use a template: {{ ti.xcom_pull(task_ids='a', key='k') }}"));
 }
 
 #[test]
