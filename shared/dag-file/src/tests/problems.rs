@@ -136,7 +136,7 @@ fn each_of_these_is_one_error_of_the_dag() {
 #[test]
 fn what_is_accepted_without_effect_is_told_where_it_matters() {
     let text = in_task(
-        "operator: EmptyOperator\npool: big\npool_slots: 1\nqueue: default\nemail: a@b.c\non_failure_callback: a.b\non_retry_callback_name: x\n\
+        "operator: EmptyOperator\nqueue: big\npool_slots: 1\npool: default_pool\nemail: a@b.c\non_failure_callback: a.b\non_retry_callback_name: x\n\
          outlets: []\ntask_id: other\ntask_group_name: g\nretry_delay_sec: 5\ntrigger_rule: dummy\nretries: '2'",
     );
     let loaded = loaded(&text);
@@ -291,10 +291,11 @@ fn groups_and_their_defaults_are_bounded() {
 
 #[test]
 fn what_is_kept_but_not_acted_on_is_told() {
-    let task = "operator: EmptyOperator\ndepends_on_past: true\nwait_for_downstream: true\nmax_active_tis_per_dag: 1\nmax_active_tis_per_dagrun: 2";
+    let task = "operator: EmptyOperator\nqueue: big\nrun_as_user: ann\non_retry_callback: a.b\ninlets: [s3://a]";
     let codes: Vec<_> = loaded(&in_task(task)).diagnostics.iter().map(|d| d.code).collect();
     assert_eq!(codes, ["ignored-key"; 4]);
-    let dag = "fail_fast: true\nmax_active_tasks: 3\ndagrun_timeout: 1h\nrender_template_as_native_obj: true";
-    assert_eq!(loaded_warnings(dag), ["ignored-key"; 3]);
-    assert!(loaded_warnings("fail_fast: false\ndagrun_timeout: null").is_empty());
+    assert_eq!(loaded_warnings("fail_fast: true\non_failure_callback: a.b"), ["ignored-key"; 2]);
+    assert!(loaded_warnings("fail_fast: false\non_failure_callback: null").is_empty());
+    let acted_on = "operator: EmptyOperator\nqueue: default\npool: small\npool_slots: 2\ndepends_on_past: true\nmax_active_tis_per_dag: 1";
+    assert!(loaded(&in_task(acted_on)).diagnostics.is_empty());
 }
