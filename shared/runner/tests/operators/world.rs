@@ -184,6 +184,7 @@ impl World {
                         self.engine.look_at_run(&incarnation, Leases::Heed).await.unwrap();
                     }
                     Message::Dag { dag_id } => self.engine.look_at_dag(&dag_id).await.unwrap(),
+                    Message::Holder { holder } => self.engine.look_at_holder(&holder).await.unwrap(),
                     Message::Task { .. } => panic!("a task is no look"),
                 }
             }
