@@ -1,5 +1,6 @@
 //! An ordinary executable that runs attempts, for the tests of this crate: it can be killed where a test process cannot kill itself.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use updraft_execution::{
@@ -28,12 +29,12 @@ fn with_runtime(future: impl Future<Output = ExitCode>) -> ExitCode {
     }
 }
 
-/// Forgets what it is given.
-struct Nowhere;
+/// Writes the log to standard output.
+struct Shown;
 
-impl LogSink for Nowhere {
-    async fn write(&mut self, _chunk: &[u8]) -> std::io::Result<()> {
-        Ok(())
+impl LogSink for Shown {
+    async fn write(&mut self, chunk: &[u8]) -> std::io::Result<()> {
+        std::io::stdout().write_all(chunk)
     }
 }
 
@@ -41,6 +42,6 @@ impl LogSink for Nowhere {
 async fn attempt(call: OperatorCall) -> ExitCode {
     let Ok(launcher) = Launcher::current_exe() else { return ExitCode::from(2) };
     let spec = AttemptSpec::new("dag", "task", "run", call);
-    let report = run(&spec, &launcher, &mut Nowhere, &NoLookups, Cancel::never()).await;
+    let report = run(&spec, &launcher, &mut Shown, &NoLookups, Cancel::never()).await;
     ExitCode::from(u8::from(report.outcome != updraft_execution::Outcome::Success))
 }

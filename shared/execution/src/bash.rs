@@ -51,7 +51,7 @@ pub(crate) fn working_directory(
             }
         };
     }
-    let scratch = launcher.scratch_dir().map_err(|error| format!("could not make a temporary directory: {error}"))?;
+    let scratch = launcher.scratch_dir().map_err(|error| launcher.no_scratch(&error))?;
     Ok((scratch.path().to_owned(), Some(scratch)))
 }
 

@@ -146,8 +146,7 @@ async fn answer(question: Message, lookups: &impl Lookups, masks: &Masks) -> Val
 
 async fn pull(lookups: &impl Lookups, task_ids: Vec<String>, key: String) -> Result<Value, LookupError> {
     let asked = task_ids.len();
-    let values = lookups.pull(task_ids, key).await;
-    let values = values.map_err(|error| LookupError(format!("XComs could not be read: {error}")))?;
+    let values = lookups.pull(task_ids, key).await?;
     if values.len() != asked {
         return Err(LookupError(format!("{} XComs were found for {asked} task ids", values.len())));
     }

@@ -12,6 +12,11 @@ use crate::pool::Pool;
 /// After as many failures in a row no further Python is asked to fork.
 const NOT_FORKED_MAX: u32 = 3;
 
+/// The environment variable that names the Python interpreter of callables, a path or a name to look up in `PATH`; `python3` without it.
+pub const PYTHON: &str = "UPDRAFT_PYTHON";
+/// The environment variable that says, by `true`, that each callable gets an interpreter started for it alone.
+pub const PYTHON_FRESH: &str = "UPDRAFT_PYTHON_FRESH";
+
 /// How attempts are started. Make one per process and runtime, and share it: clones share what was looked up once (the Python
 /// interpreter) and the supervisors that wait for their next attempt.
 #[derive(Clone, Debug)]
@@ -53,15 +58,24 @@ impl Launcher {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Supervisors run the executable of this very process; on Linux even after the file was replaced or removed.
+    /// Supervisors run the executable of this very process; on Linux even after the file was replaced or removed. Callables get the interpreter
+    /// that [`PYTHON`] names, and one of their own each if [`PYTHON_FRESH`] says so.
     ///
     /// # Errors
-    /// If the system does not tell where the executable is.
+    /// If the system does not tell where the executable is, or a variable has a value that it cannot have.
     pub fn current_exe() -> io::Result<Self> {
-        if cfg!(target_os = "linux") {
-            return Ok(Self::new("/proc/self/exe"));
+        let program = if cfg!(target_os = "linux") { "/proc/self/exe".into() } else { std::env::current_exe()? };
+        let mut launcher = Self::new(program);
+        if let Some(python) = variable(PYTHON)? {
+            launcher = launcher.with_python(python);
         }
-        std::env::current_exe().map(Self::new)
+        match variable(PYTHON_FRESH)?.as_deref() {
+            None | Some("0" | "false") => Ok(launcher),
+            Some("1" | "true") => Ok(launcher.with_fresh_python()),
+            Some(other) => Err(io::Error::other(format!(
+                "`{PYTHON_FRESH}` is `{other}`; set it to `true` or `false`, or unset it"
+            ))),
+        }
     }
 
     /// Uses this Python interpreter, a path or a name to look up in `PATH`, instead of `python3`.
@@ -156,5 +170,22 @@ impl Launcher {
         // Somebody may have tidied it away under a running server.
         std::fs::create_dir_all(&self.inner.scratch)?;
         tempfile::Builder::new().prefix("updraft-").tempdir_in(&self.inner.scratch)
+    }
+
+    /// What is said where nothing can be put into the scratch directory.
+    pub(crate) fn no_scratch(&self, error: &io::Error) -> String {
+        let scratch = self.inner.scratch.display();
+        format!(
+            "nothing can be written to `{scratch}`, where tasks have their temporary directories: {error}; make room there, or make it writable"
+        )
+    }
+}
+
+/// The value of a variable that is set and not empty.
+fn variable(name: &str) -> io::Result<Option<String>> {
+    match std::env::var(name) {
+        Ok(value) if !value.is_empty() => Ok(Some(value)),
+        Ok(_) | Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(_)) => Err(io::Error::other(format!("`{name}` is not UTF-8"))),
     }
 }

@@ -46,10 +46,10 @@ mod wire;
 
 pub use attempt::run;
 pub use cancel::{Cancel, CancelHandle, cancellation};
-pub use launcher::Launcher;
+pub use launcher::{Launcher, PYTHON, PYTHON_FRESH};
 pub use lines::{Level, log_lines};
+pub use masks::{is_sensitive, secrets_of};
 pub use ports::{LogSink, LookupError, Lookups, NoLookups};
-pub use ports::{LookupError as XComError, Lookups as XComSource};
 pub use report::{LogSummary, Outcome, Report, Returned};
 pub use spec::{AttemptSpec, BashCall, Callable, OperatorCall, PythonCall, RunContext, http_response};
 pub use supervisor::{SUPERVISE, supervisor_main};

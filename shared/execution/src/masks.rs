@@ -36,14 +36,14 @@ const SENSITIVE: &[&str] = &[
     "token",
 ];
 
-/// Whether a value under this name is to be masked, as Airflow decides it.
-pub(crate) fn is_sensitive(name: &str) -> bool {
+/// Whether a value under this name (a variable's, for instance) is to be masked, as Airflow decides it.
+pub fn is_sensitive(name: &str) -> bool {
     let name = name.trim().to_lowercase();
     SENSITIVE.iter().any(|part| name.contains(part))
 }
 
 /// What of a connection must not be read in a log.
-pub(crate) fn secrets_of(connection: &Connection) -> Vec<String> {
+pub fn secrets_of(connection: &Connection) -> Vec<String> {
     let mut found: Vec<String> = connection.password.iter().cloned().collect();
     if let Some(extra) = connection.extra.as_deref().and_then(|extra| serde_json::from_str(extra).ok()) {
         gather(&extra, false, &mut found);

@@ -15,7 +15,7 @@ use crate::attempt::{LOST, Plan, Settled};
 use crate::bash::working_directory;
 use crate::channel::{Said, Status, VALUE_BYTES};
 use crate::environment::{context_variables, inherited, iso_text};
-use crate::launcher::Launcher;
+use crate::launcher::{Launcher, PYTHON};
 use crate::report::{Outcome, Returned};
 use crate::spec::{AttemptSpec, Callable, PythonCall};
 use crate::supervised::{Exit, ProcessSpec, WarmPython};
@@ -43,7 +43,7 @@ pub(crate) async fn plan(
     env: Vec<(OsString, OsString)>,
 ) -> Result<Plan, String> {
     let program = launcher.interpreter().get_or_try_init(|| resolve(launcher.python())).await?.clone();
-    let bootstrap = bootstrap(launcher).map_err(|error| format!("could not write the Python bootstrap: {error}"))?;
+    let bootstrap = bootstrap(launcher).map_err(|error| launcher.no_scratch(&error))?;
     let greeting = greeting(call, spec).map_err(|error| format!("could not find the working directory: {error}"))?;
     let (cwd, scratch) = working_directory(call.cwd.as_deref(), launcher)?;
     // The entry for the current directory makes room for the bootstrap, which leaves again once it is imported.
@@ -78,7 +78,7 @@ fn warm(call: &PythonCall, spec: &AttemptSpec, cwd: &Path) -> Option<String> {
 
 /// The interpreter itself behind a name. Shims of version managers take 100 ms to find it each time, so it is asked once.
 async fn resolve(python: &str) -> Result<PathBuf, String> {
-    let advice = "install Python 3.8 or later where workers run, or configure another interpreter";
+    let advice = format!("install Python 3.8 or later where workers run, or name another interpreter in `{PYTHON}`");
     let asked = Command::new(python).args(["-c", WHICH]).kill_on_drop(true).output().await;
     let answer = asked.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {

@@ -296,11 +296,8 @@ def f(ti):
     let (store, mut log) = (Store::default(), Vec::new());
     let report = run(&spec, &launcher(), &mut log, &store, Cancel::never()).await;
     assert_eq!(report.outcome, Outcome::Success, "{}", String::from_utf8_lossy(&log));
-    let expected = [
-        ("second", json!({ "x": [1, 2] })),
-        ("first", json!("again")),
-        ("return_value", json!("XComs could not be read: the table is gone")),
-    ];
+    let expected =
+        [("second", json!({ "x": [1, 2] })), ("first", json!("again")), ("return_value", json!("the table is gone"))];
     assert_eq!(report.xcoms, expected.map(|(key, value)| (key.to_owned(), value)));
     let asked = store.asked.into_inner().expect("no panic");
     let asked: Vec<(Vec<&str>, &str)> =
@@ -475,6 +472,7 @@ async fn a_missing_interpreter_is_named() {
     };
     let absent = run("no-such-python").await.message();
     assert!(absent.starts_with("`no-such-python` was not found, and this task is a Python callable"), "{absent}");
+    assert!(absent.ends_with("or name another interpreter in `UPDRAFT_PYTHON`"), "{absent}");
     let broken = run("false").await.message();
     assert!(broken.starts_with("`false` does not work (exit status: 1)"), "{broken}");
 }

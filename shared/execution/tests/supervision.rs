@@ -143,6 +143,7 @@ async fn killing_the_server_leaves_nothing_behind() {
         .args(["bash", &command])
         .env("MARKER", &marker)
         .stdin(Stdio::null())
+        .stdout(Stdio::null())
         .spawn()
         .expect("the helper starts");
     until_littered(&marker).await;
@@ -183,6 +184,7 @@ async fn a_supervisor_killed_before_it_could_say_anything_leaves_nothing() {
             .args(["bash", &format!("{LITTER} sleep 999")])
             .env("MARKER", &marker)
             .stdin(Stdio::null())
+            .stdout(Stdio::null())
             .spawn()
             .expect("the helper starts");
         let children = format!("/proc/{0}/task/{0}/children", server.id());

@@ -180,6 +180,7 @@ async fn only_the_mark_of_our_own_variables_reaches_a_callable() {
     let ended = std::process::Command::new(env!("CARGO_BIN_EXE_updraft-execution-helper"))
         .args(["python".as_ref(), directory.path().join("callables.py").as_os_str()])
         .env("UPDRAFT_TOKEN", "secret")
+        .stdout(Stdio::null())
         .status()
         .expect("the helper runs");
     assert!(ended.success());
@@ -252,6 +253,7 @@ async fn killing_the_server_ends_forked_processes_and_the_python() {
         .args(["python".as_ref(), directory.path().join("callables.py").as_os_str()])
         .env("MARKER", &marker)
         .stdin(Stdio::null())
+        .stdout(Stdio::null())
         .spawn()
         .expect("the helper starts");
     until("the processes have started", || (working_in(directory.path()).len() >= LITTERED).then_some(())).await;
