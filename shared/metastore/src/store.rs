@@ -335,6 +335,11 @@ impl<I: Items> Metastore<I> {
         outcome.try_map(|item| from_json_item(&item))
     }
 
+    /// Who has claimed a logical date.
+    pub async fn run_date(&self, dag_id: &DagId, logical_date: Timestamp) -> Result<Option<RunName>, Error> {
+        self.items.get(&keys::run_date(dag_id, logical_date)).await?.map(|item| from_json_item(&item)).transpose()
+    }
+
     /// Gives a logical date back, if it is still this run's.
     pub async fn delete_run_date(&self, dag_id: &DagId, logical_date: Timestamp, name: &RunName) -> Result<(), Error> {
         let still = Condition::Equals(Path::Top(codec::JSON), Value::S(codec::to_json(name)));

@@ -19,6 +19,11 @@ impl Arguments {
         Self { operator, values }
     }
 
+    /// Whether it was given, as null too.
+    pub(crate) fn is_given(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
     /// The value: as given, else the registry's default, else null.
     pub(crate) fn value(&self, name: &str) -> Value {
         if let Some(value) = self.values.get(name) {

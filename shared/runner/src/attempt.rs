@@ -57,6 +57,10 @@ impl Ended {
         Self { xcoms: self.xcoms.into_iter().chain(xcoms).collect(), ..self }
     }
 
+    pub(crate) fn with_handover(self, handover: Value) -> Self {
+        Self { handover: Some(handover), ..self }
+    }
+
     pub(crate) fn with_choice(self, choice: Option<Choice>) -> Self {
         Self { choice, ..self }
     }
@@ -95,6 +99,8 @@ pub(crate) struct Attempt<'a, S> {
     pub(crate) arguments: Arguments,
     /// The task's params, the run's conf merged in.
     pub(crate) params: Value,
+    /// What must not appear in logs.
+    pub(crate) secrets: Vec<String>,
     /// What may be asked for.
     pub(crate) services: &'a S,
     /// The attempt's log.
@@ -144,6 +150,7 @@ impl<S: Services> Attempt<'_, S> {
         let left = self.time_over.map(|over| over.duration_since(tokio::time::Instant::now()));
         let mut spec = crate::processes::spec(self.work, &self.params, call);
         spec.do_xcom_push = do_xcom_push;
+        spec.secrets.clone_from(&self.secrets);
         spec.execution_timeout = left.map(|left| left.max(Duration::from_millis(1)));
         self.busy.store(true, Ordering::SeqCst);
         let report = self.services.process(self.work, &spec, self.log, self.cancel.clone()).await;

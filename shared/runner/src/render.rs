@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 use updraft_log_store::LogStore;
 use updraft_metastore::Items;
+use updraft_model::secrets::is_sensitive_name;
 use updraft_model::{Dag, Task, references};
 use updraft_operators::Operator;
-use updraft_service::{Error, Work, xcoms};
-use updraft_templates::{Context, DagFacts, Options, Renderer, TaskFacts, TemplateError, Undefined, XComNeeds, XComs};
+use updraft_service::{Error, Lookup, Work, xcoms};
+use updraft_templates::{
+    Context, DagFacts, Options, Renderer, Stored, Syntax, TaskFacts, TemplateError, Undefined, Wanted, XComNeeds, XComs,
+};
 
 use crate::attempt::Ended;
 use crate::lookups::AttemptLookups;
@@ -21,7 +24,13 @@ pub(crate) struct Source<'a, I, L> {
 
 impl<I: Items, L: LogStore> Source<'_, I, L> {
     /// The operator's arguments with its template fields rendered. An error is the attempt's failure.
-    pub(crate) async fn render(&self, operator: &Operator, params: Value) -> Result<Map<String, Value>, Ended> {
+    /// What must not appear in logs is added to `secrets`.
+    pub(crate) async fn render(
+        &self,
+        operator: &Operator,
+        params: Value,
+        secrets: &mut Vec<String>,
+    ) -> Result<Map<String, Value>, Ended> {
         let work = self.lookups.work;
         let task = work.definition();
         let mut arguments = task.arguments.clone();
@@ -36,15 +45,50 @@ impl<I: Items, L: LogStore> Source<'_, I, L> {
         }
         let fields = Value::Object(fields);
         let template = |e: TemplateError| Ended::failed(format!("a template could not be rendered: {e}"));
-        let needs = self.renderer.xcom_needs(&fields, task.task_id.as_str()).map_err(template)?;
-        let xcoms = self.fetch(&needs).await.map_err(|e| Ended::failed(e.to_string()))?;
-        let context = context(work, params);
-        let options = options(&work.version.plan.dag, task);
-        let rendered = self.renderer.render(&fields, &context, &xcoms, &options).map_err(template)?;
-        if let Value::Object(rendered) = rendered {
-            arguments.extend(rendered);
+        let unreachable = |e: Error| Ended::failed(e.to_string());
+        let options = options(&work.version.plan.dag, task).map_err(Ended::failed_for_good)?;
+        let needs = self.renderer.needs(&fields, task.task_id.as_str(), &options.syntax).map_err(template)?;
+        let xcoms = self.fetch(&needs.xcoms).await.map_err(unreachable)?;
+        let mut context = context(work, params);
+        let spelled_out = needs.variables.into_iter().map(Wanted::Variable);
+        for wanted in spelled_out.chain(needs.connections.into_iter().map(Wanted::Connection)) {
+            self.note(&mut context.stored, secrets, wanted).await.map_err(unreachable)?;
         }
-        Ok(arguments)
+        // What a template computes the name of is only known once it asks; each round fetches one more.
+        for _ in 0..LOOKUPS_MAX {
+            let wanted = match self.renderer.render(&fields, &context, &xcoms, &options) {
+                Ok(rendered) => {
+                    if let Value::Object(rendered) = rendered {
+                        arguments.extend(rendered);
+                    }
+                    return Ok(arguments);
+                }
+                Err(TemplateError { wanted: Some(wanted), .. }) => wanted,
+                Err(error) => return Err(template(error)),
+            };
+            self.note(&mut context.stored, secrets, wanted).await.map_err(unreachable)?;
+        }
+        Err(Ended::failed(format!("a template asks for more than {LOOKUPS_MAX} variables and connections")))
+    }
+
+    /// Fetches a variable or a connection for templates, and notes what must not appear in logs.
+    async fn note(&self, stored: &mut Stored, secrets: &mut Vec<String>, wanted: Wanted) -> Result<(), Error> {
+        let lookup = Lookup { store: self.lookups.store, environment: self.lookups.environment };
+        match wanted {
+            Wanted::Variable(key) => {
+                let text = lookup.variable(&key).await?;
+                if let Some(text) = text.as_ref().filter(|_| is_sensitive_name(&key)) {
+                    secrets.push(text.clone());
+                }
+                stored.note_variable(key, text);
+            }
+            Wanted::Connection(conn_id) => {
+                let connection = lookup.connection(&conn_id).await?;
+                secrets.extend(connection.iter().flat_map(updraft_model::Connection::texts_to_mask));
+                stored.note_connection(conn_id, connection);
+            }
+        }
+        Ok(())
     }
 
     /// Fetches what templates pull.
@@ -74,9 +118,12 @@ impl<I: Items, L: LogStore> Source<'_, I, L> {
     }
 }
 
-/// How the DAG and its task want templates read. A class of undefined names that is not jinja2's own is taken for Airflow's
-/// default.
-fn options(dag: &Dag, task: &Task) -> Options {
+/// The most variables and connections that one task's templates may compute the names of.
+const LOOKUPS_MAX: usize = 200;
+
+/// How templates are read and what they give, as the DAG and the task say.
+fn options(dag: &Dag, task: &Task) -> Result<Options, String> {
+    // A class that is not jinja2's own is taken for Airflow's default.
     let class = dag.templates.undefined.as_deref().and_then(|path| path.rsplit('.').next());
     let undefined = match class {
         Some("Undefined") => Undefined::Default,
@@ -84,7 +131,9 @@ fn options(dag: &Dag, task: &Task) -> Options {
         Some("ChainableUndefined") => Undefined::Chainable,
         _ => Undefined::Strict,
     };
-    Options { undefined, native: task.renders_native(dag), ..Options::default() }
+    let native = task.renders_native(dag);
+    let syntax = Syntax::from_kwargs(&dag.templates.environment).map_err(|e| e.to_string())?;
+    Ok(Options { undefined, native, syntax })
 }
 
 /// Puts a file's text where a template field names the file by one of the operator's endings.
@@ -169,7 +218,7 @@ mod tests {
     #[test]
     fn templates_are_read_as_the_dag_and_its_task_say() {
         let mut dag = Dag::new(DagId::trusted("d"), vec![Task::new(TaskId::trusted("t"), "x")]);
-        let of = |dag: &Dag| (options(dag, &dag.tasks[0]).undefined, options(dag, &dag.tasks[0]).native);
+        let of = |dag: &Dag| options(dag, &dag.tasks[0]).map(|options| (options.undefined, options.native)).unwrap();
         assert_eq!(of(&dag), (Undefined::Strict, false));
         dag.render_template_as_native_obj = true;
         dag.templates.undefined = Some("jinja2.ChainableUndefined".to_owned());

@@ -14,8 +14,9 @@ use updraft_execution::{AttemptSpec, Cancel, Launcher, Report, cancellation};
 use updraft_log_store::LogStore;
 use updraft_metastore::Items;
 use updraft_model::attempt::INLINE_BYTES_MAX;
-use updraft_model::{Connection, ValueRef};
-use updraft_service::{Engine, Environment, Error, Finished, Lookup, Runner, Work, xcoms};
+use updraft_model::{AttemptKey, Connection, DagDoc, DagId, Incarnation, RunDoc, TaskIndex, ValueRef, VersionId};
+use updraft_service::engine::Version;
+use updraft_service::{Engine, Environment, Error, Finished, Lookup, Origin, Runner, Trigger, Work, xcoms};
 use updraft_task_queue::TaskQueue;
 use updraft_templates::Renderer;
 
@@ -142,10 +143,12 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> ProcessRunner<I, Q, L, C> {
         }
         let params = work.version.plan.dag.params_for(task, &work.run.facts.conf);
         let source = render::Source { renderer: &self.renderer, lookups: self.lookups(work) };
-        let values = source.render(operator, params.clone()).await?;
+        let mut secrets = Vec::new();
+        let values = source.render(operator, params.clone(), &mut secrets).await?;
         let arguments = Arguments::new(operator, values);
         let pushed = BTreeMap::new();
-        let mut attempt = Attempt { work, arguments, params, services: self, log, busy, pushed, cancel, time_over };
+        let mut attempt =
+            Attempt { work, arguments, params, secrets, services: self, log, busy, pushed, cancel, time_over };
         let end = operators::run(operator, &mut attempt).await;
         let mut ended = match end {
             Ok(ended) => ended,
@@ -236,5 +239,48 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> Services for ProcessRunner<I
 
     async fn connection(&self, conn_id: &str) -> Result<Option<Connection>, Error> {
         Lookup { store: &self.engine.store, environment: &self.environment }.connection(conn_id).await
+    }
+
+    async fn handover(&self, work: &Work) -> Result<Option<Value>, Error> {
+        let Some(resumed) = work.resumed() else { return Ok(None) };
+        let key = AttemptKey { token: resumed.last.clone(), ..work.key() };
+        Ok(self.engine.store.attempt(&key).await?.and_then(|attempt| attempt.handover))
+    }
+
+    async fn dag(&self, dag_id: &DagId) -> Result<Option<DagDoc>, Error> {
+        Ok(self.engine.store.dag(dag_id).await?)
+    }
+
+    async fn version(&self, id: &VersionId) -> Result<Arc<Version>, Error> {
+        self.engine.version(id).await
+    }
+
+    async fn run(&self, incarnation: &Incarnation) -> Result<Option<RunDoc>, Error> {
+        Ok(self.engine.store.run(incarnation).await?)
+    }
+
+    async fn run_of_id(&self, dag_id: &DagId, run_id: &str) -> Result<Option<RunDoc>, Error> {
+        match self.engine.store.run_name(dag_id, run_id).await? {
+            Some(name) => Ok(self.engine.store.run(&name.incarnation).await?),
+            None => Ok(None),
+        }
+    }
+
+    async fn run_of_date(&self, dag_id: &DagId, at: Timestamp) -> Result<Option<RunDoc>, Error> {
+        self.engine.run_of_date(dag_id, at).await
+    }
+
+    async fn trigger(&self, trigger: Trigger, origin: &Origin) -> Result<RunDoc, Error> {
+        self.engine.trigger_from(trigger, origin).await
+    }
+
+    async fn clear_run(&self, run: &RunDoc) -> Result<RunDoc, Error> {
+        let version = self.engine.version(&run.facts.version).await?;
+        let tasks: Vec<TaskIndex> = version.plan.tasks().collect();
+        self.engine.clear(&run.facts.incarnation, &tasks).await
+    }
+
+    fn draw(&self, length: usize) -> String {
+        self.engine.clock.draw(length)
     }
 }

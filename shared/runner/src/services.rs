@@ -2,12 +2,15 @@
 
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde_json::Value;
 use updraft_execution::{AttemptSpec, Cancel, Report};
-use updraft_model::Connection;
-use updraft_service::{Error, Work};
+use updraft_model::{Connection, DagDoc, DagId, Incarnation, RunDoc, VersionId};
+use updraft_service::engine::Version;
+use updraft_service::{Error, Origin, Trigger, Work};
 
 use crate::log::Log;
 
@@ -33,4 +36,31 @@ pub(crate) trait Services: Send + Sync {
 
     /// A connection; none where there is none of this id.
     fn connection(&self, conn_id: &str) -> impl Future<Output = Result<Option<Connection>, Error>> + Send;
+
+    /// What the attempt before this one of the same try left for it.
+    fn handover(&self, work: &Work) -> impl Future<Output = Result<Option<Value>, Error>> + Send;
+
+    /// A DAG's document.
+    fn dag(&self, dag_id: &DagId) -> impl Future<Output = Result<Option<DagDoc>, Error>> + Send;
+
+    /// A version of a DAG.
+    fn version(&self, id: &VersionId) -> impl Future<Output = Result<Arc<Version>, Error>> + Send;
+
+    /// A run by its identity.
+    fn run(&self, incarnation: &Incarnation) -> impl Future<Output = Result<Option<RunDoc>, Error>> + Send;
+
+    /// A run of a DAG by its id.
+    fn run_of_id(&self, dag_id: &DagId, run_id: &str) -> impl Future<Output = Result<Option<RunDoc>, Error>> + Send;
+
+    /// The run of a DAG that stands for an instant.
+    fn run_of_date(&self, dag_id: &DagId, at: Timestamp) -> impl Future<Output = Result<Option<RunDoc>, Error>> + Send;
+
+    /// Creates a run.
+    fn trigger(&self, trigger: Trigger, origin: &Origin) -> impl Future<Output = Result<RunDoc, Error>> + Send;
+
+    /// Clears every task of a run, so that it runs again.
+    fn clear_run(&self, run: &RunDoc) -> impl Future<Output = Result<RunDoc, Error>> + Send;
+
+    /// Draws an id of so many characters.
+    fn draw(&self, length: usize) -> String;
 }

@@ -32,5 +32,5 @@ pub mod xcoms;
 
 pub use engine::{Engine, Error, Settings};
 pub use lookup::{Environment, Lookup};
-pub use trigger::Trigger;
+pub use trigger::{Origin, Trigger};
 pub use work::{Continuation, Finished, Runner, TaskRef, TimeoutMost, Work, Worked};

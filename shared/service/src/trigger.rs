@@ -27,6 +27,26 @@ pub struct Trigger {
     pub conf: serde_json::Value,
 }
 
+/// Where a run comes from that nobody asked for by hand.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Origin {
+    /// The run's identity; none: drawn. Asking twice with the same one gives the same run.
+    pub incarnation: Option<Incarnation>,
+    /// How the run comes to be.
+    pub run_type: DagRunType,
+    /// Not to be started before this instant; none: at once.
+    pub run_after: Option<Timestamp>,
+    /// The run stands for no instant, instead of the present one, where none is asked for.
+    pub without_logical_date: bool,
+}
+
+impl Default for Origin {
+    /// By hand.
+    fn default() -> Self {
+        Self { incarnation: None, run_type: DagRunType::Manual, run_after: None, without_logical_date: false }
+    }
+}
+
 impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// Creates a manual run, queued and due at once: whoever looks at it next starts it, if its DAG is not paused and has a place.
     ///
@@ -34,6 +54,19 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// [`Error::NotFound`] where there is no such DAG, [`Error::Refused`] where the run id or the logical date is taken, the run id is
     /// malformed, the conf is no object, too large, or does not fit the params' schemas, or the DAG's file is gone.
     pub async fn trigger(&self, trigger: Trigger) -> Result<RunDoc, Error> {
+        self.trigger_from(trigger, &Origin::default()).await
+    }
+
+    /// As [`Engine::trigger`], for a run that comes from elsewhere.
+    ///
+    /// # Errors
+    /// As [`Engine::trigger`].
+    pub async fn trigger_from(&self, trigger: Trigger, origin: &Origin) -> Result<RunDoc, Error> {
+        if let Some(incarnation) = &origin.incarnation
+            && let Some(run) = self.store.run(incarnation).await?
+        {
+            return Ok(run);
+        }
         // Airflow's instants have microseconds.
         let now = Timestamp::from_microsecond(self.clock.now().as_microsecond()).unwrap_or(Timestamp::MAX);
         let Some(dag) = self.store.dag(&trigger.dag_id).await? else {
@@ -56,25 +89,28 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             let tail = trigger.logical_date.is_none().then(|| self.clock.draw(run_id::TAIL_LENGTH));
             run_id::generate(DagRunType::Manual, now, tail.as_deref().map_or(Ending::None, Ending::Tail))
         };
-        run_id::check(DagRunType::Manual, &name).map_err(|e| Error::Refused(e.to_string()))?;
-        let logical_date = trigger.logical_date.unwrap_or(now);
-        let interval = version.plan.dag.timetable.infer_manual_data_interval(logical_date);
+        run_id::check(origin.run_type, &name).map_err(|e| Error::Refused(e.to_string()))?;
+        let logical_date = trigger.logical_date.or((!origin.without_logical_date).then_some(now));
+        let interval = logical_date.map(|at| version.plan.dag.timetable.infer_manual_data_interval(at)).transpose();
+        let run_after = origin.run_after.unwrap_or(now);
         let facts = RunFacts {
-            incarnation: Incarnation::trusted(self.clock.draw(12)),
+            incarnation: origin.incarnation.clone().unwrap_or_else(|| Incarnation::trusted(self.clock.draw(12))),
             dag_id: trigger.dag_id.clone(),
             run_id: name.clone(),
-            run_type: DagRunType::Manual,
-            logical_date: Some(logical_date),
-            data_interval: Some(interval.map_err(|e| Error::Refused(e.to_string()))?),
+            run_type: origin.run_type,
+            logical_date,
+            data_interval: interval.map_err(|e| Error::Refused(e.to_string()))?,
             partition: None,
-            run_after: now,
+            run_after,
             queued_at: now,
             version: version_id,
             conf: trigger.conf,
         };
         let incarnation = facts.incarnation.clone();
-        let entry = RunName { run_id: name.clone(), incarnation: incarnation.clone(), run_after: now };
-        self.claim_date(&version.plan.dag, logical_date, &entry).await?;
+        let entry = RunName { run_id: name.clone(), incarnation: incarnation.clone(), run_after };
+        if let Some(logical_date) = logical_date {
+            self.claim_date(&version.plan.dag, logical_date, &entry).await?;
+        }
         self.date_run(&version, &facts).await?;
         let run = RunDoc::new(facts, DagRunState::Queued, now);
         let run = match self.store.put_run(&run).await? {
@@ -86,7 +122,9 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             && taken.incarnation != incarnation
         {
             self.store.discard_run(&run).await?;
-            self.store.delete_run_date(&trigger.dag_id, logical_date, &entry).await?;
+            if let Some(logical_date) = logical_date {
+                self.store.delete_run_date(&trigger.dag_id, logical_date, &entry).await?;
+            }
             return Err(Error::Refused(format!(
                 "the DAG `{}` already has a run `{name}`; choose another run id",
                 trigger.dag_id
@@ -147,6 +185,24 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             }
         }
         Ok(None)
+    }
+
+    /// The run of a DAG that stands for an instant, if there is one.
+    pub async fn run_of_date(&self, dag_id: &DagId, logical_date: Timestamp) -> Result<Option<RunDoc>, Error> {
+        let claimed = match self.store.run_date(dag_id, logical_date).await? {
+            Some(name) => self.store.run(&name.incarnation).await?,
+            None => None,
+        };
+        if let Some(run) = claimed {
+            return Ok(Some(run));
+        }
+        let Some(version) = self.store.dag(dag_id).await?.and_then(|dag| dag.version) else { return Ok(None) };
+        let version = self.version(&version).await?;
+        let Some(run_id) = self.scheduled_run_of(&version.plan.dag, logical_date).await? else { return Ok(None) };
+        match self.store.run_name(dag_id, &run_id).await? {
+            Some(name) => Ok(self.store.run(&name.incarnation).await?),
+            None => Ok(None),
+        }
     }
 }
 

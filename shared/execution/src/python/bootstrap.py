@@ -174,14 +174,17 @@ def signature(function):
     return [one.name for one in named], positional, any(one.kind == one.VAR_KEYWORD for one in parameters)
 
 
-def arguments(function, op_args, op_kwargs, context):
+def arguments(function, op_args, op_kwargs, context, own=0):
     """Keyword arguments by Airflow's rule: the callable gets of op_kwargs and context what it names, or all if it takes any keyword."""
     names, positional, wildcard = signature(function)
     if names is None:
         return op_kwargs
     available = dict(context)
     available.update(op_kwargs)
-    for name in positional[: len(op_args)]:
+    # What an operator itself hands over wins over a name of the context, as a sensor's logical date does.
+    for name in positional[:own]:
+        available.pop(name, None)
+    for name in positional[own : len(op_args)]:
         if name in available:
             raise ValueError("The key %r in args is a part of kwargs and therefore reserved." % name)
     if wildcard:
@@ -261,7 +264,7 @@ def call_it(call, ti):
         function = from_import(target["import"], call["search_path"])
     context = updraft_context.CONTEXT = updraft_context.build_context(call, ti)
     args = [updraft_context.native(value) for value in call["native_args"]] + call["op_args"]
-    value = function(*args, **arguments(function, args, call["op_kwargs"], context))
+    value = function(*args, **arguments(function, args, call["op_kwargs"], context, len(call["native_args"])))
     done = {"op": "done", "status": "success"}
     poke = is_poke(value)
     if call["wants_value"]:

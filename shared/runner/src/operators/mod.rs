@@ -8,6 +8,7 @@ mod branch_python;
 mod latest_only;
 pub(crate) mod python;
 mod short_circuit;
+mod trigger_dag_run;
 
 use updraft_operators::{Operator, Runner};
 
@@ -26,6 +27,8 @@ pub(crate) async fn run<S: Services>(operator: &'static Operator, attempt: &mut 
         Runner::LatestOnly => latest_only::run(attempt).await,
         Runner::BranchDayOfWeek => branch_day_of_week::run(attempt).await,
         Runner::BranchDateTime => branch_date_time::run(attempt).await,
+        Runner::TriggerDagRun => trigger_dag_run::run(attempt).await,
+        Runner::ExternalTaskSensor => sensors::external_task::run(attempt).await,
         Runner::TimeSensor => sensors::time::run(attempt).await,
         Runner::TimeDeltaSensor => sensors::time_delta::run(attempt).await,
         Runner::WaitSensor => sensors::wait::run(attempt).await,

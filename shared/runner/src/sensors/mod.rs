@@ -3,6 +3,7 @@
 pub(crate) mod bash;
 pub(crate) mod date_time;
 pub(crate) mod day_of_week;
+pub(crate) mod external_task;
 pub(crate) mod file;
 pub(crate) mod python;
 pub(crate) mod time;

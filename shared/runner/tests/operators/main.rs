@@ -5,6 +5,8 @@ mod branches;
 #[cfg(test)]
 mod files;
 #[cfg(test)]
+mod others;
+#[cfg(test)]
 mod processes;
 #[cfg(test)]
 mod sensors;
