@@ -147,7 +147,7 @@ fn all(metastore: &MetastoreUrl) -> Vec<Setting> {
         from("core", "dag_ignore_file_syntax", settings::IGNORE_SYNTAX, "glob"),
         fixed("core", "default_timezone", "utc"),
         fixed("core", "max_active_runs_per_dag", "16"),
-        fixed("core", "max_active_tasks_per_dag", "none"),
+        from("core", "max_active_tasks_per_dag", updraft_service::engine::MAX_ACTIVE_TASKS_PER_DAG, "none"),
         fixed("core", "max_consecutive_failed_dag_runs_per_dag", "0"),
         fixed("core", "default_task_retries", "0"),
         fixed("core", "default_task_retry_delay", "300"),

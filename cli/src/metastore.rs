@@ -102,11 +102,13 @@ impl Session {
         }
         let store = Store::Embedded(Embedded::open(&file)?);
         // A server beside this process sees the write itself, so there is nobody to send to.
-        Ok(Self::new(store, Queue::Silent, Blobs::Directory(updraft_log_store::Directory::new(home.root())), None))
+        Self::new(store, Queue::Silent, Blobs::Directory(updraft_log_store::Directory::new(home.root())), None)
     }
 
-    fn new(store: Store, queue: Queue, blobs: Blobs, delay_note: Option<&'static str>) -> Self {
-        Self { engine: Engine::new(store, queue, System, Settings::default()), blobs, delay_note }
+    fn new(store: Store, queue: Queue, blobs: Blobs, delay_note: Option<&'static str>) -> Result<Self, Failure> {
+        // This process decides too (a clear, a pool made larger), so it must know the limits that the servers know.
+        let settings = Settings::default().with_limits(|name| std::env::var(name).ok())?;
+        Ok(Self { engine: Engine::new(store, queue, System, settings), blobs, delay_note })
     }
 
     #[cfg(feature = "aws")]
@@ -114,7 +116,7 @@ impl Session {
         let settings = updraft_metastore_dynamodb::settings().await?;
         let (queue, note) = crate::aws::queue(&settings);
         let store = updraft_metastore_dynamodb::DynamoDb::new(&settings, table);
-        Ok(Self::new(Store::DynamoDb(store), queue, Blobs::S3(crate::aws::Buckets::new(settings)), note))
+        Self::new(Store::DynamoDb(store), queue, Blobs::S3(crate::aws::Buckets::new(settings)), note)
     }
 
     #[cfg(not(feature = "aws"))]

@@ -122,6 +122,8 @@ fn wire(arguments: &Arguments, home: &Path) -> Result<Server, Error> {
     let launcher = Launcher::current_exe().map_err(system("this program's own path"))?.with_scratch(home.join(SCRATCH));
     let settings = Settings {
         dags_are_paused_at_creation: arguments.pause_new_dags,
+        max_active_tasks: arguments.max_active_tasks_per_dag,
+        default_pool_slots: arguments.default_pool_task_slot_count.map(i64::from),
         ignore_syntax: arguments.reading.ignore_syntax(),
         dag_environment: arguments.reading.environment(),
         hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),

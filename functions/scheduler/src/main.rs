@@ -24,6 +24,7 @@ async fn serve() -> Result<(), Error> {
     let items = DynamoDb::new(&aws, environment.table);
     let queue = Sqs::new(&aws, environment.task_queue_url, environment.scheduler_queue_url);
     let settings = Settings { hostname: environment.hostname, ..Settings::default() };
+    let settings = settings.with_limits(|name| std::env::var(name).ok())?;
     let engine = Engine::new(items, queue, System, settings);
     let scheduler = Scheduler { engine, dags: S3DagStore::new(&aws, environment.bucket) };
     let handle = |event: LambdaEvent<Value>| scheduler.handle(event.payload);

@@ -5,6 +5,7 @@
 //! - [`mod@decide`]: all that follows from an image, cascades included.
 //! - [`choices`]: what a branch or a short circuit leaves out.
 //! - [`step`]: the conditional writes in a run's life: start, claim, finish, renew, sweep, and the interventions.
+//! - [`explain`]: why a task instance is not running.
 //! - [`holders`]: the conditional writes on a holder document: pools, and limits that span runs.
 //! - [`past`]: whether the runs of earlier dates let a task go.
 //! - [`places`]: the conditional writes on a DAG document: who takes a place among the active runs, who gives it back.
@@ -14,6 +15,7 @@
 pub mod attention;
 pub mod choices;
 pub mod decide;
+pub mod explain;
 pub mod holders;
 pub mod pass;
 pub mod past;

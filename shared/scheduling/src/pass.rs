@@ -109,7 +109,8 @@ pub fn evaluate(plan: &Plan, tasks: impl IntoIterator<Item = TaskIndex>, scene: 
 
 /// What its rule, and the branches above it, say of a task instance.
 fn verdict(plan: &Plan, task: TaskIndex, scene: &impl Scene) -> Verdict {
-    let says = if scene.is_left_out(task) {
+    // Whoever runs already is let be.
+    let says = if scene.state(task).is_schedulable() && scene.is_left_out(task) {
         Verdict::Set(End::Skipped)
     } else {
         evaluate_task(plan, task, |task| scene.state(task))

@@ -49,6 +49,33 @@ impl Default for Settings {
     }
 }
 
+/// Names `max_active_tasks` of DAGs that do not say, for every process of a deployment.
+pub const MAX_ACTIVE_TASKS_PER_DAG: &str = "UPDRAFT_MAX_ACTIVE_TASKS_PER_DAG";
+
+/// Names the slots of the default pool when it is first asked for, for every process of a deployment.
+pub const DEFAULT_POOL_TASK_SLOT_COUNT: &str = "UPDRAFT_DEFAULT_POOL_TASK_SLOT_COUNT";
+
+impl Settings {
+    /// With the limits that these variables name: every process of a deployment must have the same, since each decides.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for a value that is no such number.
+    pub fn with_limits(self, variable: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        let number = |name: &str| -> Result<Option<u32>, Error> {
+            let Some(text) = variable(name).filter(|text| !text.is_empty()) else { return Ok(None) };
+            let number = text.parse().map_err(|_| {
+                Error::Refused(format!("`{name}` is `{text}`; give a whole number, or leave it out for no limit"))
+            })?;
+            Ok(Some(number))
+        };
+        Ok(Self {
+            max_active_tasks: number(MAX_ACTIVE_TASKS_PER_DAG)?,
+            default_pool_slots: number(DEFAULT_POOL_TASK_SLOT_COUNT)?.map(i64::from),
+            ..self
+        })
+    }
+}
+
 /// Why a use case failed, by what its caller does next.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Error {

@@ -6,7 +6,9 @@ use updraft_clock::Clock;
 use updraft_metastore::{Items, Outcome};
 use updraft_model::dag_parts::POOL_DEFAULT;
 use updraft_model::{DagId, HolderChange, HolderDoc, HolderId, RunDoc, TaskInstanceState};
+use updraft_scheduling::explain::{Around, Reason, explain};
 use updraft_scheduling::holders;
+use updraft_scheduling::past::Before;
 use updraft_task_queue::{Message, Outgoing, TaskQueue};
 
 /// The longest name of a pool, in characters, as in Airflow.
@@ -139,6 +141,29 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let exists =
             |name: &String| there.iter().any(|doc| doc.size.is_some() && doc.id == HolderId::Pool(name.clone()));
         Ok(wanted.into_iter().filter(|name| !exists(name)).collect())
+    }
+
+    /// Why a task instance is not running: all reasons that hold.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for a task that its run does not have.
+    pub async fn why_not_running(&self, run: &RunDoc, task_id: &str) -> Result<Vec<Reason>, Error> {
+        let version = self.version(&run.facts.version).await?;
+        let plan = &version.plan;
+        let Some(task) = plan.index_of(task_id) else {
+            let known = plan.dag.tasks.iter().map(|task| task.task_id.to_string()).collect();
+            return Err(Error::NotFound { what: "the task", name: task_id.to_owned(), near: near(task_id, known) });
+        };
+        let dag = self.store.dag(&run.facts.dag_id).await?;
+        let before = if plan.looks_back(task) { self.run_before(&version, &run.facts).await? } else { None };
+        let docs = self.store.holders(&plan.holders(task)).await?;
+        let around = Around {
+            is_paused: dag.as_ref().is_some_and(|dag| dag.paused),
+            has_room: dag.as_ref().is_none_or(updraft_model::DagDoc::has_room),
+            before: before.as_ref().map(|(run, version)| Before { run, plan: &version.plan }),
+            holders: &docs,
+        };
+        Ok(explain(plan, run, task, &around, self.clock.now()))
     }
 
     async fn pool_names(&self) -> Result<Vec<String>, Error> {

@@ -1,10 +1,14 @@
 //! What holds of the engine whatever the DAG and whatever the image: random DAGs, random images, and whole lives of runs.
 
 #[cfg(test)]
+mod choices;
+#[cfg(test)]
 mod decisions;
 #[cfg(test)]
 mod generate;
 #[cfg(test)]
 mod life;
+#[cfg(test)]
+mod limits;
 #[cfg(test)]
 mod steps;

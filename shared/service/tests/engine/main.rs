@@ -7,6 +7,8 @@ mod files;
 #[cfg(test)]
 mod history;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod triggers;
 #[cfg(test)]
 mod world;

@@ -51,6 +51,11 @@ impl World {
         self.engine.store.run(&run.facts.incarnation).await.unwrap().unwrap()
     }
 
+    /// Claims and runs one try.
+    pub(crate) async fn run_one(&self, task: TaskRef) {
+        self.engine.work(&task, &Succeeds, None, || None).await.unwrap();
+    }
+
     /// Runs what is queued until nothing is, in place or not.
     pub(crate) async fn work(&self, in_place: bool) {
         loop {
