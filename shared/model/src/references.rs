@@ -44,6 +44,10 @@ pub fn of_task(dag: &Dag, task: &Task) -> Vec<Reference> {
         if let Some(stem) = key.strip_suffix("_file")
             && task.arguments.get(&format!("{stem}_name")).is_some_and(Value::is_string)
         {
+            // A path outside of the DAG folder is the worker's business: nothing here can say whether it is there.
+            if text.starts_with(['/', '$', '~']) {
+                continue;
+            }
             found.push(reference(key, text, ReferenceKind::PythonFile, vec![text.clone()]));
         } else if is_callable(key) {
             found.push(reference(key, text, ReferenceKind::Module, module_files(text)));

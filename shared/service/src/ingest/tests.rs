@@ -145,6 +145,21 @@ async fn a_template_that_is_missing_is_waited_for() {
 }
 
 #[tokio::test]
+async fn a_callable_outside_of_the_folder_is_the_workers_business() {
+    let place = Place::new();
+    let text = |file: &str| {
+        format!(
+            "a:\n  schedule: null\n  tasks:\n    t: {{operator: PythonOperator, python_callable_name: f, python_callable_file: {file}}}\n"
+        )
+    };
+    place.write("a.yaml", &text("/opt/elsewhere/f.py")).await;
+    assert_eq!(place.look().await.failed, Vec::<String>::new());
+    assert!(place.version("a").await.is_some());
+    place.write("a.yaml", &text("gone.py")).await;
+    assert_eq!(place.look().await.failed, ["a.yaml"]);
+}
+
+#[tokio::test]
 async fn relative_dates_stand_still_while_the_text_does() {
     let place = Place::new();
     let text = "a:\n  schedule: '@daily'\n  start_date: 2 days\n  tasks:\n    t: {operator: EmptyOperator}\n";
