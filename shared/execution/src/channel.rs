@@ -10,8 +10,10 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
+use updraft_model::Connection;
+use updraft_model::variable::texts_to_mask;
 
-use crate::masks::{Masks, is_sensitive, secrets_of};
+use crate::masks::Masks;
 use crate::output::DRAIN_PAUSE;
 use crate::ports::{LookupError, Lookups};
 
@@ -126,13 +128,11 @@ async fn answer(question: Message, lookups: &impl Lookups, masks: &Masks) -> Val
     let answered = match question {
         Message::Pull { task_ids, key } => pull(lookups, task_ids, key).await,
         Message::Variable { key } => lookups.variable(key.clone()).await.map(|value| {
-            if is_sensitive(&key) {
-                masks.add(value.iter().cloned());
-            }
+            masks.add(value.iter().flat_map(|text| texts_to_mask(&key, text)));
             json!({ "value": value })
         }),
         Message::Connection { conn_id } => lookups.connection(conn_id).await.map(|found| {
-            masks.add(found.iter().flat_map(secrets_of));
+            masks.add(found.iter().flat_map(Connection::texts_to_mask));
             json!({ "value": found })
         }),
         Message::Mask { values } => {

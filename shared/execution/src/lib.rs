@@ -48,7 +48,6 @@ pub use attempt::run;
 pub use cancel::{Cancel, CancelHandle, cancellation};
 pub use launcher::{Launcher, PYTHON, PYTHON_FRESH};
 pub use lines::{Level, log_lines};
-pub use masks::{is_sensitive, secrets_of};
 pub use ports::{LogSink, LookupError, Lookups, NoLookups};
 pub use report::{LogSummary, Outcome, Report, Returned};
 pub use spec::{AttemptSpec, BashCall, Callable, OperatorCall, PythonCall, RunContext, http_response};

@@ -4,65 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aho_corasick::{AhoCorasick, MatchKind};
-use serde_json::Value;
-use updraft_model::Connection;
+use updraft_model::secrets::{HIDDEN, MASKED_CHARS_MIN};
 
-/// What stands in the log instead of a secret.
-const MASK: &str = "***";
-/// Shorter values are left alone, as in Airflow: they would hit ordinary words.
-const CHARS_MIN: usize = 5;
 /// A line of a secret of several lines is masked on its own if it has at least as many bytes: fewer say little and hit much.
 const LINE_BYTES_MIN: usize = 16;
 /// A longer secret is looked for in pieces, so that what has to be held back stays short.
 const PIECE_BYTES_MAX: usize = 4096;
 /// How many pieces there may be; what a task adds beyond that is not masked.
 const PIECES_MAX: usize = 10_000;
-
-/// Parts of names that make Airflow mask what the names stand for.
-const SENSITIVE: &[&str] = &[
-    "access_token",
-    "api_key",
-    "apikey",
-    "authorization",
-    "keyfile_dict",
-    "passphrase",
-    "passwd",
-    "password",
-    "private_key",
-    "proxies",
-    "proxy",
-    "secret",
-    "service_account",
-    "token",
-];
-
-/// Whether a value under this name (a variable's, for instance) is to be masked, as Airflow decides it.
-pub fn is_sensitive(name: &str) -> bool {
-    let name = name.trim().to_lowercase();
-    SENSITIVE.iter().any(|part| name.contains(part))
-}
-
-/// What of a connection must not be read in a log.
-pub fn secrets_of(connection: &Connection) -> Vec<String> {
-    let mut found: Vec<String> = connection.password.iter().cloned().collect();
-    if let Some(extra) = connection.extra.as_deref().and_then(|extra| serde_json::from_str(extra).ok()) {
-        gather(&extra, false, &mut found);
-    }
-    found
-}
-
-fn gather(value: &Value, sensitive: bool, found: &mut Vec<String>) {
-    match value {
-        Value::Object(entries) => {
-            for (name, value) in entries {
-                gather(value, sensitive || is_sensitive(name), found);
-            }
-        }
-        Value::Array(entries) => entries.iter().for_each(|value| gather(value, sensitive, found)),
-        Value::String(text) if sensitive => found.push(text.clone()),
-        Value::String(_) | Value::Number(_) | Value::Bool(_) | Value::Null => {}
-    }
-}
 
 /// The secrets of one attempt, which may become more while it runs. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -131,7 +80,7 @@ impl Masks {
 fn pieces(secret: &str) -> impl Iterator<Item = &str> {
     let lines = secret.lines().filter(move |line| line.len() < secret.trim_end().len() && line.len() >= LINE_BYTES_MIN);
     let whole = std::iter::once(secret.trim_end_matches(['\r', '\n']));
-    whole.chain(lines).flat_map(cut).filter(|piece| piece.chars().count() >= CHARS_MIN)
+    whole.chain(lines).flat_map(cut).filter(|piece| piece.chars().count() >= MASKED_CHARS_MIN)
 }
 
 fn cut(text: &str) -> impl Iterator<Item = &str> {
@@ -153,7 +102,7 @@ impl Matcher {
                 break;
             }
             masked.push_str(&text[used..found.start()]);
-            masked.push_str(MASK);
+            masked.push_str(HIDDEN);
             used = found.end();
         }
         if used < certain {
@@ -256,18 +205,5 @@ mod tests {
         let masks = Masks::default();
         masks.add((0..PIECES_MAX + 100).map(|number| format!("secret-{number}")));
         assert_eq!(masks.inner.lock().expect("no panic").pieces.len(), PIECES_MAX);
-    }
-
-    #[test]
-    fn what_a_connection_hides_is_found_by_name() {
-        let connection = Connection {
-            password: Some("pass-1".to_owned()),
-            extra: Some(
-                r#"{"region": "eu", "API_Key": "key-1", "aws": {"secret": ["in-1", "in-2"]}, "n": 1}"#.to_owned(),
-            ),
-            ..Connection::default()
-        };
-        assert_eq!(secrets_of(&connection), ["pass-1", "key-1", "in-1", "in-2"]);
-        assert!(is_sensitive(" Db_PASSWORD ") && !is_sensitive("region"));
     }
 }
