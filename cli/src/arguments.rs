@@ -2,7 +2,7 @@
 
 use crate::metastore::MetastoreUrl;
 use crate::printer::Format;
-use crate::{completion, config, connections, dags, db, settings, standalone, tasks, variables, xcom};
+use crate::{completion, config, connections, dags, db, pools, settings, standalone, tasks, variables, xcom};
 use clap::{Parser, Subcommand};
 
 /// Schedules and runs the tasks of DAG files, on this machine or on AWS.
@@ -41,6 +41,9 @@ pub(crate) enum Command {
     Connections(connections::Command),
     /// Run scheduler, executor, workers and web server in one process
     Standalone(standalone::Arguments),
+    /// Keep, show and exchange pools
+    #[command(subcommand)]
+    Pools(pools::Command),
     /// Show what is configured, and where it comes from
     #[command(subcommand)]
     Config(config::Command),

@@ -105,6 +105,7 @@ fn how_to_list(what: &str) -> Option<&'static str> {
         "the run" => Some("`updraft dags list-runs DAG_ID` shows the runs there are"),
         "the task" => Some("`updraft tasks list DAG_ID` shows the tasks there are"),
         "the variable" => Some("`updraft variables list` shows the variables there are"),
+        "the pool" => Some("`updraft pools list` shows the pools there are"),
         "the connection" => Some("`updraft connections list` shows the connections there are"),
         _ => None,
     }

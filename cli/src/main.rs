@@ -21,6 +21,7 @@ mod home;
 mod info;
 mod matching;
 mod metastore;
+mod pools;
 mod printer;
 mod settings;
 mod standalone;
@@ -78,6 +79,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Variables(command) => Box::pin(variables::run(command, &metastore, printer)).await,
         Command::Connections(command) => Box::pin(connections::run(command, &metastore, printer)).await,
         Command::Standalone(arguments) => Ok(Box::pin(standalone::run(arguments)).await?),
+        Command::Pools(command) => Box::pin(pools::run(command, &metastore, printer)).await,
         Command::Config(command) => config::run(command, &metastore, printer),
         Command::Db(command) => Box::pin(db::run(command, &metastore, printer)).await,
         Command::Completion { shell } => completion::run(shell, printer),

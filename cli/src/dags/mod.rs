@@ -2,6 +2,7 @@
 
 mod clear;
 mod convert;
+mod delete;
 mod details;
 mod drawing;
 mod files;
@@ -65,6 +66,8 @@ pub(crate) enum Command {
     Details(details::Arguments),
     /// Clear the task instances of a run, so that it runs again; shows them and asks first
     Clear(clear::Arguments),
+    /// Remove a DAG with all its runs; asks first
+    Delete(delete::Arguments),
     /// List the DAG files, with the DAGs and tasks they gave
     Report,
     /// List the files that were not loaded, and why; exit code 1 if there are any
@@ -95,6 +98,7 @@ pub(crate) async fn run(command: Command, metastore: &MetastoreUrl, printer: Pri
         }
         Command::Details(arguments) => details::run(&arguments, &Session::open(metastore).await?, printer).await,
         Command::Clear(arguments) => clear::run(arguments, &Session::open(metastore).await?, printer).await,
+        Command::Delete(arguments) => delete::run(&arguments, &Session::open(metastore).await?, printer).await,
         Command::Report => parse_report::run(&Session::open(metastore).await?, printer).await,
         Command::Upload(arguments) => Box::pin(upload::run(&arguments, printer)).await,
     }

@@ -3,6 +3,7 @@
 mod clear;
 mod list;
 mod logs;
+mod render;
 mod state;
 mod states;
 mod test;
@@ -26,6 +27,8 @@ pub(crate) enum Command {
     Logs(logs::Arguments),
     /// Print the state of a task instance
     State(state::Arguments),
+    /// Print the template fields of a task as an attempt would have them
+    Render(Box<render::Arguments>),
     /// Run one try of one task in this process, with nothing kept
     Test(Box<test::Arguments>),
     /// Clear task instances, so that they run again; shows them and asks first
@@ -40,6 +43,7 @@ pub(crate) async fn run(command: Command, metastore: &MetastoreUrl, printer: Pri
         Command::StatesForDagRun(arguments) => states::run(&arguments, &open().await?, printer).await,
         Command::Logs(arguments) => logs::run(&arguments, &open().await?, printer).await,
         Command::State(arguments) => state::run(arguments, &open().await?, printer).await,
+        Command::Render(arguments) => Box::pin(render::run(*arguments, metastore, printer)).await,
         Command::Test(arguments) => Box::pin(test::run(*arguments, metastore, printer)).await,
         Command::Clear(arguments) => clear::run(arguments, &open().await?, printer).await,
     }

@@ -19,13 +19,18 @@ use std::sync::Arc;
 use std::time::Duration;
 use updraft_clock::{Clock, System};
 use updraft_execution::Launcher;
-use updraft_metastore::DueWhat;
+use updraft_log_store::LogStore;
 use updraft_metastore::memory::Memory;
-use updraft_model::{DagId, DagRunState, DagRunType, Incarnation, Plan, RunDoc, RunFacts, TaskIndex, run_id};
+use updraft_metastore::{DueWhat, Items};
+use updraft_model::dag_parts::POOL_DEFAULT;
+use updraft_model::{
+    DagId, DagRunState, DagRunType, Incarnation, Lease, Plan, RunDoc, RunFacts, TaskIndex, Token, run_id,
+};
 use updraft_runner::ProcessRunner;
 use updraft_service::engine::Version;
+use updraft_service::pools::PoolWish;
 use updraft_service::runs::Leases;
-use updraft_service::{Engine, Environment, Settings, TaskRef, Trigger};
+use updraft_service::{Engine, Environment, Settings, TaskRef, Trigger, Work};
 use updraft_task_queue::{Lane, LocalQueue, Message, TaskQueue};
 use updraft_templates::Renderer;
 
@@ -67,6 +72,11 @@ impl Trial {
         let engine = Arc::new(Engine::new(items, queue, System, settings));
         let folder = place.read(&engine, dag_id, printer).await?;
         copy_named(metastore, &engine, printer).await;
+        for name in engine.missing_pools(dag_id).await? {
+            printer.note(format_args!("note: there is no pool `{name}`; here it has slots without end"));
+            let wish = PoolWish { name, slots: -1, description: String::new(), include_deferred: false };
+            engine.set_pool(&wish).await?;
+        }
         let launcher = Launcher::current_exe()
             .map_err(system("this program's own path is not known"))?
             .with_scratch(home.path().join("tmp"));
@@ -118,14 +128,9 @@ impl Trial {
         logical_date: Option<Timestamp>,
         conf: serde_json::Value,
     ) -> Result<(RunDoc, TaskIndex), Failure> {
-        let version = self.version(dag_id).await?;
-        let task = index_of(&version.plan, task_id)?;
-        let now = self.engine.clock.now();
-        let logical_date = logical_date.unwrap_or(now);
-        let interval = version.plan.dag.timetable.infer_manual_data_interval(logical_date);
-        let facts = RunFacts { queued_at: now, conf, ..self.facts(dag_id, &version, logical_date, interval.ok(), now) };
-        let mut run = RunDoc::new(facts, DagRunState::Running, now);
-        run.start_date = Some(now);
+        let (version, task, mut run) = self.run_of_now(dag_id, task_id, logical_date, conf).await?;
+        updraft_params::check_task(&version.plan.dag, version.plan.task(task), &run.facts.conf)
+            .map_err(|problem| Failure::user("the task was not run").cause(problem.to_string()))?;
         run.cells.insert(task, updraft_model::Cell::Queued { try_number: 1 });
         let incarnation = run.facts.incarnation.clone();
         self.engine.store.put_run(&run).await?;
@@ -147,6 +152,37 @@ impl Trial {
                 self.engine.look_at_run(&incarnation, Leases::Heed).await?;
             }
         }
+    }
+
+    /// A run that nobody has kept, and a task of it.
+    async fn run_of_now(
+        &self,
+        dag_id: &DagId,
+        task_id: &str,
+        logical_date: Option<Timestamp>,
+        conf: serde_json::Value,
+    ) -> Result<(Arc<Version>, TaskIndex, RunDoc), Failure> {
+        let version = self.version(dag_id).await?;
+        let task = index_of(&version.plan, task_id)?;
+        let now = self.engine.clock.now();
+        let logical_date = logical_date.unwrap_or(now);
+        let interval = version.plan.dag.timetable.infer_manual_data_interval(logical_date);
+        let facts = RunFacts { conf, ..self.facts(dag_id, &version, logical_date, interval.ok(), now) };
+        let mut run = RunDoc::new(facts, DagRunState::Running, now);
+        run.start_date = Some(now);
+        Ok((version, task, run))
+    }
+
+    /// The template fields of a task, as its first try would have them in a run of this date.
+    pub(crate) async fn rendered(
+        &self,
+        dag_id: &DagId,
+        task_id: &str,
+        logical_date: Option<Timestamp>,
+    ) -> Result<Vec<(String, serde_json::Value)>, Failure> {
+        let (version, task, run) = self.run_of_now(dag_id, task_id, logical_date, serde_json::Value::Null).await?;
+        let work = first_try(run, version, task, self.engine.clock.now());
+        rendered(self.runner.inner(), &work).await
     }
 
     /// The version of a DAG that was read.
@@ -186,9 +222,11 @@ impl Trial {
         let queue = &self.engine.queue;
         let looks = queue.receive(Lane::Looks, 1, Duration::ZERO).await.map_err(updraft_service::Error::from)?;
         if let Some(delivery) = looks.into_iter().next() {
-            // A look at a DAG would make the runs that are due by its schedule.
-            if let Some(Message::Run { incarnation }) = delivery.message {
-                self.engine.look_at_run(&incarnation, Leases::Heed).await?;
+            match delivery.message {
+                Some(Message::Run { incarnation }) => self.engine.look_at_run(&incarnation, Leases::Heed).await?,
+                Some(Message::Holder { holder }) => self.engine.look_at_holder(&holder).await?,
+                // A look at a DAG would make the runs that are due by its schedule.
+                Some(Message::Dag { .. } | Message::Task { .. }) | None => {}
             }
             return Ok(true);
         }
@@ -201,9 +239,9 @@ impl Trial {
         }
         let mut any = false;
         for entry in self.engine.store.due(self.engine.clock.now(), 100).await? {
-            if let DueWhat::Run(incarnation) = entry.what {
+            if !matches!(entry.what, DueWhat::Dag(_)) {
                 any = true;
-                self.engine.look_at_run(&incarnation, Leases::Heed).await?;
+                self.engine.look(&entry.what).await?;
             }
         }
         // What is due and stays due is not to be looked at without a pause.
@@ -216,7 +254,7 @@ impl Trial {
     /// Waits for what falls due next.
     async fn wait(&self, run: &RunDoc) -> Result<(), Failure> {
         let due = self.engine.store.due(Timestamp::MAX, 1000).await?;
-        let next = due.iter().find(|entry| matches!(entry.what, DueWhat::Run(_))).map(|entry| entry.wake_at);
+        let next = due.iter().find(|entry| !matches!(entry.what, DueWhat::Dag(_))).map(|entry| entry.wake_at);
         let Some(next) = next else {
             let version = self.engine.version(&run.facts.version).await?;
             let stuck: Vec<String> = version
@@ -251,6 +289,22 @@ impl Trial {
     }
 }
 
+/// The first try of a task, as somebody would claim it now.
+pub(crate) fn first_try(run: RunDoc, version: Arc<Version>, task: TaskIndex, now: Timestamp) -> Work {
+    let lease = Lease { token: Token::trusted("test"), until: now, since: now };
+    Work { run, version, task, try_number: 1, lease, deadline: None }
+}
+
+/// The template fields of a task, as this attempt would have them.
+pub(crate) async fn rendered<I: Items, Q: TaskQueue, L: LogStore, C: Clock>(
+    runner: &ProcessRunner<I, Q, L, C>,
+    work: &Work,
+) -> Result<Vec<(String, serde_json::Value)>, Failure> {
+    let task_id = &work.definition().task_id;
+    let wrong = |why: String| Failure::user(format!("the task `{task_id}` cannot be rendered")).cause(why);
+    runner.rendered(work).await.map_err(wrong)
+}
+
 /// A task by its id.
 pub(crate) fn index_of(plan: &Plan, task_id: &str) -> Result<TaskIndex, Failure> {
     plan.index_of(task_id).ok_or_else(|| {
@@ -260,7 +314,7 @@ pub(crate) fn index_of(plan: &Plan, task_id: &str) -> Result<TaskIndex, Failure>
     })
 }
 
-/// Copies variables and connections from the metastore, where there is one. Without, a trial has those of the environment alone.
+/// Copies variables, connections and pools from the metastore, where there is one. Without, a trial has those of the environment alone.
 async fn copy_named(metastore: &MetastoreUrl, engine: &TrialEngine, printer: Printer) {
     if !metastore.may_exist() {
         return;
@@ -272,6 +326,13 @@ async fn copy_named(metastore: &MetastoreUrl, engine: &TrialEngine, printer: Pri
         }
         for connection in session.engine.connections().await? {
             engine.set_connection(&connection, true).await?;
+        }
+        for pool in session.engine.list_pools().await? {
+            if pool.name != POOL_DEFAULT {
+                let (name, description) = (pool.name, pool.description);
+                let wish = PoolWish { name, slots: pool.slots, description, include_deferred: pool.include_deferred };
+                engine.set_pool(&wish).await?;
+            }
         }
         Ok::<(), Failure>(())
     };

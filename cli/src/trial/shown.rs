@@ -37,6 +37,11 @@ impl<R> Shown<R> {
     ) -> Self {
         Self { inner, logs, interrupted, mark_success, printer }
     }
+
+    /// The runner that does the work.
+    pub(super) fn inner(&self) -> &R {
+        &self.inner
+    }
 }
 
 impl<R: Runner> Runner for Shown<R> {

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 use updraft_log_store::LogStore;
 use updraft_metastore::Items;
-use updraft_model::secrets::is_sensitive_name;
-use updraft_model::{Dag, Task, references};
+use updraft_model::{Dag, Task, references, variable};
 use updraft_operators::Operator;
 use updraft_service::{Error, Lookup, Work, xcoms};
 use updraft_templates::{
@@ -77,9 +76,7 @@ impl<I: Items, L: LogStore> Source<'_, I, L> {
         match wanted {
             Wanted::Variable(key) => {
                 let text = lookup.variable(&key).await?;
-                if let Some(text) = text.as_ref().filter(|_| is_sensitive_name(&key)) {
-                    secrets.push(text.clone());
-                }
+                secrets.extend(text.iter().flat_map(|text| variable::texts_to_mask(&key, text)));
                 stored.note_variable(key, text);
             }
             Wanted::Connection(conn_id) => {

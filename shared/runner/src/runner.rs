@@ -115,6 +115,19 @@ fn timed_out_after(work: &Work, timeout: Option<Duration>) -> Ended {
     }
 }
 
+/// A value without the secrets in its texts.
+fn without(value: Value, secrets: &[String]) -> Value {
+    match value {
+        Value::String(text) => {
+            let hidden = |text: String, secret: &String| text.replace(secret, updraft_model::secrets::HIDDEN);
+            Value::String(secrets.iter().fold(text, hidden))
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(|item| without(item, secrets)).collect()),
+        Value::Object(map) => map.into_iter().map(|(name, item)| (name, without(item, secrets))).collect(),
+        other => other,
+    }
+}
+
 async fn until(instant: Option<tokio::time::Instant>) {
     match instant {
         Some(instant) => tokio::time::sleep_until(instant).await,
@@ -159,6 +172,24 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> ProcessRunner<I, Q, L, C> {
             ended.xcoms.entry(key).or_insert(value);
         }
         Ok(ended)
+    }
+
+    /// A task's template fields as this attempt would have them, in the operator's order; what is secret in them is hidden.
+    ///
+    /// # Errors
+    /// Why the attempt would fail.
+    pub async fn rendered(&self, work: &Work) -> Result<Vec<(String, Value)>, String> {
+        let task = work.definition();
+        let operator = updraft_operators::find(&task.operator)
+            .ok_or_else(|| format!("the operator `{}` is not one that Updraft runs", task.operator))?;
+        let params = work.version.plan.dag.params_for(task, &work.run.facts.conf);
+        let source = render::Source { renderer: &self.renderer, lookups: self.lookups(work) };
+        let mut secrets = Vec::new();
+        let rendered = source.render(operator, params, &mut secrets).await;
+        let mut arguments =
+            rendered.map_err(|ended| ended.message.unwrap_or_else(|| "its templates cannot be rendered".to_owned()))?;
+        let fields = operator.template_fields();
+        Ok(fields.filter_map(|name| Some((name.to_owned(), without(arguments.remove(name)?, &secrets)))).collect())
     }
 
     fn lookups<'a>(&'a self, work: &'a Work) -> AttemptLookups<'a, I, L> {

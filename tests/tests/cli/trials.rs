@@ -159,6 +159,70 @@ fn what_cannot_be_tested_says_why() {
     }
 }
 
+/// A secret that must not be in any log.
+const SECRET: &str = "hunter22";
+
+#[test]
+fn templates_read_variables_and_connections_and_logs_hide_what_is_secret() {
+    let place = Place::new();
+    let dag = "\
+reads:
+  schedule: null
+  tasks:
+    show:
+      operator: BashOperator
+      bash_command: >-
+        echo region={{ var.value.region }} n={{ var.json.settings.n }} host={{ conn.db.host }} who={{ conn.db.login }}
+        key={{ var.value.api_key }} pass={{ conn['d' ~ 'b'].password }}; exit {{ var.value.get('code', 0) }}
+";
+    place.write("dags/reads.yaml", dag);
+    let environment = [
+        ("AIRFLOW_VAR_REGION", "eu"),
+        ("AIRFLOW_VAR_SETTINGS", r#"{"n": 7}"#),
+        ("AIRFLOW_VAR_API_KEY", SECRET),
+        ("AIRFLOW_CONN_DB", "postgres://ann:hunter22@there/"),
+    ];
+    let run = |arguments: &[&str]| {
+        let output = place.command(arguments).envs(environment).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let shown = "region=eu n=7 host=there who=ann key=*** pass=***";
+    let (status, stdout, stderr) = run(&["dags", "test", "reads"]);
+    assert_eq!(status, Some(0), "{stdout}{stderr}");
+    assert!(stdout.lines().any(|line| line.ends_with(shown)), "{stdout}");
+    let (_, rendered, _) = run(&["tasks", "render", "reads", "show", "2026-01-05"]);
+    assert!(rendered.contains("# property: bash_command\n# -----") && rendered.contains(shown), "{rendered}");
+    let (_, json, _) = run(&["tasks", "render", "reads", "show", "-o", "json"]);
+    assert!(json.contains(shown), "{json}");
+    for text in [stdout, stderr, rendered, json] {
+        assert!(!text.contains(SECRET), "{text}");
+    }
+    let (status, stdout, stderr) = tried(&place, &["tasks", "test", "reads", "show"]);
+    assert_eq!(status, Some(1));
+    assert!(format!("{stdout}{stderr}").contains("`region`"), "{stdout}{stderr}");
+}
+
+#[test]
+fn a_task_is_rendered_as_its_run_has_it() {
+    let place = place();
+    let rendered =
+        |arguments: &[&str]| place.json(&[&["tasks", "render", "shows"], arguments, &["-o", "json"]].concat());
+    let of = |date: &str, region: &str| json!(format!("echo it is {date} in {region}; echo 7"));
+    assert_eq!(rendered(&["first", "2026-01-05"])["bash_command"], of("2026-01-05", "eu"));
+    drop(crate::server::Server::start(&place));
+    let conf = "{\"region\": \"us\"}";
+    assert!(place.output(&["dags", "trigger", "shows", "-r", "r1", "-l", "2026-02-01", "-c", conf]).status.success());
+    assert_eq!(rendered(&["first", "r1"])["bash_command"], of("2026-02-01", "us"));
+    assert_eq!(rendered(&["first", "2026-02-01"])["bash_command"], of("2026-02-01", "us"));
+    assert_eq!(rendered(&["first", "2026-03-01"])["bash_command"], of("2026-03-01", "eu"));
+    let (status, _, stderr) = tried(&place, &["tasks", "render", "shows", "first", "r2"]);
+    assert_eq!(
+        (status, stderr.as_str()),
+        (Some(1), "error: the run `r2` does not exist\n  hint: did you mean `r1`?\n")
+    );
+}
+
 /// Variables and connections are those that tasks of a server would find.
 #[test]
 fn what_a_home_keeps_is_there_and_stays_as_it_is() {

@@ -190,3 +190,40 @@ fn many_dags_are_paused_by_a_pattern() {
     let wrong = place.run(&["dags", "pause", "a b"]);
     assert!(wrong.starts_with("exit 1\n--- stdout\n--- stderr\nerror: `a b` is no DAG id\n"), "{wrong}");
 }
+
+#[test]
+fn pools_are_made_shown_and_removed() {
+    let place = left();
+    let made = place.json(&["pools", "set", "small", "2", "a few", "-o", "json"]);
+    assert_eq!((&made[0]["pool"], &made[0]["slots"], &made[0]["open_slots"]), (&json!("small"), &json!(2), &json!(2)));
+    assert_eq!(place.json(&["pools", "set", "small", "-1", "all", "--include-deferred", "-o", "json"])[0]["slots"], -1);
+    let listed = place.json(&["pools", "list", "-o", "json"]);
+    let names: Vec<&Value> = listed.as_array().unwrap().iter().map(|pool| &pool["pool"]).collect();
+    assert_eq!(names, ["default_pool", "small"]);
+    assert_eq!(place.json(&["pools", "get", "small", "-o", "json"])[0]["include_deferred"], true);
+    assert!(place.output(&["pools", "export", "pools.json"]).status.success());
+    assert!(place.run(&["pools", "delete", "small"]).contains("the pool `small` was removed"));
+    assert!(place.run(&["pools", "get", "smal"]).starts_with("exit 1\n--- stdout\n--- stderr\nerror: the pool `smal`"));
+    assert!(place.run(&["pools", "import", "pools.json"]).contains("made or changed 1 pool\n"));
+    assert_eq!(place.json(&["pools", "get", "small", "-o", "json"])[0]["slots"], -1);
+    place.write("bad.json", r#"{"x": {"slots": "many", "description": ""}}"#);
+    assert!(place.run(&["pools", "import", "bad.json"]).contains("the pool `x` needs `slots`"));
+    assert!(place.run(&["pools", "delete", "default_pool"]).contains("cannot be deleted"));
+}
+
+#[test]
+fn a_dag_is_removed_with_its_runs_and_comes_back_with_its_file() {
+    let place = run_once();
+    assert!(place.run(&["dags", "delete", "etl"]).contains("error: nothing was done"));
+    let said = place.run(&["dags", "delete", "etl", "--yes"]);
+    assert!(said.contains("removed the DAG `etl` and 1 run\nnote: its file `etl.yaml` declared it"), "{said}");
+    let ids = |place: &Place| -> Vec<Value> {
+        let dags = place.json(&["dags", "list", "-o", "json"]);
+        dags.as_array().unwrap().iter().map(|dag| dag["dag_id"].clone()).collect()
+    };
+    assert_eq!(ids(&place), ["sad"]);
+    assert!(place.run(&["dags", "delete", "etl", "--yes"]).contains("the DAG `etl` does not exist"));
+    drop(Server::start(&place));
+    assert_eq!(ids(&place), ["etl", "sad"]);
+    assert_eq!(place.json(&["dags", "list-runs", "etl", "-o", "json"]), json!([]));
+}
