@@ -1,6 +1,7 @@
 //! `updraft tasks ...`
 
 mod clear;
+mod failed_deps;
 mod list;
 mod logs;
 mod render;
@@ -31,6 +32,8 @@ pub(crate) enum Command {
     Render(Box<render::Arguments>),
     /// Run one try of one task in this process, with nothing kept
     Test(Box<test::Arguments>),
+    /// Print why a task instance is not running
+    FailedDeps(failed_deps::Arguments),
     /// Clear task instances, so that they run again; shows them and asks first
     Clear(clear::Arguments),
 }
@@ -45,6 +48,7 @@ pub(crate) async fn run(command: Command, metastore: &MetastoreUrl, printer: Pri
         Command::State(arguments) => state::run(arguments, &open().await?, printer).await,
         Command::Render(arguments) => Box::pin(render::run(*arguments, metastore, printer)).await,
         Command::Test(arguments) => Box::pin(test::run(*arguments, metastore, printer)).await,
+        Command::FailedDeps(arguments) => failed_deps::run(arguments, &open().await?, printer).await,
         Command::Clear(arguments) => clear::run(arguments, &open().await?, printer).await,
     }
 }

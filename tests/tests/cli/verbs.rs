@@ -227,3 +227,19 @@ fn a_dag_is_removed_with_its_runs_and_comes_back_with_its_file() {
     assert_eq!(ids(&place), ["etl", "sad"]);
     assert_eq!(place.json(&["dags", "list-runs", "etl", "-o", "json"]), json!([]));
 }
+
+#[test]
+fn why_a_task_is_not_running_is_told() {
+    let place = run_once();
+    place.run(&["dags", "pause", "etl"]);
+    place.run(&["dags", "trigger", "etl", "--run-id", "r2"]);
+    let told = place.run(&["tasks", "failed-deps", "etl", "load", "r2"]);
+    assert!(told.starts_with("exit 0\n--- stdout\nTask instance dependencies not met:\n"), "{told}");
+    assert!(
+        told.contains("Dag Not Paused: the DAG is paused") && told.contains("Trigger Rule: trigger rule `all_success`"),
+        "{told}"
+    );
+    let ended = place.json(&["tasks", "failed-deps", "etl", "load", "r1", "-o", "json"]);
+    assert_eq!(ended[0]["dep_name"], "Task Instance State");
+    assert!(place.run(&["tasks", "failed-deps", "etl", "laod", "r2"]).contains("did you mean `load`?"));
+}
