@@ -20,6 +20,13 @@ pub enum HolderId {
     Task(DagId, TaskId),
 }
 
+impl HolderId {
+    /// Whether deferred task instances keep their slots whatever else is said: they count under `max_active_tis_per_dag`.
+    pub fn always_includes_deferred(&self) -> bool {
+        matches!(self, Self::Task(..))
+    }
+}
+
 impl std::fmt::Display for HolderId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -138,9 +145,9 @@ impl HolderDoc {
     /// A limit as it is first written.
     pub fn new(id: HolderId, size: Option<i64>) -> Self {
         Self {
+            include_deferred: id.always_includes_deferred(),
             id,
             size,
-            include_deferred: false,
             description: String::new(),
             holders: BTreeMap::new(),
             waiters: BTreeMap::new(),

@@ -54,6 +54,7 @@ files!(
     retries,
     run_creation,
     run_ids,
+    scheduling,
     templates,
     ti_transitions,
     timetables,
