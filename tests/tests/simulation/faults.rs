@@ -71,6 +71,10 @@ pub(crate) enum Mutation {
     NoRunLimit,
     /// A place among the active runs is given back whatever epoch holds it.
     NoPlaceEpoch,
+    /// Nothing asks whether others have taken places of `max_active_tasks` since.
+    NoTaskLimit,
+    /// Nothing asks what others hold of a pool.
+    NoSlotLimit,
 }
 
 impl Mutation {
@@ -99,7 +103,13 @@ impl Mutation {
                     }
                 }
             }
-            Self::MessageBeforeState | Self::QueueOnly | Self::NoSweep => {}
+            Self::NoTaskLimit => update
+                .conditions
+                .retain(|c| !matches!(c, Condition::Equals(Path::Top("tk"), _) | Condition::Absent(Path::Top("tk")))),
+            Self::NoSlotLimit if matches!(update.key.sk.as_str(), "P" | "T") => update.conditions.retain(|c| {
+                !matches!(c, Condition::AtMost(Path::Top("us"), _) | Condition::Equals(Path::Top("rv"), _))
+            }),
+            Self::NoSlotLimit | Self::MessageBeforeState | Self::QueueOnly | Self::NoSweep => {}
         }
         update
     }

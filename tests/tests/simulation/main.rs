@@ -170,6 +170,16 @@ fn without_the_limit_on_active_runs_it_goes_wrong() {
 }
 
 #[test]
+fn without_the_limit_on_tasks_it_goes_wrong() {
+    is_missed(Mutation::NoTaskLimit);
+}
+
+#[test]
+fn without_the_limit_on_slots_it_goes_wrong() {
+    is_missed(Mutation::NoSlotLimit);
+}
+
+#[test]
 fn without_the_epoch_of_a_place_it_goes_wrong() {
     is_missed(Mutation::NoPlaceEpoch);
 }

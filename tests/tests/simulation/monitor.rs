@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use updraft_metastore::{Item, Key, codec, keys};
 use updraft_model::{
-    Cell, DagDoc, DagId, DagRunState, Incarnation, OperationId, Plan, RunDoc, TaskIndex, TaskInstanceState, Token,
-    VersionId,
+    Cell, DagDoc, DagId, DagRunState, HolderDoc, HolderId, HolderName, Incarnation, OperationId, Plan, RunDoc,
+    TaskIndex, TaskInstanceState, Token, VersionId,
 };
 use updraft_scheduling::attention;
 use updraft_service::Work;
@@ -34,7 +34,8 @@ pub(crate) struct Monitor {
     pub(crate) dags: BTreeMap<DagId, DagDoc>,
     drawn: BTreeMap<String, usize>,
     pub(crate) started: BTreeMap<Token, Started>,
-    tries: BTreeMap<(Instance, u32), Token>,
+    pub(crate) holders: BTreeMap<HolderId, HolderDoc>,
+    tries: BTreeMap<(Instance, u32, u32), Token>,
     /// Tries whose attempts died: leases over, no item left.
     pub(crate) died: BTreeSet<(Instance, u32)>,
     operations: BTreeSet<OperationId>,
@@ -101,7 +102,7 @@ impl World {
         match keys::document(key) {
             Some(keys::Document::Run(incarnation)) => self.observe_run(process, &incarnation, item),
             Some(keys::Document::Dag(dag_id)) => self.observe_dag(process, &dag_id, item),
-            Some(keys::Document::Holder(_)) => {}
+            Some(keys::Document::Holder(holder)) => self.observe_holder(process, &holder, item),
             None if key.sk.starts_with(keys::ATTEMPTS) => {
                 let item = item.cloned().unwrap_or_default();
                 let before = self.monitor.attempt_items.insert(key.clone(), (item.clone(), self.now));
@@ -124,6 +125,7 @@ impl World {
         let plan = self.monitor.plans[&after.facts.version].clone();
         self.say(process, &describe(before.as_ref(), &after));
         self.check_run_state(before.as_ref(), &after, &plan);
+        self.check_places_of_tasks(before.as_ref(), &after, &plan);
         if let Some(before) = &before {
             self.check_cells(process, before, &after, &plan);
         }
@@ -221,6 +223,59 @@ impl World {
         }
     }
 
+    /// Invariant 7 for `max_active_tasks`.
+    fn check_places_of_tasks(&mut self, before: Option<&RunDoc>, after: &RunDoc, plan: &Plan) {
+        let Some(limit) = plan.max_active_tasks() else { return };
+        let active = |run: &RunDoc| run.cells.values().filter(|cell| cell.takes_a_place()).count();
+        if active(after) > before.map_or(0, active).max(limit as usize) {
+            let run = &after.facts.incarnation;
+            self.violate(format!(
+                "7: {} tasks of run {run} are under way, of {limit}: {:?}",
+                active(after),
+                after.cells
+            ));
+        }
+        self.stats.tasks_held += after.cells.values().filter(|c| matches!(c, Cell::Scheduled { .. })).count() as u64;
+    }
+
+    /// Invariant 7 and rule B5 for pools and limits that span runs.
+    fn observe_holder(&mut self, process: usize, holder: &HolderId, item: Option<&Item>) {
+        let Some(item) = item else { return };
+        let after = updraft_metastore::holders::holder_doc(holder, item).expect("the engine writes what it reads");
+        self.say(process, &format!("{holder}: {:?} waiters {:?}", after.holders, after.waiters));
+        if after.used != after.holders.values().map(|claim| i64::from(claim.slots)).sum::<i64>() {
+            self.violate(format!("7: {holder} counts other slots than are held: {after:?}"));
+        }
+        if after.size.is_some_and(|size| size >= 0 && after.used > size) {
+            self.violate(format!("7: more slots of {holder} are held than there are: {after:?}"));
+        }
+        if !after.waiters.is_empty() && after.wake_at.is_none() {
+            self.violate(format!("5: somebody waits for {holder}, and it is not in the time index: {after:?}"));
+        }
+        self.stats.slots_waited_for += after.waiters.len() as u64;
+        self.monitor.holders.insert(holder.clone(), after);
+    }
+
+    /// Invariant 7: an attempt starts only with all the slots that its task takes.
+    fn holds_its_slots(&mut self, work: &Work) {
+        let (run, plan) = (&work.run, &work.version.plan);
+        let name = HolderName { incarnation: run.facts.incarnation.clone(), task: work.task };
+        let now_there = self.monitor.runs.get(&run.facts.incarnation);
+        // Cleared, marked or settled since it was claimed: what it held may be given back already.
+        let is_still_its = now_there.is_some_and(
+            |r| matches!(r.cell(work.task), Cell::Running { lease, .. } if lease.token == work.lease.token),
+        );
+        for holder in plan.holders(work.task).into_iter().filter(|_| is_still_its) {
+            let held = self.monitor.holders.get(&holder).and_then(|doc| doc.holders.get(&name));
+            if held.is_none_or(|claim| claim.generation.try_number != work.try_number) {
+                self.violate(format!(
+                    "7: task {} of run {} runs without slots of {holder}",
+                    work.task, run.facts.incarnation
+                ));
+            }
+        }
+    }
+
     fn observe_dag(&mut self, process: usize, dag_id: &DagId, item: Option<&Item>) {
         let Some(item) = item else { return };
         let after = codec::dag_doc(dag_id, item).expect("the engine writes what it reads");
@@ -302,7 +357,9 @@ impl World {
         if self.monitor.started.contains_key(&token) {
             self.violate(format!("8: attempt {token} of run {run} task {task} started twice"));
         }
-        let of_try = self.monitor.tries.insert((instance, work.try_number), token.clone());
+        let resume = work.resumed().map_or(0, |resumed| resumed.count);
+        self.holds_its_slots(work);
+        let of_try = self.monitor.tries.insert((instance, work.try_number, resume), token.clone());
         if let Some(earlier) = of_try.filter(|earlier| *earlier != token) {
             self.violate(format!(
                 "8: try {} of run {run} task {task} started twice, as {earlier} and {token}",

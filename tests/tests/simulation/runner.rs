@@ -36,8 +36,9 @@ impl Runner for SimRunner {
             }
             () = self.world.sleep(length) => {}
         }
-        let outcome = scenario::outcome(seed, &run, work.task, work.try_number);
         let mut world = self.world.lock();
+        let resume = work.resumed().map_or(0, |resumed| resumed.count);
+        let outcome = scenario::attempt(seed, &run, work.task, work.try_number, resume, world.now);
         world.say(self.process, &format!("ran {token}: {outcome:?}"));
         world.monitor.attempt_is_over(&token);
         Some(Finished::new(outcome))

@@ -11,6 +11,9 @@ use updraft_timetables::{CronStyle, Timetable, Timezone};
 const EMPTY: &str = "airflow.providers.standard.operators.empty.EmptyOperator";
 const BASH: &str = "airflow.providers.standard.operators.bash.BashOperator";
 
+/// The pool of the world, which some tasks of all DAGs take slots of.
+pub(crate) const POOL: &str = "pool";
+
 /// How a task behaves in one run.
 #[derive(Debug, Clone, Copy)]
 enum Behaviour {
@@ -19,6 +22,24 @@ enum Behaviour {
     FailsAlways,
     FailsForGood,
     Skips,
+}
+
+/// How an attempt ends if nothing stops it: every sixth task is a sensor that gives its worker back a few times in each try.
+pub(crate) fn attempt(
+    seed: u64,
+    run: &Incarnation,
+    task: TaskIndex,
+    try_number: u32,
+    resume: u32,
+    now: Micros,
+) -> AttemptOutcome {
+    let drawn = mix(seed ^ hash(run.as_str()) ^ (u64::from(task.0) << 50) ^ (u64::from(try_number) << 8));
+    let looks = if drawn.is_multiple_of(6) { 1 + (drawn >> 32) as u32 % 3 } else { 0 };
+    if resume < looks {
+        let wait = [0, 900_000, 20 * SECOND, 3 * MINUTE][(drawn >> (16 + 2 * resume)) as usize % 4];
+        return AttemptOutcome::Rescheduled { until: instant(now + wait) };
+    }
+    outcome(seed, run, task, try_number)
 }
 
 /// How a try of a task ends if nothing stops it.
@@ -90,6 +111,7 @@ pub(crate) fn dag(rng: &mut Rng, number: usize, window: Micros) -> Dag {
         end_date: Some(instant(window)),
         catchup: rng.chance(5_000),
         max_active_runs: Some(1 + rng.index(3) as u32),
+        max_active_tasks: rng.chance(3_000).then(|| 1 + rng.index(3) as u32),
         ..Dag::new(DagId::trusted(format!("dag{number}")), tasks(rng))
     }
 }
@@ -114,6 +136,14 @@ fn task(rng: &mut Rng, index: usize, density: u32) -> Task {
         task.retry_exponential_backoff = 2.0;
     }
     task.priority_weight = rng.range(1, 5) as i32;
+    if rng.chance(1_200) {
+        POOL.clone_into(&mut task.pool);
+        task.pool_slots = 1 + rng.index(2) as u32;
+    }
+    // A run is never taken for stuck, as in Airflow, while a task with this limit has not ended; a root always ends.
+    if task.upstream.is_empty() && rng.chance(2_000) {
+        task.max_active_tis_per_dag = Some(1);
+    }
     task
 }
 

@@ -12,7 +12,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use updraft_model::{DagDoc, Plan};
+use updraft_model::{DagDoc, HolderDoc, HolderId, Plan};
 
 /// How long after the last fault everything must have ended. Sixteen looks of the longest wait between two.
 const CALM_MOST: Micros = 240 * MINUTE;
@@ -112,6 +112,10 @@ fn processes(rng: &mut Rng) -> Vec<Kind> {
 /// Fills the store with DAGs.
 fn found(world: &Shared, rng: &mut Rng, window: Micros) {
     let store = bare_store(world);
+    let slots = 2 + rng.index(2) as i64;
+    let pool = HolderDoc::new(HolderId::Pool(scenario::POOL.to_owned()), Some(slots));
+    at_once(store.put_holder(&pool)).expect("memory does not fail");
+    world.lock().monitor.holders.insert(pool.id.clone(), pool);
     for number in 0..=rng.index(3) {
         let dag = scenario::dag(rng, number, window);
         let mut document = DagDoc::new(dag.dag_id.clone(), dag.file.clone(), false);

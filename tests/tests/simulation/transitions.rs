@@ -42,12 +42,21 @@ pub(crate) fn check(seen: &Seen<'_>) -> Result<Kind, String> {
     }
     match from {
         Cell::None | Cell::Cleared { .. } => seen.decided(from.try_number(), None, to),
+        // The same try goes on: as a decision sees it, it has not been used yet.
+        Cell::Waiting { wait: Wait::Reschedule, due, try_number } => seen.resumed(*try_number, *due, to),
         Cell::Waiting { due, .. } => seen.decided(from.try_number(), Some(*due), to),
         Cell::Queued { try_number } => match to {
             Cell::Running { try_number: n, lease } if n == try_number => seen.fresh(lease),
             _ => Err("a queued try is claimed, and nothing else".to_owned()),
         },
-        Cell::Scheduled { .. } => Err("nothing is held by a limit here".to_owned()),
+        Cell::Scheduled { try_number } => match to {
+            Cell::Queued { try_number: n } if n == try_number => Ok(Kind::Other),
+            Cell::Running { try_number: n, lease } if n == try_number => seen.fresh(lease),
+            Cell::Final { end: End::Skipped | End::UpstreamFailed, winner: None, .. } if seen.after.epoch > 0 => {
+                Ok(Kind::Other)
+            }
+            _ => Err("a scheduled try is queued, and nothing else".to_owned()),
+        },
         Cell::Running { try_number, lease } => seen.settled(*try_number, lease, to),
         // By rule, since an upstream that was cleared too ended otherwise: it still has to let go.
         Cell::Restarting { try_number, lease } if to.holder() == Some(lease) => match to {
@@ -105,7 +114,13 @@ impl Seen<'_> {
         let ready = says == Some(Stand::Active) && due.is_none_or(|due| due <= self.now());
         let empty = self.plan.task(self.task).operator.ends_with("EmptyOperator");
         match to {
-            Cell::Queued { try_number } | Cell::Running { try_number, .. } if *try_number == tries + 1 => {
+            Cell::Scheduled { .. } if !self.plan.is_limited(self.task) => Err("no limit holds it".to_owned()),
+            Cell::Queued { .. } | Cell::Running { .. } if self.plan.is_held_elsewhere(self.task) => {
+                Err("queued without having been scheduled".to_owned())
+            }
+            Cell::Scheduled { try_number } | Cell::Queued { try_number } | Cell::Running { try_number, .. }
+                if *try_number == tries + 1 =>
+            {
                 if !ready || empty {
                     return Err(format!("the rule says {says:?} of {upstream:?}; due {due:?}; empty {empty}"));
                 }
@@ -120,6 +135,16 @@ impl Seen<'_> {
                 _ => Err(format!("the rule says {says:?} of {upstream:?}")),
             },
             _ => Err("nobody held it".to_owned()),
+        }
+    }
+
+    /// What may become of a sensor that waits: the same try goes on, or a rule ends it.
+    fn resumed(&self, try_number: u32, due: Timestamp, to: &Cell) -> Result<Kind, String> {
+        match to {
+            Cell::Scheduled { .. } | Cell::Queued { .. } | Cell::Running { .. } => {
+                self.decided(try_number.saturating_sub(1), Some(due), to)
+            }
+            to => self.decided(try_number, Some(due), to),
         }
     }
 
@@ -206,9 +231,21 @@ impl Seen<'_> {
                 return self.retried(try_number, end_date, to);
             }
             AttemptOutcome::Failed | AttemptOutcome::FailedForGood => End::Failed,
-            AttemptOutcome::Rescheduled { .. } | AttemptOutcome::Deferred { .. } => {
-                return Err("no task of a scenario gives its worker back".to_owned());
+            AttemptOutcome::Rescheduled { until } => {
+                let resumed = self.after.resumes.get(&self.task);
+                if resumed.is_none_or(|r| r.try_number != try_number || r.last != lease.token) {
+                    return Err("the attempt before is not remembered".to_owned());
+                }
+                return match to {
+                    Cell::Waiting { wait: Wait::Reschedule, try_number: n, due }
+                        if *n == try_number && *due >= until =>
+                    {
+                        Ok(())
+                    }
+                    to => self.resumed(try_number, until, to).map(|_| ()),
+                };
             }
+            AttemptOutcome::Deferred { .. } => return Err("no task of a scenario is deferred".to_owned()),
         };
         let winner = Some(lease.token.clone());
         if *to == (Cell::Final { end: wanted, try_number, winner, leaving: None }) {

@@ -24,6 +24,9 @@ impl World {
         if let Some(dag) = dag {
             return Some(format!("{} still wants attention: {dag:?}", dag.dag_id));
         }
+        if let Some(holder) = self.monitor.holders.values().find(|h| !h.waiters.is_empty() || h.wake_at.is_some()) {
+            return Some(format!("{} still wants attention: {holder:?}", holder.id));
+        }
         if !self.lanes.is_empty() {
             return Some("messages are on their way".to_owned());
         }
