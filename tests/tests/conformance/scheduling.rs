@@ -98,6 +98,7 @@ struct Pool {
 }
 
 #[derive(Deserialize)]
+#[expect(clippy::struct_field_names, reason = "these are the names in the records")]
 struct Limits {
     max_active_tasks: u32,
     is_paused: bool,
