@@ -141,6 +141,16 @@ async fn check_one<D: DagStore>(
     let places = Places::read(&file.bytes, &options.env);
     checked.bytes = file.bytes;
     for dag in &checked.dags {
+        if let Err(wrong) = updraft_params::check_declared(dag) {
+            checked.diagnostics.push(Diagnostic {
+                dag_id: Some(dag.dag_id.to_string()),
+                hint: Some(
+                    "runs made by a schedule have no conf: give the param a default that fits, or set `schedule: null`"
+                        .into(),
+                ),
+                ..problem(&checked.shown, Severity::Error, "params", format!("DAG `{}`: {wrong}", dag.dag_id))
+            });
+        }
         let found = folder.files_of(dag).await?;
         for (task_id, reference) in &found.missing {
             let keys: Vec<&str> = reference.key_path.split('.').collect();

@@ -64,6 +64,11 @@ pub(crate) enum Error {
         /// Why.
         cause: std::io::Error,
     },
+    /// The home was removed or replaced while the server ran.
+    #[error(
+        "the home `{0}` was removed or replaced while the server ran, so it was stopped; running tasks were killed"
+    )]
+    HomeGone(PathBuf),
     /// Another server has the home, or it cannot be locked.
     #[error(transparent)]
     Lock(#[from] updraft_metastore_embedded::LockError),
@@ -99,6 +104,9 @@ impl Error {
                 "make it with `mkdir {}` and put a YAML file into it, or name another folder with `--dags DIR`",
                 path.display()
             )),
+            Self::HomeGone(_) => {
+                Some("put it back, or start anew: `updraft standalone` makes a home where there is none".to_owned())
+            }
             Self::Home { .. } => Some("name a folder you may write to with `--home DIR`".to_owned()),
             Self::Port { .. } => {
                 Some("stop what listens there, or choose another port with `--port N` (0: any free one)".to_owned())
@@ -117,7 +125,7 @@ impl From<Error> for Failure {
             Error::Store(error) => error.into(),
             Error::Engine(error) => error.into(),
             Error::System { .. } => Self::fault(error.to_string()),
-            Error::NoDags(_) | Error::Home { .. } | Error::Lock(_) | Error::Port { .. } => {
+            Error::NoDags(_) | Error::Home { .. } | Error::HomeGone(_) | Error::Lock(_) | Error::Port { .. } => {
                 Self::user(error.to_string())
             }
         };

@@ -69,15 +69,36 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Error> {
     let watcher = watch::start(server.clone(), stopping.clone());
     let running = loops::start(&server, workers, &stopping);
     let http = tokio::spawn(serve(listener, server.clone(), stopping));
-    wait_for_signals(&stop, running).await?;
+    let ended = wait_for_signals(&stop, running, home_gone(&home)).await;
     let _ = stop.send(Stopping::Now);
     drop(watcher);
     if let Err(error) = http.await {
         tracing::error!(%error, "the web server ended badly");
     }
-    tracing::info!("stopped");
     drop(lock);
+    ended?;
+    tracing::info!("stopped");
     Ok(())
+}
+
+/// How often the server looks whether its home is still there.
+const HOME_LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Waits until the metastore's file is no longer the one that this server opened: whatever it writes from then on, nobody will find.
+async fn home_gone(home: &Path) -> PathBuf {
+    use std::os::unix::fs::MetadataExt;
+    let file = home.join("metastore.db");
+    let which = || std::fs::metadata(&file).map(|found| (found.dev(), found.ino()));
+    let Ok(ours) = which() else { return home.to_owned() };
+    loop {
+        tokio::time::sleep(HOME_LOOK_EVERY).await;
+        // Anything but its absence may pass: a file system that does not answer for a while is still the same.
+        match which() {
+            Ok(now) if now != ours => return home.to_owned(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return home.to_owned(),
+            Ok(_) | Err(_) => {}
+        }
+    }
 }
 
 /// Locks the home. A server that was just killed is gone before its lock is, by the time its last processes take to end.
@@ -154,12 +175,22 @@ async fn serve(listener: TcpListener, server: Arc<Server>, mut stopping: signal:
 }
 
 /// Waits for the loops to end, or for signals: the first drains, the second stops at once.
-async fn wait_for_signals(stop: &signal::Sender<Stopping>, mut running: tokio::task::JoinSet<()>) -> Result<(), Error> {
+async fn wait_for_signals(
+    stop: &signal::Sender<Stopping>,
+    mut running: tokio::task::JoinSet<()>,
+    home_gone: impl Future<Output = PathBuf>,
+) -> Result<(), Error> {
     use tokio::signal::unix::{SignalKind, signal};
     let listen = |kind| signal(kind).map_err(|cause| Error::System { what: "listening for signals", cause });
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    tokio::pin!(home_gone);
     loop {
         tokio::select! {
+            home = &mut home_gone => {
+                let _ = stop.send(Stopping::Now);
+                running.shutdown().await;
+                return Err(Error::HomeGone(home));
+            }
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
             ended = running.join_next() => match ended {

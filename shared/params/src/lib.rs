@@ -6,7 +6,7 @@
 
 use jsonschema::{Draft, PatternOptions, ValidationOptions};
 use serde_json::{Map, Value};
-use updraft_model::{Dag, Task, secrets};
+use updraft_model::{Dag, Task, Timetable, secrets};
 
 /// How much of a value or a rule a message shows, in characters.
 const SHOWN_CHARS_MAX: usize = 200;
@@ -56,6 +56,24 @@ impl Problem {
 /// The first [`Problem`], in the order of the schemas.
 pub fn check_run(dag: &Dag, conf: &Value) -> Result<(), Problem> {
     check(&dag.param_schemas, |name| conf.get(name).or_else(|| dag.params.get(name)))
+}
+
+/// Checks what a DAG declares: its schemas must be schemas and, where its runs are made by a schedule, which gives them no conf, its
+/// defaults must fit them. Airflow refuses such a DAG when it reads the file.
+///
+/// # Errors
+/// The first [`Problem`], in the order of the schemas.
+pub fn check_declared(dag: &Dag) -> Result<(), Problem> {
+    let is_scheduled = dag.timetable != Timetable::Null || dag.assets.is_some();
+    if is_scheduled {
+        return check_run(dag, &Value::Null);
+    }
+    for (name, schema) in &dag.param_schemas {
+        if let Err(problem @ Problem::Schema { .. }) = check_one(name, schema, &Value::Null) {
+            return Err(problem);
+        }
+    }
+    Ok(())
 }
 
 /// Checks the params of one task in a run with this conf: the DAG's schemas, with the task's values above the DAG's.

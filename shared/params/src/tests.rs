@@ -114,6 +114,23 @@ fn a_tasks_values_go_over_the_dags_and_the_confs_over_both() {
     assert_eq!(check_task(&dag, &task, &json!({"n": 2})), Ok(()));
 }
 
+#[test]
+fn the_defaults_of_a_scheduled_dag_must_fit() {
+    let map = |json: Value| json.as_object().cloned().unwrap();
+    let mut dag = Dag::new(DagId::trusted("d"), Vec::new());
+    dag.param_schemas = map(json!({"n": {"type": "integer"}}));
+    assert_eq!(check_declared(&dag), Ok(()), "who triggers it gives a value");
+    dag.timetable = Timetable::Once;
+    assert_eq!(check_declared(&dag), Err(Problem::Missing("n".to_owned())));
+    dag.params = map(json!({"n": "x"}));
+    assert!(matches!(check_declared(&dag), Err(Problem::Invalid { .. })));
+    dag.params = map(json!({"n": 1}));
+    assert_eq!(check_declared(&dag), Ok(()));
+    dag.timetable = Timetable::Null;
+    dag.param_schemas = map(json!({"n": {"type": "nothing"}}));
+    assert!(matches!(check_declared(&dag), Err(Problem::Schema { .. })));
+}
+
 proptest! {
     #[test]
     fn no_schema_panics(kind in "[a-z]{0,8}", pattern in "\\PC{0,20}", value in "\\PC{0,20}") {

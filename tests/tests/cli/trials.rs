@@ -234,3 +234,27 @@ fn what_a_home_keeps_is_there_and_stays_as_it_is() {
     assert_eq!(place.json(&["connections", "list", "-o", "json"]), before);
     assert_eq!(place.json(&["dags", "list-runs", "shows", "-o", "json"]), json!([]));
 }
+
+/// A server whose home is taken away says so and ends, instead of writing to where nobody looks.
+#[test]
+fn a_server_ends_when_its_home_is_gone() {
+    let place = place();
+    let mut server = place
+        .command(&["standalone", "--port", "0"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(server.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("ready:") {
+        line.clear();
+        assert_ne!(said.read_line(&mut line).unwrap(), 0, "the server did not start");
+    }
+    std::fs::remove_dir_all(place.path().join(".updraft")).unwrap();
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    assert_eq!(server.wait().unwrap().code(), Some(1), "{rest}");
+    assert!(rest.contains("was removed or replaced while the server ran"), "{rest}");
+}

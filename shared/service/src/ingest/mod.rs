@@ -238,6 +238,9 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
 
     /// Stores a version and makes it its DAG's current one.
     async fn put_dag_version(&self, version: Version) -> Result<Result<(), String>, Error> {
+        if let Err(problem) = updraft_params::check_declared(&version.dag) {
+            return Ok(Err(format!("DAG `{}`: {problem}", version.dag.dag_id)));
+        }
         let id = match self.store.put_version(&version).await {
             Ok(id) => id,
             Err(updraft_metastore::Error::Unusable(problem)) => return Ok(Err(problem)),
