@@ -5,6 +5,7 @@ mod branch;
 mod branch_date_time;
 pub(crate) mod branch_day_of_week;
 mod branch_python;
+pub(crate) mod http;
 mod latest_only;
 pub(crate) mod python;
 mod short_circuit;
@@ -28,6 +29,8 @@ pub(crate) async fn run<S: Services>(operator: &'static Operator, attempt: &mut 
         Runner::BranchDayOfWeek => branch_day_of_week::run(attempt).await,
         Runner::BranchDateTime => branch_date_time::run(attempt).await,
         Runner::TriggerDagRun => trigger_dag_run::run(attempt).await,
+        Runner::Http => http::run(attempt).await,
+        Runner::HttpSensor => sensors::http::run(attempt).await,
         Runner::ExternalTaskSensor => sensors::external_task::run(attempt).await,
         Runner::TimeSensor => sensors::time::run(attempt).await,
         Runner::TimeDeltaSensor => sensors::time_delta::run(attempt).await,

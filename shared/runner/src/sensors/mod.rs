@@ -5,6 +5,7 @@ pub(crate) mod date_time;
 pub(crate) mod day_of_week;
 pub(crate) mod external_task;
 pub(crate) mod file;
+pub(crate) mod http;
 pub(crate) mod python;
 pub(crate) mod time;
 pub(crate) mod time_delta;

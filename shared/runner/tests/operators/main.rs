@@ -5,6 +5,8 @@ mod branches;
 #[cfg(test)]
 mod files;
 #[cfg(test)]
+mod http;
+#[cfg(test)]
 mod others;
 #[cfg(test)]
 mod processes;
