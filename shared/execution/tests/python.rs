@@ -168,6 +168,27 @@ def f(ds, ts, ds_nodash, ts_nodash, ts_nodash_with_tz, run_id, params, logical_d
 }
 
 #[tokio::test]
+async fn typed_arguments_reach_the_function_as_objects() {
+    let code = "def f(*args, **context):\n    return [repr(args[0]), repr(context['at']), context['other']]";
+    let (report, log) = call(code, |_, python| {
+        python.op_args = vec![json!([{ "__type__": "datetime.timedelta", "seconds": 300 }])];
+        let at = json!({ "__type__": "datetime.datetime", "__args__": [2024, 1, 2], "hour": 3, "tzinfo": "UTC" });
+        python.op_kwargs = object(json!({ "at": at, "other": { "__type__": "my.Own", "x": 1 } }));
+    })
+    .await;
+    let at = "datetime.datetime(2024, 1, 2, 3, 0, tzinfo=datetime.timezone.utc)";
+    let expected = json!(["[datetime.timedelta(seconds=300)]", at, { "__type__": "my.Own", "x": 1 }]);
+    assert_eq!(report.xcoms.first().map(|(_, value)| value), Some(&expected), "{log}");
+
+    let (report, _) = call("def f(day): return 1", |_, python| {
+        python.op_kwargs = object(json!({ "day": { "__type__": "datetime.date", "year": 2024 } }));
+    })
+    .await;
+    let Outcome::Failed { message, .. } = &report.outcome else { panic!("{:?}", report.outcome) };
+    assert!(message.contains("op_kwargs['day'] is no `datetime.date`"), "{message}");
+}
+
+#[tokio::test]
 async fn arguments_follow_airflows_rules() {
     let names = "def f(*args, **context):\n    return [list(args), sorted(context)]";
     let (all, log) = call(names, |spec, python| {

@@ -13,7 +13,7 @@ import types
 
 import updraft_context
 import updraft_log
-from updraft_values import NotJson, type_name
+from updraft_values import NotJson, type_name, typed
 
 MESSAGE_CHARS_MAX = 2000
 
@@ -263,8 +263,9 @@ def call_it(call, ti):
     else:
         function = from_import(target["import"], call["search_path"])
     context = updraft_context.CONTEXT = updraft_context.build_context(call, ti)
-    args = [updraft_context.native(value) for value in call["native_args"]] + call["op_args"]
-    value = function(*args, **arguments(function, args, call["op_kwargs"], context, len(call["native_args"])))
+    args = [updraft_context.native(value) for value in call["native_args"]] + typed(call["op_args"], "op_args")
+    op_kwargs = typed(call["op_kwargs"], "op_kwargs")
+    value = function(*args, **arguments(function, args, op_kwargs, context, len(call["native_args"])))
     done = {"op": "done", "status": "success"}
     poke = is_poke(value)
     if call["wants_value"]:

@@ -1,6 +1,6 @@
 """Values of Python as JSON and back, with tags for what JSON lacks."""
 
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta, timezone
 
 # serde_json, on the other side, goes 128 levels deep, the message around the value included.
 DEPTH_MAX = 100
@@ -119,6 +119,45 @@ def from_json(value):
 
         return uuid.UUID(inner)
     return value
+
+
+def typed(value, path):
+    """An argument of a DAG file with the objects that its mappings with `__type__` stand for; those of other classes stay as written."""
+    if isinstance(value, list):
+        return [typed(entry, "%s[%d]" % (path, index)) for index, entry in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    parts = {key: typed(entry, "%s[%r]" % (path, key)) for key, entry in value.items()}
+    kind = {
+        "datetime.timedelta": timedelta,
+        "datetime.datetime": datetime,
+        "pendulum.datetime": datetime,
+        "datetime.date": date,
+        "datetime.time": time,
+    }.get(value.get("__type__") if isinstance(value.get("__type__"), str) else None)
+    if kind is None:
+        return parts
+    named = {key: entry for key, entry in parts.items() if key not in ("__type__", "__args__", "tz")}
+    if kind is datetime and "tz" in parts:
+        named["tzinfo"] = parts["tz"]
+    if isinstance(named.get("tzinfo"), str):
+        named["tzinfo"] = zone(named["tzinfo"])
+    elif isinstance(named.get("tzinfo"), dict):
+        own = named["tzinfo"]
+        named["tzinfo"] = zone(own.get("key") or own.get("name") or own.get("zone") or (own.get("__args__") or ["UTC"])[0])
+    try:
+        return kind(*parts.get("__args__") or [], **named)
+    except (TypeError, ValueError) as error:
+        raise ValueError("%s is no `%s`: %s" % (path, value["__type__"], error)) from None
+
+
+def zone(name):
+    """A time zone by its name."""
+    if name.upper() == "UTC":
+        return timezone.utc
+    from zoneinfo import ZoneInfo
+
+    return ZoneInfo(name)
 
 
 def hashable(value):
