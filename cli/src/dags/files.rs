@@ -19,6 +19,8 @@ pub(crate) struct Checked {
     pub(crate) shown: String,
     /// Its bytes.
     pub(crate) bytes: Vec<u8>,
+    /// The files beside it in which there are problems, as the person would name them.
+    pub(crate) companions: BTreeMap<String, Vec<u8>>,
     /// Its sound DAGs.
     pub(crate) dags: Vec<Dag>,
     /// What is wrong with it.
@@ -106,6 +108,7 @@ async fn check_one<D: DagStore>(
         path: path.to_owned(),
         shown,
         bytes: Vec::new(),
+        companions: BTreeMap::new(),
         dags: Vec::new(),
         diagnostics: Vec::new(),
         references: BTreeSet::new(),
@@ -126,7 +129,12 @@ async fn check_one<D: DagStore>(
     let read = folder.load(&file, options.clone()).await?;
     checked.diagnostics = read.loaded.diagnostics;
     for diagnostic in &mut checked.diagnostics {
-        diagnostic.file.clone_from(&checked.shown);
+        // A problem of the defaults above it is shown where it stands, with its line.
+        if let Some(bytes) = read.companions.get(&diagnostic.file) {
+            let shown = scope.shown(&diagnostic.file);
+            checked.companions.entry(shown).or_insert_with(|| bytes.clone());
+        }
+        diagnostic.file = scope.shown(&diagnostic.file);
     }
     for why in read.unusable.into_values() {
         checked.error("unusable-file", why);
@@ -196,6 +204,7 @@ async fn notice<D: DagStore>(scope: &Scope, folder: &Folder<'_, D>, path: &str) 
         path: path.to_owned(),
         shown,
         bytes: Vec::new(),
+        companions: BTreeMap::new(),
         dags: Vec::new(),
         diagnostics: vec![warning],
         references: BTreeSet::new(),

@@ -20,13 +20,13 @@ pub(crate) fn render_all(files: &[Checked], color: bool) -> String {
 
 /// The problems of a file with their source lines. What is said twice of one file is said once, with all of its lines.
 pub(crate) fn render(file: &Checked, color: bool) -> String {
-    let source = String::from_utf8_lossy(&file.bytes);
     let mut out = String::new();
     for group in groups(&file.diagnostics) {
         let first = group[0];
         // A template file has lines of its own, which are not at hand here.
-        let source = if first.file == file.shown { &source } else { "" };
-        out.push_str(&first.render(source, color));
+        let bytes = if first.file == file.shown { Some(&file.bytes) } else { file.companions.get(&first.file) };
+        let source = String::from_utf8_lossy(bytes.map_or(&[], Vec::as_slice));
+        out.push_str(&first.render(&source, color));
         out.push('\n');
         if let [_, others @ ..] = group.as_slice()
             && !others.is_empty()
@@ -137,6 +137,7 @@ mod tests {
             path: "a.yaml".into(),
             shown: "dags/a.yaml".into(),
             bytes: b"one\ntwo\nthree\n".to_vec(),
+            companions: BTreeMap::new(),
             dags: Vec::new(),
             diagnostics,
             references: BTreeSet::new(),

@@ -131,6 +131,23 @@ dags/etl.yaml:1:1: error: the DAG `etl` is already declared by `dags/bad.yaml`
 }
 
 #[test]
+fn the_linter_shows_a_problem_of_defaults_in_their_file() {
+    let place = Place::new();
+    place.write("dags/x/defaults.yml", "default_args:\n  retries: two\n");
+    place.write("dags/x/etl.yaml", ETL);
+    let expected = "\
+exit 1
+--- stdout
+dags/x/defaults.yml:2:12: error: `retries` must be a whole number, but is the text `two`
+ 2 |   retries: two
+   |            ^
+--- stderr
+1 DAG file: 1 error, 0 warnings
+";
+    assert_eq!(place.run(&["dags", "lint", "dags"]), expected);
+}
+
+#[test]
 fn the_linters_json_has_a_place_a_code_and_a_way_of_keys() {
     let place = Place::new();
     place.write("bad.yaml", BAD);

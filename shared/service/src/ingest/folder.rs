@@ -123,7 +123,8 @@ impl<'a, D: DagStore> Folder<'a, D> {
             }
             loaded = updraft_dag_file::load(path, &file.bytes, &options);
         }
-        Ok(DagFile { loaded, tags: companions.tags, unusable: companions.unusable })
+        let Companions { tags, unusable, .. } = companions;
+        Ok(DagFile { loaded, companions: options.files, tags, unusable })
     }
 
     /// The files that the tasks of a DAG refer to.
@@ -210,6 +211,8 @@ fn inside(folder: &str, name: &str) -> String {
 pub struct DagFile {
     /// What it came to.
     pub loaded: Loaded,
+    /// The files that were read with it, by path: problems may stand in them (`defaults.yml`).
+    pub companions: BTreeMap<String, Vec<u8>>,
     /// The tags of all files that were looked at for it, [`ABSENT`] for those that are not there: when one of them changes, the
     /// file means something else.
     pub tags: BTreeMap<String, String>,

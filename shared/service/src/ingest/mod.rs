@@ -146,10 +146,12 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let before = self.store.file(path).await?;
         let content = content_of(&file.bytes);
         let since = since(before.as_ref(), &content, self.clock.now());
-        let DagFile { loaded, tags, unusable } = folder.load(file, self.load_options(since)).await?;
-        let source = String::from_utf8_lossy(&file.bytes);
+        let DagFile { loaded, companions, tags, unusable } = folder.load(file, self.load_options(since)).await?;
         let mut problems = Problems::new(path);
-        loaded.diagnostics.iter().for_each(|diagnostic| problems.tell(diagnostic, &source));
+        for diagnostic in &loaded.diagnostics {
+            let bytes = if diagnostic.file == *path { Some(&file.bytes) } else { companions.get(&diagnostic.file) };
+            problems.tell(diagnostic, &String::from_utf8_lossy(bytes.map_or(&[], Vec::as_slice)));
+        }
         problems.errors.extend(unusable.into_values().map(|why| format!("{path}: error: {why}")));
         let mut record = FileRecord {
             path: path.clone(),
@@ -319,10 +321,9 @@ impl<'p> Problems<'p> {
         Self { path, errors: Vec::new() }
     }
 
+    /// Takes a problem; the source is that of the file in which it stands.
     fn tell(&mut self, diagnostic: &Diagnostic, source: &str) {
         if diagnostic.is_error() {
-            // A file of defaults has lines of its own, which are not at hand here.
-            let source = if diagnostic.file == self.path { source } else { "" };
             self.errors.push(diagnostic.render(source, false));
         } else {
             tracing::warn!("{diagnostic}");

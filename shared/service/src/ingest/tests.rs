@@ -109,6 +109,22 @@ async fn defaults_that_come_change_and_go_have_the_files_below_read_again() {
 }
 
 #[tokio::test]
+async fn an_error_in_defaults_shows_the_line_of_the_defaults() {
+    let place = Place::new();
+    place.write("x/b.yaml", &bash("b", "echo")).await;
+    place.write("x/defaults.yml", "default_args:\n  retries: two\n").await;
+    place.look().await;
+    let page = place.engine.store.list_import_errors(100, None).await.unwrap();
+    let [error] = page.items.as_slice() else { panic!("{:?}", page.items) };
+    assert_eq!(error.path, "x/b.yaml");
+    let expected = "\
+x/defaults.yml:2:12: error: `retries` must be a whole number, but is the text `two`
+ 2 |   retries: two
+   |            ^";
+    assert_eq!(error.stack_trace.trim_end(), expected);
+}
+
+#[tokio::test]
 async fn a_referenced_file_that_changes_makes_a_new_version_and_nothing_else_does() {
     let place = Place::new();
     place.write("team/a.yaml", &bash("a", "scripts/run.sh")).await;
