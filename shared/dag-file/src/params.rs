@@ -20,7 +20,9 @@ pub(crate) fn params(cursor: &Cursor<'_>) -> Option<Params> {
     }
     for (name, value) in cursor.pairs(cursor.mapping()?) {
         let (default, schema) = param(&value)?;
-        params.values.insert(name.to_owned(), default);
+        if let Some(default) = default {
+            params.values.insert(name.to_owned(), default);
+        }
         if let Some(schema) = schema {
             params.schemas.insert(name.to_owned(), schema);
         }
@@ -28,19 +30,19 @@ pub(crate) fn params(cursor: &Cursor<'_>) -> Option<Params> {
     Some(params)
 }
 
-/// A param's default and its schema.
-fn param(cursor: &Cursor<'_>) -> Option<(Json, Option<Json>)> {
-    let Some((class, map)) = cursor.typed() else { return Some((cursor.json()?, None)) };
+/// A param's default, if it has one, and its schema. Without a default it has a schema in any case: whoever triggers must give a value.
+fn param(cursor: &Cursor<'_>) -> Option<(Option<Json>, Option<Json>)> {
+    let Some((class, map)) = cursor.typed() else { return Some((Some(cursor.json()?), None)) };
     match class.rsplit('.').next() {
         Some("Param" | "DagParam") => {}
-        Some("datetime" | "date" | "timedelta" | "ArgNotSet") => return Some((cursor.json()?, None)),
+        Some("datetime" | "date" | "timedelta" | "ArgNotSet") => return Some((Some(cursor.json()?), None)),
         _ => {
             let message = format!("a param of the type `{}` is not supported", clip(class));
             cursor.error("unsupported", message, Some("use a plain value, or `airflow.sdk.Param`".into()));
             return None;
         }
     }
-    let mut default = Json::Null;
+    let mut default = None;
     let mut schema = JsonMap::new();
     for (name, value) in cursor.pairs(map) {
         match name {
@@ -49,12 +51,12 @@ fn param(cursor: &Cursor<'_>) -> Option<(Json, Option<Json>)> {
                 for (i, node) in value.list()?.iter().enumerate() {
                     let json = value.item(i, node).json()?;
                     match i {
-                        0 => default = json,
+                        0 => default = Some(json),
                         _ => drop(schema.insert("description".to_owned(), json)),
                     }
                 }
             }
-            "default" => default = value.json()?,
+            "default" => default = Some(value.json()?),
             // `schema: {...}` is an argument of Airflow's class as well as its keywords are.
             "schema" if matches!(value.node.value, Value::Map(_)) => {
                 if let Json::Object(given) = value.json()? {
@@ -64,5 +66,6 @@ fn param(cursor: &Cursor<'_>) -> Option<(Json, Option<Json>)> {
             _ => drop(schema.insert(name.to_owned(), value.json()?)),
         }
     }
-    Some((default, (!schema.is_empty()).then_some(Json::Object(schema))))
+    let has_schema = default.is_none() || !schema.is_empty();
+    Some((default, has_schema.then_some(Json::Object(schema))))
 }

@@ -185,7 +185,8 @@ fn context(work: &Work, params: Value) -> Context {
         max_tries: work.run.max_tries.get(&work.task).copied().unwrap_or(task.retries),
         reschedule_count: work.resumed().map_or(0, |resumed| resumed.count),
         params,
-        conf: facts.conf.clone(),
+        // Airflow's conf is an empty mapping where nobody gave one.
+        conf: if facts.conf.is_null() { serde_json::json!({}) } else { facts.conf.clone() },
         dag: DagFacts {
             description: dag.description.clone(),
             tags: dag.tags.clone(),

@@ -189,7 +189,10 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     ) -> Result<Vec<LogView>, Error> {
         let task = self.task_of_run(run, task_id).await?;
         let mut views = Vec::new();
-        for (key, attempt) in self.store.attempts_of(&run.facts.incarnation, Some(task)).await? {
+        let mut attempts = self.store.attempts_of(&run.facts.incarnation, Some(task)).await?;
+        // A try that was taken up again has an attempt for each time: in the order in which they ran.
+        attempts.sort_by_key(|(key, attempt)| (key.try_number, attempt.start_date));
+        for (key, attempt) in attempts {
             if try_number.is_some_and(|n| n != key.try_number) {
                 continue;
             }

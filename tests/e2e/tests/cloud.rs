@@ -74,11 +74,13 @@ fn an_uploaded_file_runs_on_its_schedule() {
 fn the_examples_run_to_their_ends() {
     let cloud = Cloud::shared();
     let success = |tasks: &[&str]| tasks.iter().map(|task| ((*task).to_owned(), "success".to_owned())).collect();
-    cloud.upload("callables/statistics_of_numbers.py", &example("callables/statistics_of_numbers.py"));
-    for name in ["etl", "retries", "calendar", "python_callable"] {
+    for callable in ["callables/statistics_of_numbers.py", "callables/orders.py"] {
+        cloud.upload(callable, &example(callable));
+    }
+    for name in ["etl", "retries", "calendar", "python_callable", "branching"] {
         cloud.upload(&format!("{name}.yaml"), &example(&format!("{name}.yaml")));
     }
-    for name in ["etl", "retries", "calendar", "python_callable"] {
+    for name in ["etl", "retries", "calendar", "python_callable", "branching"] {
         cloud.await_dag(name);
     }
     let conf = json!({"numbers": [1, 2, 6]}).to_string();
@@ -86,6 +88,7 @@ fn the_examples_run_to_their_ends() {
     let retries = cloud.trigger("retries", &[]);
     let calendar = cloud.trigger("calendar", &["--logical-date", "2026-02-03T12:00:00"]);
     let python = cloud.trigger("python_callable", &["--conf", &conf]);
+    let branching = cloud.trigger("branching", &[]);
 
     assert_eq!(cloud.await_end("etl", &etl, SHORT)["state"], "success");
     assert_eq!(cloud.states("etl", &etl), success(&["extract", "transform", "load", "done"]));
@@ -110,6 +113,14 @@ fn the_examples_run_to_their_ends() {
     assert_eq!(cloud.xcom("python_callable", &python, "summarize"), json!({"mean": 3, "median": 2}));
     let attempts = cloud.attempts("python_callable", &python, "report");
     assert!(attempts[0]["text"].as_str().is_some_and(|text| text.contains("mean 3.00, median 2")), "{attempts:?}");
+
+    assert_eq!(cloud.await_end("branching", &branching, SHORT)["state"], "success");
+    let states = cloud.states("branching", &branching);
+    let of = |task: &str| states.get(task).map(String::as_str);
+    assert_eq!(
+        (of("book_at_once"), of("review.ask"), of("report")),
+        (Some("success"), Some("skipped"), Some("success"))
+    );
 }
 
 /// The first try says who it is and never ends by itself; the second ends at once. The worker of the first is killed as by a crash: its

@@ -267,7 +267,8 @@ fn sensors_have_their_settings_by_themselves_or_by_default() {
 #[test]
 fn typed_values_are_read_from_a_closed_registry() {
     let dag = dag_with(
-        "params:\n  p: {__type__: airflow.sdk.definitions.param.Param, default: 5, type: integer, minimum: 1}\n  q: plain\n  r: {__type__: airflow.sdk.Param, __args__: [x, 'a text'], enum: [x, y]}\n\
+        "params:\n  p: {__type__: airflow.sdk.definitions.param.Param, default: 5, type: integer, minimum: 1}\n  q: plain\n  r: {__type__: airflow.sdk.Param, __args__: [x, 'a text'], enum: [x, y]}\n  \
+         s: {__type__: airflow.sdk.Param, type: string}\n  v: {__type__: airflow.sdk.Param}\n\
          tasks:\n  t: {operator: EksClusterStateSensor, cluster_name: c, target_state: {__type__: airflow.providers.amazon.aws.hooks.eks.ClusterStates, __args__: [ACTIVE]}}\n  \
          u:\n    operator: PythonOperator\n    python_callable: m.f\n    op_kwargs:\n      d: {__type__: datetime.timedelta, minutes: 1}\n      o: {__type__: my.Class, __args__: [1]}\n      \
          j: {__join__: [a, 1, yes, null, 1.5]}\n      b: !!binary aGVsbG8=\n      l: {__type__: builtins.list, items: [1, 2]}\n",
@@ -275,7 +276,7 @@ fn typed_values_are_read_from_a_closed_registry() {
     assert_eq!(Json::Object(dag.params), json!({"p": 5, "q": "plain", "r": "x"}));
     assert_eq!(
         Json::Object(dag.param_schemas),
-        json!({"p": {"type": "integer", "minimum": 1}, "r": {"description": "a text", "enum": ["x", "y"]}})
+        json!({"p": {"type": "integer", "minimum": 1}, "r": {"description": "a text", "enum": ["x", "y"]}, "s": {"type": "string"}, "v": {}})
     );
     assert_eq!(dag.tasks[0].arguments["target_state"], "ACTIVE");
     assert_eq!(
