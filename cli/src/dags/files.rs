@@ -56,7 +56,7 @@ pub(crate) fn problem(file: &str, severity: Severity, code: &'static str, messag
 /// Loads and checks the DAG files of these places, each alone and all together. Python files are among the answers where they look
 /// like DAG files.
 pub(crate) async fn check(scopes: &[Scope], reading: &Reading, now: Timestamp) -> Result<Vec<Checked>, Failure> {
-    let options = LoadOptions { env: reading.environment(), ..LoadOptions::new(now) };
+    let options = LoadOptions { env: reading.environment(), variables: Reading::variables(), ..LoadOptions::new(now) };
     let renderer = updraft_templates::Renderer::new();
     let mut checked = Vec::new();
     for scope in scopes {

@@ -25,6 +25,17 @@ impl Reading {
         self.dag_env.iter().cloned().collect()
     }
 
+    /// The Variables of this process's environment (`AIRFLOW_VAR_NAME`), by upper-case name.
+    pub(crate) fn variables() -> BTreeMap<String, String> {
+        let named = |(name, value): (String, String)| {
+            Some((name.strip_prefix(updraft_service::lookup::VARIABLE_PREFIX)?.to_uppercase(), value))
+        };
+        let unicode = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        std::env::vars_os().filter_map(unicode).filter_map(named).collect()
+    }
+
     /// How ignore files are read.
     pub(crate) fn ignore_syntax(&self) -> IgnoreSyntax {
         self.dag_ignore_file_syntax

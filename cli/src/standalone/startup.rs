@@ -147,6 +147,7 @@ fn wire(arguments: &Arguments, home: &Path) -> Result<Server, Error> {
         default_pool_slots: arguments.default_pool_task_slot_count.map(i64::from),
         ignore_syntax: arguments.reading.ignore_syntax(),
         dag_environment: arguments.reading.environment(),
+        dag_variables: crate::dags::Reading::variables(),
         hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         ..Settings::default()
     };

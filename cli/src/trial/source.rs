@@ -34,6 +34,7 @@ impl Place {
         Settings {
             ignore_syntax: self.reading.ignore_syntax(),
             dag_environment: self.reading.environment(),
+            dag_variables: crate::dags::Reading::variables(),
             ..Settings::default()
         }
     }

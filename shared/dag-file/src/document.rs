@@ -49,7 +49,7 @@ pub fn read_document(file: &str, bytes: &[u8]) -> Result<Json, Vec<Diagnostic>> 
                     key_at: Position::START,
                     node,
                 }
-                .json(),
+                .json_keeping(),
             }
         }
     };

@@ -73,7 +73,7 @@ pub struct LoadOptions {
     /// Files beside this one that are already at hand, by their paths relative to the DAG folder: `defaults.yml` up the
     /// folders, side YAML, documents.
     pub files: BTreeMap<String, Vec<u8>>,
-    /// Airflow Variables, for tasks that take arguments from them when they are read (`variables_as_arguments`).
+    /// Airflow Variables by upper-case name, for tasks that take arguments from them when they are read (`variables_as_arguments`).
     pub variables: BTreeMap<String, String>,
 }
 

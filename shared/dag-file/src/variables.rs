@@ -64,12 +64,16 @@ fn task(cursor: &Cursor<'_>, node: &Rc<Node>, variables: &BTreeMap<String, Strin
             found.and_then(|c| c.text())
         };
         let (Some(variable), Some(attribute)) = (text("variable"), text("attribute")) else { continue };
-        let Some(value) = variables.get(variable) else {
+        let Some(value) = variables.get(&variable.to_uppercase()) else {
             let (variable, attribute) = (clip(variable), clip(attribute));
-            let message =
-                format!("the Variable `{variable}` is not set where this file is read; `{attribute}` stays as it is");
-            let hint = "a template is filled in when the task runs: `{{ var.value.NAME }}`";
-            at.warn("unset-variable", message, Some(hint.into()));
+            let message = format!(
+                "the Variable `{variable}` is not in the environment where this file is read; `{attribute}` stays as it is"
+            );
+            let hint = format!(
+                "set `AIRFLOW_VAR_{}` there; or write `{{{{ var.value.{variable} }}}}`, which is filled in when the task runs, from the metastore too",
+                variable.to_uppercase()
+            );
+            at.warn("unset-variable", message, Some(hint));
             continue;
         };
         let value = Rc::new(build::leaf(pair.at, Some(Value::Text(value.as_str().into()))));

@@ -31,6 +31,9 @@ pub struct Settings {
     pub ignore_syntax: IgnoreSyntax,
     /// What `$NAME` and `${NAME}` stand for in DAG files: declared, and never this process's own environment.
     pub dag_environment: BTreeMap<String, String>,
+    /// Airflow Variables that DAG files may take arguments from while they are read (`variables_as_arguments`), by upper-case name. Those
+    /// of the metastore are not among them: a file is read once, and they change.
+    pub dag_variables: BTreeMap<String, String>,
 }
 
 impl Default for Settings {
@@ -45,6 +48,7 @@ impl Default for Settings {
             hostname: "localhost".to_owned(),
             ignore_syntax: IgnoreSyntax::default(),
             dag_environment: BTreeMap::new(),
+            dag_variables: BTreeMap::new(),
         }
     }
 }

@@ -9,7 +9,7 @@ mod tests;
 pub use folder::{ABSENT, DEFAULTS_FILES, DagFile, DagFiles, Folder, is_dag_file};
 pub use python::{is_python_dag, notice_of_python_dag};
 
-use crate::engine::{Engine, Error, ROUNDS_MAX};
+use crate::engine::{Engine, Error, ROUNDS_MAX, Settings};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,6 +54,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let python: Vec<&FileEntry> = rest.into_iter().filter(|file| python::is_python(&file.path)).collect();
         let looked_at: BTreeSet<&str> = yaml.iter().chain(&python).map(|file| file.path.as_str()).collect();
         let known = self.known_files().await?;
+        let reader = self.reader();
         let mut done = Ingested::default();
         // First what is gone: a file that was renamed lets go of its DAGs before the new name asks for them.
         for path in known.keys().filter(|path| !looked_at.contains(path.as_str())) {
@@ -61,7 +62,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             done.removed.push(path.clone());
         }
         for entry in yaml {
-            if known.get(&entry.path).is_some_and(|record| is_current(record, entry, &tags)) {
+            if known.get(&entry.path).is_some_and(|record| is_current(record, entry, &tags, &reader)) {
                 done.unchanged += 1;
                 continue;
             }
@@ -161,7 +162,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             conflicts: false,
             content,
             since: Some(since),
-            reader: READER.to_owned(),
+            reader: self.reader(),
         };
         for dag in loaded.dags {
             let dag_id = dag.dag_id.clone();
@@ -209,9 +210,24 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         Ok(errors.is_empty())
     }
 
+    /// What DAG files are read by: this release, and what is declared for them. Where either is another, they are read again.
+    fn reader(&self) -> String {
+        let Settings { dag_environment, dag_variables, .. } = &self.settings;
+        if dag_environment.is_empty() && dag_variables.is_empty() {
+            return READER.to_owned();
+        }
+        let declared = serde_json::json!([dag_environment, dag_variables]).to_string();
+        let digest = Sha256::digest(declared.as_bytes());
+        digest[..8].iter().fold(format!("{READER}#"), |text, byte| format!("{text}{byte:02x}"))
+    }
+
     /// What files are read with here, their relative dates counted from this instant.
     fn load_options(&self, since: Timestamp) -> LoadOptions {
-        LoadOptions { env: self.settings.dag_environment.clone(), ..LoadOptions::new(since) }
+        LoadOptions {
+            env: self.settings.dag_environment.clone(),
+            variables: self.settings.dag_variables.clone(),
+            ..LoadOptions::new(since)
+        }
     }
 
     async fn put_import_error(&self, path: &str, stack_trace: String, is_notice: bool) -> Result<(), Error> {
@@ -381,10 +397,10 @@ fn since(before: Option<&FileRecord>, content: &str, now: Timestamp) -> Timestam
 }
 
 /// Whether a file and all it refers to are as they were when it was read.
-fn is_current(record: &FileRecord, entry: &FileEntry, tags: &BTreeMap<&str, &str>) -> bool {
+fn is_current(record: &FileRecord, entry: &FileEntry, tags: &BTreeMap<&str, &str>, reader: &str) -> bool {
     let is_same = |path: &String, etag: &String| tags.get(path.as_str()).copied().unwrap_or(ABSENT) == etag.as_str();
     !record.conflicts
-        && record.reader == READER
+        && record.reader == reader
         && record.etag == entry.etag
         && record.references.iter().all(|(path, etag)| is_same(path, etag))
 }

@@ -89,6 +89,25 @@ async fn a_file_is_parsed_once_per_change() {
 }
 
 #[tokio::test]
+async fn what_is_declared_for_files_has_them_read_again_when_it_changes() {
+    let mut place = Place::new();
+    let text = "d:\n  tasks:\n    t:\n      operator: BashOperator\n      bash_command: echo $WHO\n      \
+                variables_as_arguments: [{variable: who, attribute: bash_command}]\n";
+    place.write("d.yaml", text).await;
+    let command = async |place: &Place| {
+        place.look().await;
+        let version = place.version("d").await.unwrap();
+        place.engine.version(&version).await.unwrap().plan.dag.tasks[0].arguments["bash_command"].clone()
+    };
+    assert_eq!(command(&place).await, "echo $WHO");
+    place.engine.settings.dag_environment.insert("WHO".to_owned(), "you".to_owned());
+    assert_eq!(command(&place).await, "echo you");
+    place.engine.settings.dag_variables.insert("WHO".to_owned(), "echo me".to_owned());
+    assert_eq!(command(&place).await, "echo me");
+    assert_eq!(place.look().await.unchanged, 1);
+}
+
+#[tokio::test]
 async fn defaults_that_come_change_and_go_have_the_files_below_read_again() {
     let place = Place::new();
     for path in ["a.yaml", "x/b.yaml", "x/y/c.yaml", "z/d.yaml"] {
