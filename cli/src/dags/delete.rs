@@ -23,7 +23,7 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session, printer: Print
     let dag = super::existing(session, &arguments.dag_id).await?;
     let question = format!("remove the DAG `{}` with all its runs, for good?", dag.dag_id);
     confirm(arguments.yes, &question, printer)?;
-    let runs = session.engine.delete_dag(&dag.dag_id).await?;
+    let runs = Box::pin(session.engine.delete_dag(&dag.dag_id)).await?;
     printer.note(format_args!("removed the DAG `{}` and {}", dag.dag_id, count(runs, "run")));
     if dag.version.is_some() {
         printer.note(format_args!(
