@@ -9,8 +9,8 @@ const SOURCES: [&str; 6] = ["index.html", "package-lock.json", "package.json", "
 
 fn files(of: &Path, found: &mut Vec<PathBuf>) {
     if of.is_dir() {
-        for entry in std::fs::read_dir(of).unwrap() {
-            files(&entry.unwrap().path(), found);
+        for entry in std::fs::read_dir(of).expect("a folder of the repository can be read") {
+            files(&entry.expect("its entries can be read").path(), found);
         }
     } else {
         found.push(of.to_owned());
@@ -23,10 +23,17 @@ fn fingerprint(ui: &Path) -> String {
     for source in SOURCES {
         files(&ui.join(source), &mut found);
     }
-    let mut names: Vec<&str> = found.iter().map(|f| f.strip_prefix(ui).unwrap().to_str().unwrap()).collect();
+    let mut names: Vec<&str> = found
+        .iter()
+        .map(|f| f.strip_prefix(ui).ok().and_then(Path::to_str).expect("a path below `ui`, in Unicode"))
+        .collect();
     names.sort_unstable();
     let lines = names.iter().fold(String::new(), |mut lines, name| {
-        let _ = writeln!(lines, "{:x}  {name}", Sha256::digest(std::fs::read(ui.join(name)).unwrap()));
+        let _ = writeln!(
+            lines,
+            "{:x}  {name}",
+            Sha256::digest(std::fs::read(ui.join(name)).expect("a file of the repository can be read"))
+        );
         lines
     });
     format!("{:x}", Sha256::digest(lines))
@@ -34,7 +41,7 @@ fn fingerprint(ui: &Path) -> String {
 
 #[test]
 fn the_built_ui_is_the_one_of_its_sources() {
-    let ui = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("ui");
+    let ui = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ui");
     let built = std::fs::read_to_string(ui.join("dist/.sources")).expect("`ui/build` writes this file");
     assert_eq!(
         built.trim(),

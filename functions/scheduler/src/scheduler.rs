@@ -50,7 +50,7 @@ impl Scheduler {
     /// Looks at what is due, sends ahead what will be, and on some minutes lists the bucket. Neither keeps the other from being
     /// done.
     async fn tick(&self, reconcile: bool) -> Result<(), Error> {
-        let ticked = self.engine.tick_ahead().await;
+        let ticked = Box::pin(self.engine.tick_ahead()).await;
         if let Ok(ticked) = &ticked {
             let (looked_at, sent_ahead, failed) = (ticked.looked_at, ticked.sent_ahead, ticked.failed);
             tracing::info!(looked_at, sent_ahead, failed, "ticked");
@@ -79,7 +79,7 @@ impl Scheduler {
         for record in records {
             let looked = match parse_body(&record.body) {
                 Some(Message::Run { incarnation }) => self.engine.look_at_run(&incarnation, Leases::Heed).await,
-                Some(Message::Dag { dag_id }) => self.engine.look_at_dag(&dag_id).await,
+                Some(Message::Dag { dag_id }) => Box::pin(self.engine.look_at_dag(&dag_id)).await,
                 Some(Message::Holder { holder }) => self.engine.look_at_holder(&holder).await,
                 Some(Message::Task { .. }) | None => {
                     tracing::error!(

@@ -82,9 +82,7 @@ mod cases {
             options.env.insert(name.to_owned(), "/support".to_owned());
         }
         // Airflow looks a Variable up in the environment by its name in capitals.
-        for name in ["VAR1"] {
-            options.variables.insert(name.to_owned(), "echo from variable".to_owned());
-        }
+        options.variables.insert("VAR1".to_owned(), "echo from variable".to_owned());
         options
     }
 
