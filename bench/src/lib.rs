@@ -80,6 +80,26 @@ pub fn cpu_seconds(pid: u32) -> std::io::Result<f64> {
     Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 
+/// Processor seconds so far of a process and of all its descendants, those that still live included.
+///
+/// # Errors
+/// Where there is no such process.
+pub fn cpu_seconds_of_tree(pid: u32) -> std::io::Result<f64> {
+    let mut parents = std::collections::BTreeMap::new();
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let Some(child) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse::<u32>().ok());
+        parents.extend(parent.map(|parent| (child, parent)));
+    }
+    let is_below = |of: u32| {
+        std::iter::successors(Some(of), |at| parents.get(at).copied().filter(|at| *at > 1)).skip(1).any(|at| at == pid)
+    };
+    // One that ends meanwhile is counted by whoever waits for it.
+    let below = parents.keys().filter(|child| is_below(**child)).filter_map(|child| cpu_seconds(*child).ok());
+    Ok(cpu_seconds(pid)? + below.sum::<f64>())
+}
+
 /// The resident memory of a process, in MiB.
 ///
 /// # Errors

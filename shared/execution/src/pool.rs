@@ -13,8 +13,9 @@ const AGE_LIMIT: Duration = Duration::from_mins(15);
 const SWEEP: Duration = Duration::from_secs(30);
 /// How many plain supervisors wait at most.
 const PLAIN_MAX: usize = 32;
-/// How many Pythons wait at most: each has some megabytes of its own.
-const PYTHON_MAX: usize = 8;
+/// How many Pythons wait at most, for as long as [`IDLE_LIMIT`]: each has some megabytes of its own. As many as attempts run at once by
+/// default: with fewer, a burst of tasks starts one anew for most of them, which costs more than all the rest.
+const PYTHON_MAX: usize = 32;
 
 /// The supervisors of one launcher that have nothing to do.
 #[derive(Debug, Default)]
