@@ -217,7 +217,8 @@ fn mapped_tasks_keep_what_they_are_expanded_over() {
 #[test]
 fn variables_are_taken_when_the_file_is_read_where_they_are_set() {
     let mut options = options();
-    options.variables.insert("cmd".into(), "echo set".into());
+    // Whatever case the file has it in: in the environment it is `AIRFLOW_VAR_CMD`.
+    options.variables.insert("CMD".into(), "echo set".into());
     let text = in_task(
         "operator: BashOperator\nbash_command: echo as written\ncwd: /tmp\nvariables_as_arguments: [{variable: cmd, attribute: bash_command}, {variable: dir, attribute: cwd}]",
     );
