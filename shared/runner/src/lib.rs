@@ -1,6 +1,6 @@
 //! Runs attempts for real: templates rendered, the operator carried out, its log spooled.
 //!
-//! An operator is one small file in [`operators`], a sensor one in [`sensors`]. It is given an `Attempt`: rendered arguments, the work, a
+//! An operator is one small file in `operators`, a sensor one in `sensors`. It is given an `Attempt`: rendered arguments, the work, a
 //! log, and what it may ask for (processes, XComs, connections, other runs); it returns how the attempt ends. What an operator *accepts*
 //! stands in `shared/operators`, not here.
 //!

@@ -30,7 +30,8 @@ fn each_example_runs_to_its_end() {
     let _server = Server::start(&place, &[]);
     let listed = place.json(&["dags", "list", "--output", "json"]);
     let ids: Vec<&str> = listed.as_array().unwrap().iter().map(|d| d["dag_id"].as_str().unwrap()).collect();
-    assert_eq!(ids, ["calendar", "etl", "python_callable", "retries"], "a new example needs its expectation here");
+    let expected = ["branching", "calendar", "etl", "python_callable", "retries", "sensors"];
+    assert_eq!(ids, expected, "a new example needs its expectation here");
 
     let run = trigger(&place, "etl");
     expect_run(&place, "etl", &run, "success");
@@ -61,4 +62,17 @@ fn each_example_runs_to_its_end() {
     assert_eq!(returned(&place, "python_callable", &run, "summarize"), json!({"mean": 3, "median": 2}));
     let line = returned(&place, "python_callable", &run, "report");
     assert!(line.as_str().unwrap().ends_with("mean 3.00, median 2"), "{line}");
+
+    // It triggers the other one with a large order, and waits for it.
+    let run = trigger(&place, "sensors");
+    expect_run(&place, "sensors", &run, "success");
+    let states = task_states(&place, "sensors", &run);
+    assert!(states.len() == 5 && states.iter().all(|task| task.ends_with("=success")), "{states:?}");
+    let runs = place.json(&["dags", "list-runs", "branching", "--output", "json"]);
+    assert_eq!((runs.as_array().map(Vec::len), &runs[0]["conf"]), (Some(1), &json!({"amount": 250})));
+    let large = runs[0]["run_id"].as_str().unwrap();
+    let states = task_states(&place, "branching", large);
+    for task in ["book_at_once=skipped", "review.decide=success", "report=success"] {
+        assert!(states.iter().any(|state| state == task), "{task}: {states:?}");
+    }
 }
