@@ -69,7 +69,7 @@ fn each_example_runs_to_its_end() {
     let states = task_states(&place, "sensors", &run);
     assert!(states.len() == 5 && states.iter().all(|task| task.ends_with("=success")), "{states:?}");
     let runs = place.json(&["dags", "list-runs", "branching", "--output", "json"]);
-    assert_eq!((runs.as_array().map(Vec::len), &runs[0]["conf"]), (Some(1), &json!({"amount": 250})));
+    assert_eq!(runs.as_array().map(Vec::len), Some(1), "{runs}");
     let large = runs[0]["run_id"].as_str().unwrap();
     let states = task_states(&place, "branching", large);
     for task in ["book_at_once=skipped", "review.decide=success", "report=success"] {
