@@ -9,6 +9,7 @@ use minijinja::{Error, Value};
 use crate::error::{ErrorKind, raise};
 use crate::python::moment::DateTime;
 use crate::python::objects::Enumeration;
+use crate::python::strftime::{DAYS, MONTHS};
 use crate::python::text;
 
 /// Widest field and longest precision.
@@ -78,25 +79,6 @@ fn printable(args: &[Value]) -> Vec<Value> {
         })
         .collect()
 }
-
-/// The English names of months, by number less one.
-const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
-
-/// The English names of days, Monday first.
-const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 
 /// A date by a pattern of Unicode's CLDR (`EEEE dd MMMM yyyy`), as `ds_format_locale` writes it. Names are there in English only.
 pub(crate) fn locale_date(moment: &DateTime, pattern: &str, locale: &str) -> Result<String, Error> {

@@ -12,8 +12,10 @@ use crate::error::{ErrorKind, raise, type_error};
 /// Longest result, in bytes; a format is a few letters, and each yields at most a month's name.
 const LENGTH_MAX: usize = 1 << 20;
 
-const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
-const MONTHS: [&str; 12] = [
+/// The English names of days, Monday first.
+pub(crate) const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+/// The English names of months, by number less one.
+pub(crate) const MONTHS: [&str; 12] = [
     "January",
     "February",
     "March",
