@@ -26,6 +26,9 @@ pub(crate) const STRUCTURE: &[&str] = &[
     "end_date",
     "inlets",
     "outlets",
+    "is_setup",
+    "is_teardown",
+    "on_failure_fail_dagrun",
 ];
 
 /// Warns of a key that nothing acts on yet, unless it says what is so anyway.

@@ -10,6 +10,7 @@ use crate::paths::Paths;
 use crate::reader::Cursor;
 use crate::schedule::{self, Schedule, Settings};
 use crate::settings;
+use crate::setup;
 use crate::task::{self, Defaults, Draft, Fields, Heading, TaskContext};
 use crate::time::Moment;
 use crate::yaml::Value;
@@ -53,6 +54,7 @@ pub(crate) fn dag<'a>(id: &'a str, cursor: &Cursor<'a>, options: &'a LoadOptions
     for draft in &drafts {
         dates.warn_own(draft);
     }
+    let places = drafts.iter().map(|d| (d.task.task_id.to_string(), d.cursor.clone())).collect();
     let tasks = crate::graph::order(drafts, &groups);
     let settings = Settings { zone: &dates.zone, style: options.cron_style, now: options.now, asset_files };
     let Schedule { timetable, assets } = schedule(&fields, settings);
@@ -69,6 +71,7 @@ pub(crate) fn dag<'a>(id: &'a str, cursor: &Cursor<'a>, options: &'a LoadOptions
         ..Dag::new(dag_id.unwrap_or_else(|| DagId::trusted(id)), tasks.unwrap_or_default())
     };
     settings::apply(&mut dag, &fields, paths);
+    setup::check(&dag, &places);
     dag.owners = settings::distinct(dag.tasks.iter().map(|t| t.owner.as_str()));
     if dag.timetable == Timetable::Continuous && dag.max_active_runs != Some(1) {
         let at = fields.get("max_active_runs").or(fields.get("schedule")).unwrap_or(cursor);
@@ -182,6 +185,7 @@ fn template(mut template: Task, defaults: &Fields<'_>, paths: Paths<'_>) -> Task
             if !common::STRUCTURE.contains(name) && !callbacks::is_key(name) {
                 common::apply(&mut template, cursor);
             }
+            setup::warn_lent(name, cursor);
             continue;
         }
         if updraft_model::operators::all().iter().any(|o| o.argument(name).is_some()) {

@@ -125,6 +125,8 @@ struct Net<'n> {
     by_name: BTreeMap<&'n str, Unit>,
     by_id: BTreeMap<&'n str, Unit>,
     group_of_task: Vec<Option<usize>>,
+    is_setup: Vec<bool>,
+    is_teardown: Vec<bool>,
     parent_of_group: Vec<Option<usize>>,
     depth_of_group: Vec<usize>,
     /// The tasks inside of each group, those of inner groups included.
@@ -141,6 +143,8 @@ impl<'n> Net<'n> {
             by_name: groups.iter().enumerate().map(|(i, g)| (g.name, Unit::Group(i))).collect(),
             by_id: groups.iter().enumerate().map(|(i, g)| (g.model.group_id.as_str(), Unit::Group(i))).collect(),
             group_of_task: drafts.iter().map(|d| d.group).collect(),
+            is_setup: drafts.iter().map(|d| d.task.is_setup).collect(),
+            is_teardown: drafts.iter().map(|d| d.task.is_teardown).collect(),
             parent_of_group: groups.iter().map(|g| g.parent).collect(),
             depth_of_group: Vec::with_capacity(groups.len()),
             inside: vec![Vec::new(); groups.len()],
@@ -217,7 +221,8 @@ impl<'n> Net<'n> {
         lasts.into_iter().collect()
     }
 
-    /// A task itself; of a group the tasks without an upstream inside (`first`), or without a downstream inside.
+    /// A task itself; of a group the tasks without an upstream inside (`first`), or without a downstream inside. A teardown is not
+    /// waited for: in its place stand the last tasks before it, as in Airflow.
     fn ends(&self, unit: Unit, first: bool) -> Vec<usize> {
         let group = match unit {
             Unit::Task(i) => return vec![i],
@@ -225,8 +230,27 @@ impl<'n> Net<'n> {
         };
         let inside = &self.inside[group];
         let neighbours = if first { &self.upstream } else { &self.downstream };
-        let is_end = |task: &&usize| !neighbours[**task].iter().any(|n| inside.binary_search(n).is_ok());
-        inside.iter().filter(is_end).copied().collect()
+        let is_end = |task: &usize| !neighbours[*task].iter().any(|n| inside.binary_search(n).is_ok());
+        let is_kept = |task: &usize| first || !self.is_teardown[*task];
+        let mut ends: BTreeSet<usize> = inside.iter().copied().filter(|t| is_end(t) && is_kept(t)).collect();
+        let mut open: Vec<usize> = inside.iter().copied().filter(|t| is_end(t) && !is_kept(t)).collect();
+        let mut seen = BTreeSet::new();
+        while let Some(teardown) = open.pop() {
+            if !seen.insert(teardown) {
+                continue;
+            }
+            for up in self.upstream[teardown].iter().filter(|up| inside.binary_search(up).is_ok()) {
+                let goes_on =
+                    |down: &usize| *down != teardown && inside.binary_search(down).is_ok() && !self.is_teardown[*down];
+                if self.is_teardown[*up] {
+                    open.push(*up);
+                } else if !self.is_setup[*up] && !self.downstream[*up].iter().any(goes_on) {
+                    // A setup right above its teardown is no work to wait for.
+                    ends.insert(*up);
+                }
+            }
+        }
+        ends.into_iter().collect()
     }
 }
 /// The tasks that can be ordered; those in a cycle and below one are missing.

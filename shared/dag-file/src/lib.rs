@@ -30,6 +30,7 @@ mod schedule;
 mod schema;
 mod sensor;
 mod settings;
+mod setup;
 mod special;
 mod suggest;
 mod task;

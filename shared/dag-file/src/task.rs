@@ -9,6 +9,7 @@ use crate::mapping;
 use crate::paths::Paths;
 use crate::reader::Cursor;
 use crate::sensor;
+use crate::setup;
 use crate::time::Moment;
 use crate::yaml::compose::clip;
 use crate::yaml::{Map, Value};
@@ -122,6 +123,7 @@ pub(crate) fn task<'a>(heading: Heading<'a>, context: &TaskContext<'a, '_>) -> O
         Some(operator) => reader.known_arguments(operator),
         None => reader.unknown_arguments(),
     }
+    setup::settle(&mut reader.draft.task, &fields);
     let task = &mut reader.draft.task;
     task.has_effects = !(task.callbacks.is_empty() && task.outlets.is_empty());
     Some(reader.draft)
@@ -253,6 +255,9 @@ impl<'a> Reader<'a, '_, '_> {
                     value.warn("ignored-key", message, Some("remove `task_id`, or make both the same".into()));
                 }
             }
+            "is_setup" => draft.task.is_setup = setup::flag(value),
+            "is_teardown" => draft.task.is_teardown = setup::flag(value),
+            "on_failure_fail_dagrun" => draft.task.on_failure_fail_dagrun = setup::flag(value),
             "inlets" | "outlets" => {
                 common::warn_kept(value);
                 let Some(references) = assets::references(value, context.asset_files) else { return };

@@ -7,6 +7,7 @@ mod fuzz;
 mod groups;
 mod problems;
 mod properties;
+mod setups;
 mod values;
 
 use super::*;

@@ -77,10 +77,10 @@ fn the_examples_run_to_their_ends() {
     for callable in ["callables/statistics_of_numbers.py", "callables/orders.py"] {
         cloud.upload(callable, &example(callable));
     }
-    for name in ["etl", "retries", "calendar", "python_callable", "branching"] {
+    for name in ["etl", "retries", "calendar", "python_callable", "branching", "setup_teardown"] {
         cloud.upload(&format!("{name}.yaml"), &example(&format!("{name}.yaml")));
     }
-    for name in ["etl", "retries", "calendar", "python_callable", "branching"] {
+    for name in ["etl", "retries", "calendar", "python_callable", "branching", "setup_teardown"] {
         cloud.await_dag(name);
     }
     let conf = json!({"numbers": [1, 2, 6]}).to_string();
@@ -89,6 +89,7 @@ fn the_examples_run_to_their_ends() {
     let calendar = cloud.trigger("calendar", &["--logical-date", "2026-02-03T12:00:00"]);
     let python = cloud.trigger("python_callable", &["--conf", &conf]);
     let branching = cloud.trigger("branching", &[]);
+    let torn_down = cloud.trigger("setup_teardown", &["--conf", &json!({"files": 0}).to_string()]);
 
     assert_eq!(cloud.await_end("etl", &etl, SHORT)["state"], "success");
     assert_eq!(cloud.states("etl", &etl), success(&["extract", "transform", "load", "done"]));
@@ -120,6 +121,15 @@ fn the_examples_run_to_their_ends() {
     assert_eq!(
         (of("book_at_once"), of("review.ask"), of("report")),
         (Some("success"), Some("skipped"), Some("success"))
+    );
+
+    // The work fails, and what the setup made is removed all the same.
+    assert_eq!(cloud.await_end("setup_teardown", &torn_down, SHORT)["state"], "failed");
+    let states = cloud.states("setup_teardown", &torn_down);
+    let of = |task: &str| states.get(task).map(String::as_str);
+    assert_eq!(
+        (of("make_folder"), of("count"), of("remove_folder")),
+        (Some("success"), Some("failed"), Some("success"))
     );
 }
 

@@ -132,6 +132,15 @@ fn described(description: &str) -> Option<Value> {
             "tasks": [plain("x"), after("y", &["g"])],
         }),
         "a << [b,c]" => json!({"tasks": [after("a", &["b", "c"]), plain("b"), plain("c")]}),
+        "chain(a,[b,c],[d,e],f)" => json!({"tasks": [
+            plain("a"), after("b", &["a"]), after("c", &["a"]), after("d", &["b"]), after("e", &["c"]), after("f", &["d", "e"]),
+        ]}),
+        "cross_downstream([a,b],[c,d])" => {
+            json!({"tasks": [plain("a"), plain("b"), after("c", &["a", "b"]), after("d", &["a", "b"])]})
+        }
+        // A label is for pictures only, and a group without a name is the DAG itself: neither has a key.
+        "a >> Label >> b" => json!({"tasks": [plain("a"), after("b", &["a"])]}),
+        "TaskGroup(None)" => json!({"tasks": [plain("a")]}),
         "a >> a" => json!({"tasks": [after("a", &["a"])]}),
         "group default_args" => json!({
             "task_groups": [group("g", json!({"default_args": {"retries": 2}}))],

@@ -71,8 +71,13 @@ pub(crate) fn dag(tasks: Vec<Task>) -> Dag {
 
 /// The task that a DAG file with one task declares, where the file gives `key` this value; or why the file is refused.
 pub(crate) fn declare(key: &str, value: &Value) -> Result<Task, String> {
+    declare_with(std::iter::once((key.to_owned(), value.clone())).collect())
+}
+
+/// The same with these keys.
+pub(crate) fn declare_with(keys: serde_json::Map<String, Value>) -> Result<Task, String> {
     let mut task = serde_json::json!({"operator": "EmptyOperator"});
-    task[key] = value.clone();
+    task.as_object_mut().expect("an object").extend(keys);
     let mut dag = load_dag(&serde_json::json!({"tasks": {"t": task}}))?;
     dag.tasks.pop().ok_or_else(|| "no task was declared".to_owned())
 }

@@ -65,28 +65,143 @@ pub(crate) fn verdict(rule: TriggerRule, upstream: &[Stand]) -> Option<Stand> {
     }
 }
 
-/// A DAG as far as the reference needs it: per task its rule, its upstreams, whether it ends by itself, and how it ends if it runs.
+/// How one task hangs together with the others.
+#[derive(Debug, Clone)]
+struct Knot {
+    rule: TriggerRule,
+    upstream: Vec<usize>,
+    is_setup: bool,
+    is_teardown: bool,
+    /// A teardown whose failure fails the run.
+    counts: bool,
+    /// Setups somewhere above, not right above, whose teardown is below or that have none.
+    setups: Vec<usize>,
+    /// For a teardown: everything between its setups and itself.
+    scope: Vec<usize>,
+}
+
+impl Knot {
+    fn new(rule: TriggerRule, upstream: Vec<usize>) -> Self {
+        let (setups, scope) = (Vec::new(), Vec::new());
+        Self { rule, upstream, is_setup: false, is_teardown: false, counts: true, setups, scope }
+    }
+}
+
+/// What follows from the shape of a DAG, worked out here once more, from paths.
+#[derive(Debug, Clone)]
+pub(crate) struct Shape {
+    knots: Vec<Knot>,
+}
+
+impl Shape {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let knot = |task: &updraft_model::Task| Knot {
+            is_setup: task.is_setup,
+            is_teardown: task.is_teardown,
+            counts: !task.is_teardown || task.on_failure_fail_dagrun,
+            ..Knot::new(task.trigger_rule, task.upstream.iter().map(|u| u.at()).collect())
+        };
+        Self::of(plan.dag.tasks.iter().map(knot).collect())
+    }
+
+    fn of(mut knots: Vec<Knot>) -> Self {
+        let all = 0..knots.len();
+        // Tasks are in a topological order, so whoever is above has a lower number.
+        let mut above: Vec<BTreeSet<usize>> = Vec::new();
+        for knot in &knots {
+            let mut of_this: BTreeSet<usize> = knot.upstream.iter().copied().collect();
+            knot.upstream.iter().for_each(|up| of_this.extend(above[*up].iter().copied()));
+            above.push(of_this);
+        }
+        let teardowns_of = |setup: usize| -> Vec<usize> {
+            all.clone().filter(|t| knots[*t].is_teardown && knots[*t].upstream.contains(&setup)).collect()
+        };
+        let within = |setup: usize, task: usize, teardown: usize| {
+            above[task].contains(&setup) && above[teardown].contains(&task)
+        };
+        let found: Vec<(Vec<usize>, Vec<usize>)> = all
+            .clone()
+            .map(|task| {
+                let holds = |setup: &usize| {
+                    let teardowns = teardowns_of(*setup);
+                    knots[*setup].is_setup
+                        && above[task].contains(setup)
+                        && !knots[task].upstream.contains(setup)
+                        && (teardowns.is_empty() || teardowns.iter().any(|t| within(*setup, task, *t)))
+                };
+                let setups = all.clone().filter(holds).collect();
+                let own = || knots[task].upstream.iter().filter(|s| knots[**s].is_setup && knots[task].is_teardown);
+                let scope = all.clone().filter(|t| own().any(|setup| within(*setup, *t, task))).collect();
+                (setups, scope)
+            })
+            .collect();
+        for (knot, (setups, scope)) in knots.iter_mut().zip(found) {
+            (knot.setups, knot.scope) = (setups, scope);
+        }
+        Self { knots }
+    }
+
+    /// What a task's rule and its setups say: wait (none), or what becomes of it ([`Active`]: it runs).
+    pub(crate) fn says(&self, task: usize, at: &[Stand]) -> Option<Stand> {
+        let knot = &self.knots[task];
+        if knot.upstream.is_empty() || knot.rule == TriggerRule::Always {
+            return Some(Active);
+        }
+        let setups = || knot.setups.iter().map(|s| at[*s]);
+        if setups().any(|s| matches!(s, Failed | UpstreamFailed)) {
+            return Some(UpstreamFailed);
+        }
+        if setups().any(|s| s == Skipped) {
+            return Some(Skipped);
+        }
+        let upstream: Vec<Stand> = knot.upstream.iter().map(|u| at[*u]).collect();
+        let ended = |s: Stand| !matches!(s, Nothing | Active);
+        let own: Vec<Stand> = knot.upstream.iter().filter(|u| self.knots[**u].is_setup).map(|u| at[*u]).collect();
+        let says = match knot.rule {
+            TriggerRule::AllDoneSetupSuccess if !upstream.iter().all(|s| ended(*s)) => None,
+            TriggerRule::AllDoneSetupSuccess if own.is_empty() || own.contains(&Success) => Some(Active),
+            TriggerRule::AllDoneSetupSuccess if own.iter().all(|s| *s == Skipped) => Some(Skipped),
+            TriggerRule::AllDoneSetupSuccess => Some(UpstreamFailed),
+            rule => verdict(rule, &upstream),
+        };
+        let held = setups().any(|s| s != Success) || knot.scope.iter().any(|t| !ended(at[*t]));
+        says.filter(|says| *says != Active || !held)
+    }
+
+    /// The tasks whose ends say how the run ended.
+    fn leaves(&self) -> Vec<usize> {
+        let below = |task: usize| self.knots.iter().filter(move |k| k.upstream.contains(&task));
+        let all = || 0..self.knots.len();
+        let leaves: Vec<usize> = all().filter(|t| self.knots[*t].counts && !below(*t).any(|k| k.counts)).collect();
+        if leaves.is_empty() { all().filter(|t| below(*t).next().is_none()).collect() } else { leaves }
+    }
+}
+
+/// A DAG as far as the reference needs it: its shape, and per task whether it ends by itself, and how it ends if it runs.
 pub(crate) struct Reference {
-    tasks: Vec<(TriggerRule, Vec<usize>, bool, Stand)>,
+    shape: Shape,
+    ends: Vec<(bool, Stand)>,
+    leaves: Vec<usize>,
 }
 
 impl Reference {
     /// `ends`: how each task ends if it runs, its tries taken together.
     pub(crate) fn new(plan: &Plan, ends: &[Stand]) -> Self {
-        let task = |(index, task): (usize, &updraft_model::Task)| {
-            let empty = task.operator.ends_with("EmptyOperator");
-            (task.trigger_rule, task.upstream.iter().map(|u| u.at()).collect(), empty, ends[index])
-        };
-        Self { tasks: plan.dag.tasks.iter().enumerate().map(task).collect() }
+        let is_empty = |task: &updraft_model::Task| task.operator.ends_with("EmptyOperator");
+        let ends = plan.dag.tasks.iter().zip(ends).map(|(task, end)| (is_empty(task), *end)).collect();
+        Self::of(Shape::new(plan), ends)
+    }
+
+    fn of(shape: Shape, ends: Vec<(bool, Stand)>) -> Self {
+        Self { leaves: shape.leaves(), shape, ends }
     }
 
     /// One look: every task without a state, on the states before the look.
     fn look(&self, before: [Stand; TASKS_MAX]) -> [Stand; TASKS_MAX] {
         let mut after = before;
-        for (index, (rule, upstream, empty, _)) in self.tasks.iter().enumerate() {
-            let states: Vec<Stand> = upstream.iter().map(|u| before[*u]).collect();
+        for (index, (empty, _)) in self.ends.iter().enumerate() {
             if before[index] == Nothing
-                && let Some(to) = verdict(*rule, &states)
+                && let Some(to) = self.shape.says(index, &before)
             {
                 after[index] = if to == Active && *empty { Success } else { to };
             }
@@ -95,8 +210,7 @@ impl Reference {
     }
 
     fn run_failed(&self, at: [Stand; TASKS_MAX]) -> bool {
-        let has_downstream = |task: usize| self.tasks.iter().any(|(_, upstream, ..)| upstream.contains(&task));
-        (0..self.tasks.len()).any(|t| !has_downstream(t) && !matches!(at[t], Success | Skipped))
+        self.leaves.iter().any(|t| !matches!(at[*t], Success | Skipped))
     }
 
     /// Every end that some order of ends and looks can come to.
@@ -109,17 +223,17 @@ impl Reference {
                 continue;
             }
             let looked = self.look(at);
-            let active: Vec<usize> = (0..self.tasks.len()).filter(|t| at[*t] == Active).collect();
+            let active: Vec<usize> = (0..self.ends.len()).filter(|t| at[*t] == Active).collect();
             if looked == at && active.is_empty() {
                 // What has no state now never gets one: the run is stuck, and fails.
-                let stuck = (0..self.tasks.len()).any(|t| at[t] == Nothing);
+                let stuck = (0..self.ends.len()).any(|t| at[t] == Nothing);
                 ends.insert((at, stuck || self.run_failed(at)));
                 continue;
             }
             open.push(looked);
             for task in active {
                 let mut next = at;
-                next[task] = self.tasks[task].3;
+                next[task] = self.ends[task].1;
                 open.push(next);
             }
         }
@@ -130,7 +244,11 @@ impl Reference {
 /// The reference is itself held to cases small enough to be worked out by hand.
 #[test]
 fn the_reference_finds_what_order_decides() {
-    let reference = |tasks| Reference { tasks };
+    let reference = |tasks: Vec<(TriggerRule, Vec<usize>, bool, Stand)>| {
+        let ends = tasks.iter().map(|(_, _, empty, end)| (*empty, *end)).collect();
+        let knot = |(rule, upstream, ..): (TriggerRule, Vec<usize>, bool, Stand)| Knot::new(rule, upstream);
+        Reference::of(Shape::of(tasks.into_iter().map(knot).collect()), ends)
+    };
     let plain = TriggerRule::AllSuccess;
     // Two upstreams, one skipped, one failed: who ends first decides what becomes of the third.
     let race = reference(vec![
@@ -150,4 +268,37 @@ fn the_reference_finds_what_order_decides() {
     assert_eq!(ends.len(), 1);
     let (tasks, failed) = ends.into_iter().next().expect("one end");
     assert_eq!((&tasks[..3], failed), (&[Success, Success, Failed][..], true));
+}
+
+/// A setup with work below and a teardown at the end, by hand.
+#[test]
+fn the_reference_knows_setups_and_teardowns() {
+    let knot = |upstream: &[usize]| Knot::new(TriggerRule::AllSuccess, upstream.to_vec());
+    let setup = Knot { is_setup: true, ..knot(&[]) };
+    let teardown = Knot { is_teardown: true, counts: false, rule: TriggerRule::AllDoneSetupSuccess, ..knot(&[0, 2]) };
+    let shape = |work: [Knot; 2]| {
+        let [first, second] = work;
+        Shape::of(vec![setup.clone(), first, second, teardown.clone()])
+    };
+    let ends = |shape: Shape, ends: [Stand; 4]| {
+        let found = Reference::of(shape, ends.map(|end| (false, end)).to_vec()).ends();
+        assert_eq!(found.len(), 1, "{found:?}");
+        let (tasks, failed) = found.into_iter().next().expect("one end");
+        ([tasks[0], tasks[1], tasks[2], tasks[3]], failed)
+    };
+    let plain = || shape([knot(&[0]), knot(&[1])]);
+    // The teardown runs whatever the work came to, and is no leaf.
+    assert_eq!(ends(plain(), [Success, Failed, Success, Success]), ([Success, Failed, UpstreamFailed, Success], true));
+    assert_eq!(ends(plain(), [Success, Success, Success, Failed]), ([Success, Success, Success, Failed], false));
+    // Without its setup nothing runs, and the teardown does not either.
+    assert_eq!(
+        ends(plain(), [Failed, Success, Success, Success]),
+        ([Failed, UpstreamFailed, UpstreamFailed, UpstreamFailed], true)
+    );
+    // The second task would run whatever happens above it, but for the setup above that.
+    let done = Knot { rule: TriggerRule::AllDone, ..knot(&[1]) };
+    assert_eq!(
+        ends(shape([knot(&[0]), done]), [Failed, Success, Success, Success]),
+        ([Failed, UpstreamFailed, UpstreamFailed, UpstreamFailed], true)
+    );
 }

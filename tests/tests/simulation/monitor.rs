@@ -1,7 +1,7 @@
 //! What must hold after every accepted write, at every start of an attempt and for every message: the invariants, by the numbers
 //! of the design.
 
-use crate::model::{Stand, verdict};
+use crate::model::{Shape, Stand};
 use crate::transitions::{self, Seen};
 use crate::world::{Micros, World, instant};
 use jiff::SignedDuration;
@@ -165,10 +165,8 @@ impl World {
             }
             // Only a run that is stuck ends with a task that has not. Where an upstream was cleared under a running task, Airflow
             // too takes a run for stuck in the very look in which that task is given its end.
-            let could_go_on = |t: TaskIndex| {
-                let upstream: Vec<Stand> = plan.upstream(t).iter().map(|u| stands[u.at()]).collect();
-                stands[t.at()] == Stand::Nothing && verdict(plan.task(t).trigger_rule, &upstream).is_some()
-            };
+            let shape = Shape::new(plan);
+            let could_go_on = |t: TaskIndex| stands[t.at()] == Stand::Nothing && shape.says(t.at(), &stands).is_some();
             if let Some(task) = plan.tasks().find(|t| could_go_on(*t)).filter(|_| after.epoch == 0) {
                 self.violate(format!("6: run {run} ended although task {task} could still become something"));
             }

@@ -120,7 +120,43 @@ pub(crate) fn dag(rng: &mut Rng, number: usize, window: Micros) -> Dag {
 pub(crate) fn tasks(rng: &mut Rng) -> Vec<Task> {
     let count = 1 + rng.index(TASKS_MAX);
     let density = *rng.pick(&[1_500, 3_500, 6_000]);
-    (0..count).map(|index| task(rng, index, density)).collect()
+    let mut tasks: Vec<Task> = (0..count).map(|index| task(rng, index, density)).collect();
+    if rng.chance(4_000) {
+        frame(rng, &mut tasks);
+    }
+    tasks
+}
+
+/// Makes setups and teardowns of some tasks. What is right below a setup waits for its success, as the loader demands.
+fn frame(rng: &mut Rng, tasks: &mut [Task]) {
+    for index in 0..tasks.len() {
+        match rng.index(4) {
+            0 => tasks[index].is_setup = true,
+            1 => {
+                tasks[index].is_teardown = true;
+                tasks[index].on_failure_fail_dagrun = rng.chance(3_000);
+                tasks[index].trigger_rule = TriggerRule::AllDoneSetupSuccess;
+                let setups: Vec<TaskIndex> =
+                    (0..index).filter(|i| tasks[*i].is_setup).map(|i| TaskIndex(i as u32)).collect();
+                let own = setups.into_iter().filter(|_| rng.chance(6_000));
+                let mut upstream: Vec<TaskIndex> = own.chain(tasks[index].upstream.clone()).collect();
+                upstream.sort();
+                upstream.dedup();
+                tasks[index].upstream = upstream;
+            }
+            _ => {}
+        }
+    }
+    for index in 0..tasks.len() {
+        let below_a_setup = tasks[index].upstream.iter().any(|up| tasks[up.at()].is_setup);
+        if below_a_setup && !tasks[index].is_teardown {
+            tasks[index].trigger_rule = TriggerRule::AllSuccess;
+        }
+        // See below: a limit that keeps a run from being taken for stuck is for roots only.
+        if !tasks[index].upstream.is_empty() {
+            tasks[index].max_active_tis_per_dag = None;
+        }
+    }
 }
 
 fn task(rng: &mut Rng, index: usize, density: u32) -> Task {

@@ -69,7 +69,7 @@ macro_rules! stats {
 }
 
 stats! {
-    runs, runs_succeeded, runs_failed, runs_deadlocked, runs_compared, ends_possible, cells,
+    runs, runs_succeeded, runs_failed, runs_deadlocked, runs_with_setups, runs_compared, ends_possible, cells,
     attempts_started, attempts_in_place, attempts_stopped, attempts_died, tries_retried,
     requests, writes_accepted, writes_refused, throttles, unknown_outcomes, landed_late, stale_index_reads,
     kills, deadlines_reached, pauses, pauses_past_a_lease, renewals, settled_by_item,

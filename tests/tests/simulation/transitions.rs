@@ -1,6 +1,6 @@
 //! Which cell may become which (the table of `updraft_model::cell`), held against what was stored and what ran.
 
-use crate::model::{Stand, verdict};
+use crate::model::{Shape, Stand};
 use crate::monitor::Monitor;
 use crate::world::{MINUTE, Micros, World, instant, micros};
 use jiff::Timestamp;
@@ -110,7 +110,7 @@ impl Seen<'_> {
     fn decided(&self, tries: u32, due: Option<Timestamp>, to: &Cell) -> Result<Kind, String> {
         let stands = Monitor::stands(self.after, self.plan);
         let upstream: Vec<Stand> = self.plan.upstream(self.task).iter().map(|u| stands[u.at()]).collect();
-        let says = verdict(self.plan.task(self.task).trigger_rule, &upstream);
+        let says = Shape::new(self.plan).says(self.task.at(), &stands);
         let ready = says == Some(Stand::Active) && due.is_none_or(|due| due <= self.now());
         let empty = self.plan.task(self.task).operator.ends_with("EmptyOperator");
         match to {

@@ -75,6 +75,7 @@ impl World {
         let failed = run.state == DagRunState::Failed;
         self.stats.runs_compared += 1;
         self.stats.ends_possible += possible.len() as u64;
+        self.stats.runs_with_setups += u64::from(plan.dag.tasks.iter().any(|task| task.is_setup));
         self.stats.runs_deadlocked += u64::from(tasks[..plan.dag.tasks.len()].contains(&Stand::Nothing));
         if !possible.contains(&(tasks, failed)) {
             return Err(format!("ended {} as {tasks:?}; possible is only {possible:?}", run.state));

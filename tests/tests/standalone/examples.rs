@@ -30,7 +30,7 @@ fn each_example_runs_to_its_end() {
     let _server = Server::start(&place, &[]);
     let listed = place.json(&["dags", "list", "--output", "json"]);
     let ids: Vec<&str> = listed.as_array().unwrap().iter().map(|d| d["dag_id"].as_str().unwrap()).collect();
-    let expected = ["branching", "calendar", "etl", "python_callable", "retries", "sensors"];
+    let expected = ["branching", "calendar", "etl", "python_callable", "retries", "sensors", "setup_teardown"];
     assert_eq!(ids, expected, "a new example needs its expectation here");
 
     let run = trigger(&place, "etl");
@@ -62,6 +62,18 @@ fn each_example_runs_to_its_end() {
     assert_eq!(returned(&place, "python_callable", &run, "summarize"), json!({"mean": 3, "median": 2}));
     let line = returned(&place, "python_callable", &run, "report");
     assert!(line.as_str().unwrap().ends_with("mean 3.00, median 2"), "{line}");
+
+    // The folder is removed whether or not the work in it succeeds.
+    let run = trigger(&place, "setup_teardown");
+    expect_run(&place, "setup_teardown", &run, "success");
+    assert_eq!(returned(&place, "setup_teardown", &run, "count"), json!("3"));
+    let conf = ["dags", "trigger", "setup_teardown", "--conf", r#"{"files": 0}"#, "--output", "json"];
+    let run = place.json(&conf)[0]["dag_run_id"].as_str().unwrap().to_owned();
+    expect_run(&place, "setup_teardown", &run, "failed");
+    let expected = ["make_folder=success", "fill=success", "count=failed", "remove_folder=success"];
+    assert_eq!(task_states(&place, "setup_teardown", &run), expected);
+    let line = returned(&place, "setup_teardown", &run, "remove_folder");
+    assert!(line.as_str().unwrap().starts_with("removed /"), "{line}");
 
     // It triggers the other one with a large order, and waits for it.
     let run = trigger(&place, "sensors");

@@ -3,7 +3,7 @@
 use super::*;
 use std::collections::BTreeSet;
 
-fn edges(dag: &Dag) -> BTreeSet<String> {
+pub(super) fn edges(dag: &Dag) -> BTreeSet<String> {
     let name = |i: usize| dag.tasks[i].task_id.as_str();
     let of = |(i, task): (usize, &Task)| {
         task.upstream.iter().map(|u| format!("{} {}", name(u.at()), name(i))).collect::<Vec<_>>()
@@ -12,7 +12,7 @@ fn edges(dag: &Dag) -> BTreeSet<String> {
 }
 
 /// A DAG with these groups, and empty tasks of which each line gives the name and other keys.
-fn grouped(groups: &str, tasks: &[(&str, &str)]) -> Dag {
+pub(super) fn grouped(groups: &str, tasks: &[(&str, &str)]) -> Dag {
     let task = |i: usize| format!("    {}: {{operator: EmptyOperator{}}}\n", tasks[i].0, tasks[i].1);
     let tasks = repeated(tasks.len(), task);
     dag(&format!("etl:\n  task_groups: {groups}\n  tasks:\n{tasks}"))
