@@ -3,7 +3,7 @@
 //! Written as 2 to 30 bytes of text, so that a run of 130 tasks stays near one DynamoDB write unit:
 //!
 //! ```text
-//! h<try>                          scheduled            (ready, held by a limit)
+//! h<try>[.<resume>]               scheduled            (ready, held by a limit; resume: how often the try went on before)
 //! q<try>                          queued
 //! r<try>.<token>.<lease>.<start>  running
 //! k<try>.<token>.<lease>.<start>  restarting
@@ -63,6 +63,9 @@ pub enum Cell {
     Scheduled {
         /// The try it will run as.
         try_number: u32,
+        /// How often that try went on before. Slots are held by try and resume, and a grant of those of an earlier attempt that
+        /// comes late must find another cell (ARCHITECTURE.md, rule B2).
+        resume: u32,
     },
     /// Ready; a message is or will be on its way.
     Queued {
@@ -174,7 +177,7 @@ impl Cell {
         match self {
             Self::None => 0,
             Self::Cleared { try_number }
-            | Self::Scheduled { try_number }
+            | Self::Scheduled { try_number, .. }
             | Self::Queued { try_number }
             | Self::Running { try_number, .. }
             | Self::Restarting { try_number, .. }
@@ -226,7 +229,8 @@ impl Cell {
         match self {
             Self::None => String::new(),
             Self::Cleared { try_number } => format!("n{try_number}"),
-            Self::Scheduled { try_number } => format!("h{try_number}"),
+            Self::Scheduled { try_number, resume: 0 } => format!("h{try_number}"),
+            Self::Scheduled { try_number, resume } => format!("h{try_number}.{resume}"),
             Self::Queued { try_number } => format!("q{try_number}"),
             Self::Running { try_number, lease } => format!("r{try_number}.{}", held(lease)),
             Self::Restarting { try_number, lease } => format!("k{try_number}.{}", held(lease)),
@@ -290,7 +294,8 @@ impl Cell {
         }
         match (letter, tail) {
             ('n', None) => Some(Self::Cleared { try_number }),
-            ('h', None) => Some(Self::Scheduled { try_number }),
+            ('h', None) => Some(Self::Scheduled { try_number, resume: 0 }),
+            ('h', Some(resume)) => Some(Self::Scheduled { try_number, resume: resume.parse().ok()? }),
             ('q', None) => Some(Self::Queued { try_number }),
             ('r', Some(tail)) => Some(Self::Running { try_number, lease: decode_lease(tail)? }),
             ('k', Some(tail)) => Some(Self::Restarting { try_number, lease: decode_lease(tail)? }),
@@ -379,7 +384,7 @@ mod tests {
         prop_oneof![
             Just(Cell::None),
             n.clone().prop_map(|try_number| Cell::Cleared { try_number }),
-            n.clone().prop_map(|try_number| Cell::Scheduled { try_number }),
+            (n.clone(), 0u32..3).prop_map(|(try_number, resume)| Cell::Scheduled { try_number, resume }),
             n.clone().prop_map(|try_number| Cell::Queued { try_number }),
             (n.clone(), lease()).prop_map(|(try_number, lease)| Cell::Running { try_number, lease }),
             (n.clone(), lease()).prop_map(|(try_number, lease)| Cell::Restarting { try_number, lease }),

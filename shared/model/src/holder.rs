@@ -59,7 +59,7 @@ impl HolderName {
 }
 
 /// Which attempt of a task instance: its try, and how many attempts of that try came before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Generation {
     /// The try.
     pub try_number: u32,

@@ -154,7 +154,7 @@ impl<'a> Look<'a> {
                 self.cells.insert(task, cell);
             }
             for task in found.ready {
-                let cell = started(self.plan, task, self.cell(task));
+                let cell = self.started(task);
                 ended.extend(cell.is_final().then_some(task));
                 self.cells.insert(task, cell);
             }
@@ -224,6 +224,30 @@ impl<'a> Look<'a> {
         if is_simple && goes_on() { None } else { Some(conclude(self.plan, self)) }
     }
 
+    /// A cell that is ready: queued for its next try, scheduled where it is under a limit, or at its end where there is nothing to run.
+    fn started(&self, task: TaskIndex) -> Cell {
+        let (plan, cell) = (self.plan, self.cell(task));
+        let try_number = match cell {
+            // A reschedule and a deferral go on with the same try.
+            Cell::Waiting { wait: Wait::Reschedule | Wait::Deferred, try_number, .. } => *try_number,
+            _ => cell.try_number() + 1,
+        };
+        if plan.is_empty_operator(task) {
+            Cell::ended(End::Success, try_number)
+        } else if plan.is_limited(task) {
+            Cell::Scheduled { try_number, resume: self.resume(task, try_number) }
+        } else {
+            Cell::Queued { try_number }
+        }
+    }
+
+    /// How often a try has gone on.
+    fn resume(&self, task: TaskIndex, try_number: u32) -> u32 {
+        let changed = self.change.resumes.iter().rev().find(|(t, _)| *t == task).map(|(_, resumed)| resumed);
+        let resumed = changed.or_else(|| self.run.resumes.get(&task));
+        resumed.filter(|resumed| resumed.try_number == try_number).map_or(0, |resumed| resumed.count)
+    }
+
     /// The cells that have not ended, as the document has them.
     fn unfinished(&self) -> Vec<(TaskIndex, Cell)> {
         let unfinished = self.plan.tasks().filter(|task| !self.cell(*task).is_final());
@@ -285,7 +309,7 @@ fn admit(plan: &Plan, run: &RunDoc, change: &RunChange, most: usize, decision: &
     for task in plan.tasks() {
         let decided = decision.cells.get(&task).map(|(_, to)| to);
         match decided.or_else(|| own.get(&task).copied()).unwrap_or_else(|| run.cell(task)) {
-            Cell::Scheduled { try_number } => waiting.push((task, *try_number)),
+            Cell::Scheduled { try_number, .. } => waiting.push((task, *try_number)),
             cell => active += usize::from(cell.takes_a_place()),
         }
     }
@@ -309,22 +333,6 @@ fn admit(plan: &Plan, run: &RunDoc, change: &RunChange, most: usize, decision: &
 /// A cell that ends by rule. An attempt that still runs there (possible after marking upstreams by hand) has to let go.
 fn by_rule(cell: &Cell, end: End) -> Cell {
     Cell::Final { end, try_number: cell.try_number(), winner: None, leaving: cell.holder().cloned() }
-}
-
-/// A cell that is ready: queued for its next try, scheduled where it is under a limit, or at its end where there is nothing to run.
-fn started(plan: &Plan, task: TaskIndex, cell: &Cell) -> Cell {
-    let try_number = match cell {
-        // A reschedule and a deferral go on with the same try.
-        Cell::Waiting { wait: Wait::Reschedule | Wait::Deferred, try_number, .. } => *try_number,
-        _ => cell.try_number() + 1,
-    };
-    if plan.is_empty_operator(task) {
-        Cell::ended(End::Success, try_number)
-    } else if plan.is_limited(task) {
-        Cell::Scheduled { try_number }
-    } else {
-        Cell::Queued { try_number }
-    }
 }
 
 /// The tasks that would go on, were it not that their runs of earlier dates are not known to let them go.

@@ -65,6 +65,30 @@ pub fn is_alive(claim: &Claim, run: Option<&RunDoc>, task: TaskIndex, include_de
     }
 }
 
+/// What a run held at an earlier image and holds no more: whose slots, of which attempt, and whether it has deferred, since some pools let
+/// it keep its slots then.
+pub fn given_back(plan: &Plan, base: &RunDoc, run: &RunDoc) -> Vec<(HolderId, (HolderName, Generation, bool))> {
+    let mut returns = Vec::new();
+    for (task, cell) in &base.cells {
+        let held = matches!(
+            cell,
+            Cell::Scheduled { .. } | Cell::Queued { .. } | Cell::Running { .. } | Cell::Restarting { .. }
+        );
+        if !held || !plan.is_held_elsewhere(*task) {
+            continue;
+        }
+        let has_deferred = matches!(run.cell(*task), Cell::Waiting { wait: Wait::Deferred, .. });
+        for holder in plan.holders(*task) {
+            let claim = claim(plan, base, *task, &holder);
+            if !is_alive(&claim, Some(run), *task, false) {
+                let name = HolderName { incarnation: run.facts.incarnation.clone(), task: *task };
+                returns.push((holder, (name, claim.generation, has_deferred)));
+            }
+        }
+    }
+    returns
+}
+
 /// What came of asking.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Turn {

@@ -12,8 +12,8 @@ use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
 use updraft_model::cell::{End, Wait};
 use updraft_model::{
-    Act, Attempt, AttemptOutcome, Cell, Choice, DagRunState, Held, Intent, Lease, OPERATIONS_MAX, OperationId,
-    OutboxEntry, Plan, Resumed, RunChange, RunDoc, TaskIndex, Token,
+    Act, Attempt, AttemptOutcome, Cell, Choice, DagRunState, Generation, Held, Intent, Lease, OPERATIONS_MAX,
+    OperationId, OutboxEntry, Plan, Resumed, RunChange, RunDoc, TaskIndex, Token,
 };
 
 /// The outbox key of [`OutboxEntry::Leave`].
@@ -497,7 +497,7 @@ pub fn grant(plan: &Plan, run: &RunDoc, tasks: &[TaskIndex], now: Timestamp) -> 
     let mut change = RunChange { if_epoch: Some(run.epoch), if_state: Some(run.state), ..RunChange::default() };
     let mut queued = Vec::new();
     for task in tasks.iter().take(free.min(CHANGES_MAX)) {
-        if let Cell::Scheduled { try_number } = run.cell(*task) {
+        if let Cell::Scheduled { try_number, .. } = run.cell(*task) {
             change.if_cells.push((*task, run.cell(*task).clone()));
             change.cells.push((*task, Cell::Queued { try_number: *try_number }));
             queued.push(*task);
@@ -513,6 +513,22 @@ pub fn grant(plan: &Plan, run: &RunDoc, tasks: &[TaskIndex], now: Timestamp) -> 
     let mut step = complete(run, change, now);
     step.queued = queued;
     step
+}
+
+/// Queues who waited for slots and holds them now, without having seen an image: refused when the cell is anything but what these slots
+/// were taken for, the attempt included. A sensor that ran on them and waits for slots anew is another attempt of the same try.
+///
+/// `look_at`: when somebody looks at the run, in case the message is lost.
+pub fn promote(task: TaskIndex, generation: Generation, look_at: Option<Timestamp>) -> RunChange {
+    let Generation { try_number, resume } = generation;
+    RunChange {
+        if_state: Some(DagRunState::Running),
+        if_cells: vec![(task, Cell::Scheduled { try_number, resume })],
+        if_wake_at_most: look_at,
+        looks: Some(0),
+        cells: vec![(task, Cell::Queued { try_number })],
+        ..RunChange::default()
+    }
 }
 
 /// Deletes a run: what is left is a tombstone under its identity, so that nobody who still knows the run can bring it back. It is in the

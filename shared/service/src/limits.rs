@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use updraft_clock::Clock;
 use updraft_metastore::{Items, Outcome};
 use updraft_model::{
-    Cell, Claim, DagRunState, Generation, HolderDoc, HolderId, HolderName, Incarnation, RunChange, RunDoc, TaskIndex,
-    TaskInstanceState,
+    Cell, Claim, DagRunState, Generation, HolderDoc, HolderId, HolderName, Incarnation, RunDoc, TaskIndex,
 };
 use updraft_scheduling::attention::LOOK_EVERY;
 use updraft_scheduling::holders::{self, Turn, WISHES_MAX};
@@ -79,7 +78,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// One turn with each limit that a run has business with: those of single tasks first, then the pools.
     async fn deal(&self, version: &Version, base: Option<&RunDoc>, run: &RunDoc) -> Result<Standing, Error> {
         let mut standing = Standing::default();
-        let mut returns = given_back(version, base, run);
+        let mut returns = base.map_or_else(Vec::new, |base| holders::given_back(&version.plan, base, run));
         for stage in 0..2 {
             let mut business: BTreeMap<HolderId, Business> = BTreeMap::new();
             let of_stage = |holder: &HolderId| matches!(holder, HolderId::Pool(_)) == (stage == 1);
@@ -176,15 +175,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 continue;
             }
             let try_number = claim.generation.try_number;
-            let change = RunChange {
-                if_state: Some(DagRunState::Running),
-                if_cells: vec![(name.task, Cell::Scheduled { try_number })],
-                // In case the message is lost.
-                if_wake_at_most: self.clock.now().saturating_add(LOOK_EVERY).ok(),
-                looks: Some(0),
-                cells: vec![(name.task, Cell::Queued { try_number })],
-                ..RunChange::default()
-            };
+            let look_at = self.clock.now().saturating_add(LOOK_EVERY).ok();
+            let change = step::promote(name.task, claim.generation, look_at);
             match self.store.update_run(&name.incarnation, &change).await? {
                 Outcome::Updated(run) => messages.push(Outgoing::now(Message::Task {
                     dag_id: run.facts.dag_id.clone(),
@@ -258,33 +250,4 @@ fn wanting(version: &Version, run: &RunDoc) -> Vec<TaskIndex> {
     tasks.sort_by_key(|task| (std::cmp::Reverse(plan.priority(*task)), *task));
     tasks.truncate(step::free_places(plan, run));
     tasks
-}
-
-/// What a run held at an earlier image and holds no more.
-fn given_back(
-    version: &Version,
-    base: Option<&RunDoc>,
-    run: &RunDoc,
-) -> Vec<(HolderId, (HolderName, Generation, bool))> {
-    let Some(base) = base else { return Vec::new() };
-    let mut returns = Vec::new();
-    for (task, cell) in &base.cells {
-        let held = matches!(
-            cell,
-            Cell::Scheduled { .. } | Cell::Queued { .. } | Cell::Running { .. } | Cell::Restarting { .. }
-        );
-        if !held || !version.plan.is_held_elsewhere(*task) {
-            continue;
-        }
-        let generation = holders::generation(base, *task);
-        for holder in version.plan.holders(*task) {
-            let deferred = run.cell(*task).state() == TaskInstanceState::Deferred;
-            let claim = Claim { generation, ..holders::claim(&version.plan, base, *task, &holder) };
-            if !holders::is_alive(&claim, Some(run), *task, false) {
-                let name = HolderName { incarnation: run.facts.incarnation.clone(), task: *task };
-                returns.push((holder, (name, generation, deferred)));
-            }
-        }
-    }
-    returns
 }

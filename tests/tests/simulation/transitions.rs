@@ -49,7 +49,7 @@ pub(crate) fn check(seen: &Seen<'_>) -> Result<Kind, String> {
             Cell::Running { try_number: n, lease } if n == try_number => seen.fresh(lease),
             _ => Err("a queued try is claimed, and nothing else".to_owned()),
         },
-        Cell::Scheduled { try_number } => match to {
+        Cell::Scheduled { try_number, .. } => match to {
             Cell::Queued { try_number: n } if n == try_number => Ok(Kind::Other),
             Cell::Running { try_number: n, lease } if n == try_number => seen.fresh(lease),
             Cell::Final { end: End::Skipped | End::UpstreamFailed, winner: None, .. } if seen.after.epoch > 0 => {
@@ -118,7 +118,7 @@ impl Seen<'_> {
             Cell::Queued { .. } | Cell::Running { .. } if self.plan.is_held_elsewhere(self.task) => {
                 Err("queued without having been scheduled".to_owned())
             }
-            Cell::Scheduled { try_number } | Cell::Queued { try_number } | Cell::Running { try_number, .. }
+            Cell::Scheduled { try_number, .. } | Cell::Queued { try_number } | Cell::Running { try_number, .. }
                 if *try_number == tries + 1 =>
             {
                 if !ready || empty {

@@ -157,10 +157,28 @@ fn a_pools_members_are_scheduled_before_they_are_queued() {
     task.pool = "p".to_owned();
     let plan = Plan::new(dag_of(vec![task]));
     let (image, queued) = step::begin(&plan, run(DagRunState::Queued, Vec::new(), 0), NOW);
-    assert_eq!((image.cell(A), queued.len()), (&Cell::Scheduled { try_number: 1 }, 0));
+    assert_eq!((image.cell(A), queued.len()), (&Cell::Scheduled { try_number: 1, resume: 0 }, 0));
     let granted = step::grant(&plan, &image, &[A], NOW);
     assert_eq!(granted.image(&image).cell(A), &Cell::Queued { try_number: 1 });
     assert!(!granted.change.holds(&granted.image(&image)), "it is queued once");
+}
+
+/// Whoever promoted it stopped for a while before the write that queues it. Meanwhile it was queued by a look at its run, ran, gave its
+/// slots back and waits for some anew.
+#[test]
+fn slots_that_an_earlier_attempt_was_given_queue_no_later_one() {
+    let mut task = plain("a", &[]);
+    task.pool = "p".to_owned();
+    let plan = Plan::new(dag_of(vec![task]));
+    let mut run = run(DagRunState::Running, vec![Cell::Running { try_number: 1, lease: lease("t", at(150)) }], 0);
+    run.wake_at = Some(NOW);
+    let me = Held { task: A, try_number: 1, token: Token::trusted("t") };
+    let ended = Ended::new(AttemptOutcome::Rescheduled { until: NOW }, NOW);
+    let again = step::finish(&plan, &run, &me, &ended, NOW, None).expect("it holds its cell").image(&run);
+    assert_eq!(again.cell(A), &Cell::Scheduled { try_number: 1, resume: 1 });
+    let promote = |resume| step::promote(A, Generation { try_number: 1, resume }, None);
+    assert!(!promote(0).holds(&again), "the slots of the first attempt");
+    assert!(promote(1).holds(&again), "its own");
 }
 
 #[test]
@@ -178,7 +196,7 @@ fn a_claim_is_dead_once_its_attempt_is() {
     };
     let held = || lease("t", at(150));
     for cell in [
-        Cell::Scheduled { try_number: 2 },
+        Cell::Scheduled { try_number: 2, resume: 0 },
         Cell::Queued { try_number: 2 },
         Cell::Running { try_number: 2, lease: held() },
         Cell::Restarting { try_number: 2, lease: held() },
