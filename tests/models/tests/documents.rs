@@ -40,6 +40,7 @@ impl fmt::Debug for Image {
 impl Hash for Image {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         let run = &*self.0;
+        run.facts.incarnation.hash(hasher);
         (run.state as u8, run.epoch, &run.operations, run.active_epoch, run.looks, run.revision).hash(hasher);
         (run.wake_at, &run.max_tries, run.outbox.len()).hash(hasher);
         for (task, resumed) in &run.resumes {

@@ -5,3 +5,4 @@ mod documents;
 mod explore;
 mod places;
 mod pools;
+mod slots;
