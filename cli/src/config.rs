@@ -5,6 +5,7 @@ use crate::metastore::MetastoreUrl;
 use crate::printer::{Cell, Printer, Rows};
 use crate::settings;
 use clap::Subcommand;
+use updraft_api::ConfigOption;
 use updraft_service::engine::near;
 
 /// What to do with the configuration.
@@ -100,6 +101,28 @@ pub(crate) fn run(command: Command, metastore: &MetastoreUrl, printer: Printer) 
             }
         }
     }
+}
+
+/// The options as a server shows them, with what it was started with.
+pub(crate) fn of_server(started_with: &crate::standalone::Arguments) -> Vec<ConfigOption> {
+    let metastore = MetastoreUrl::File(crate::home::Home::new(&started_with.home));
+    let number = |number: Option<u32>| number.map(|number| number.to_string());
+    let python = |is: bool| if is { "True" } else { "False" }.to_owned();
+    let given = |setting: &Setting| match setting.option {
+        "dags_folder" => Some(started_with.dags.display().to_string()),
+        "executor" => Some(format!("{:?}", started_with.executor).to_lowercase()),
+        "parallelism" => Some(started_with.parallelism.to_string()),
+        "dags_are_paused_at_creation" => Some(python(started_with.pause_new_dags)),
+        "max_active_tasks_per_dag" => number(started_with.max_active_tasks_per_dag),
+        "port" => Some(started_with.port.to_string()),
+        _ => None,
+    };
+    let option = |setting: Setting| ConfigOption {
+        value: given(&setting).unwrap_or(setting.value),
+        section: setting.section.to_owned(),
+        option: setting.option.to_owned(),
+    };
+    all(&metastore).into_iter().map(option).collect()
 }
 
 fn no_such<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Failure {

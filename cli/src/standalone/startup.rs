@@ -68,7 +68,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Error> {
     };
     let watcher = watch::start(server.clone(), stopping.clone());
     let running = loops::start(&server, workers, &stopping);
-    let http = tokio::spawn(serve(listener, server.clone(), stopping));
+    let setup = updraft_api::Setup { config: crate::config::of_server(&arguments) };
+    let http = tokio::spawn(serve(listener, server.clone(), setup, stopping));
     let ended = wait_for_signals(&stop, running, home_gone(&home)).await;
     let _ = stop.send(Stopping::Now);
     drop(watcher);
@@ -165,8 +166,13 @@ fn wire(arguments: &Arguments, home: &Path) -> Result<Server, Error> {
     Ok(Server { engine, items, queue, runner, dags: Directory::new(dags) })
 }
 
-async fn serve(listener: TcpListener, server: Arc<Server>, mut stopping: signal::Receiver<Stopping>) {
-    let router = updraft_api::router(Arc::new(server.reader()), Arc::new(server.runner.logs.clone()));
+async fn serve(
+    listener: TcpListener,
+    server: Arc<Server>,
+    setup: updraft_api::Setup,
+    mut stopping: signal::Receiver<Stopping>,
+) {
+    let router = updraft_api::router(Arc::new(server.reader()), Arc::new(server.runner.logs.clone()), setup);
     let stopped = async move {
         let _ = stopping.wait_for(|s| *s == Stopping::Now).await;
     };

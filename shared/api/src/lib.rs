@@ -5,13 +5,16 @@
 //! | `/`, `/assets/...` | the UI |
 //! | `/api/updraft/v1/...` | what the UI's views need, in one answer each; see `board` |
 //! | `/health`, `/api/v2/monitor/health` | health as Airflow gives it |
-//! | `/api/v2/version` | version |
+//! | `/openapi.json` | the part of Airflow's interface that is served |
 //! | `/api/v2/...` | Airflow's REST API; see `v2` |
 
 mod assets;
 mod board;
+mod contract;
 mod parts;
 mod v2;
+
+pub use v2::ConfigOption;
 
 use parts::{Api, Parts};
 
@@ -30,19 +33,32 @@ use updraft_model::run_id::isoformat;
 use updraft_service::Engine;
 use updraft_task_queue::TaskQueue;
 
+/// What differs between deployments, and is not in the engine.
+#[derive(Debug, Clone, Default)]
+pub struct Setup {
+    /// The configuration, as it is shown.
+    pub config: Vec<ConfigOption>,
+}
+
 /// The routes over an engine and its logs.
-pub fn router<I: Items, Q: TaskQueue, C: Clock, L: LogStore>(engine: Arc<Engine<I, Q, C>>, logs: Arc<L>) -> Router {
-    routes(Api::<parts::Of<I, Q, C, L>> { engine, logs })
+pub fn router<I: Items, Q: TaskQueue, C: Clock, L: LogStore>(
+    engine: Arc<Engine<I, Q, C>>,
+    logs: Arc<L>,
+    setup: Setup,
+) -> Router {
+    routes(Api::<parts::Of<I, Q, C, L>> { engine, logs, setup: Arc::new(setup) })
 }
 
 fn routes<P: Parts>(api: Api<P>) -> Router {
-    let version = || async { Json(json!({"version": env!("CARGO_PKG_VERSION"), "git_version": null})) };
-    let v2 = v2::routes::<P>().route("/monitor/health", get(health::<P>)).route("/version", get(version));
+    let (v2, served) = v2::routes::<P>();
+    let document = Arc::new(contract::document(&served));
+    let openapi = move || async move { Json(document.as_ref().clone()) };
     Router::new()
         .route("/", get(assets::page))
         .route("/health", get(health::<P>))
         .route("/favicon.svg", get(assets::icon))
         .route("/assets/{name}", get(assets::asset))
+        .route("/openapi.json", get(openapi))
         .nest("/api/updraft/v1", board::routes::<P>())
         .nest("/api/v2", v2)
         .layer(axum::middleware::from_fn(only_for_this_machine))

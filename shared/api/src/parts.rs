@@ -1,5 +1,6 @@
 //! The ports that the routes are served over, as one type parameter instead of four.
 
+use crate::Setup;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -44,11 +45,13 @@ pub(crate) struct Api<P: Parts> {
     pub(crate) engine: Arc<EngineOf<P>>,
     /// Task logs and large values.
     pub(crate) logs: Arc<P::Logs>,
+    /// What differs between deployments.
+    pub(crate) setup: Arc<Setup>,
 }
 
 impl<P: Parts> Clone for Api<P> {
     fn clone(&self) -> Self {
-        Self { engine: self.engine.clone(), logs: self.logs.clone() }
+        Self { engine: self.engine.clone(), logs: self.logs.clone(), setup: self.setup.clone() }
     }
 }
 

@@ -107,6 +107,27 @@ pub enum Reason {
     Nothing,
 }
 
+impl Reason {
+    /// A short name for its kind, as Airflow names what it checks.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Stands(_) => "Task Instance State",
+            Self::RunEnded(_) | Self::NoRoom | Self::NotStarted => "Dagrun Running",
+            Self::Paused => "Dag Not Paused",
+            Self::Intervention => "Intervention",
+            Self::Rule { .. } | Self::Unmet(_) => "Trigger Rule",
+            Self::LeftOut(_) => "Not Previously Skipped",
+            Self::Retry(_) => "Not In Retry Period",
+            Self::Reschedule(_) => "Ready To Reschedule",
+            Self::Deferred(_) => "Deferred",
+            Self::Past(_) => "Previous Dagrun State",
+            Self::RunLimit(_) | Self::NeverInRun => "Task Concurrency",
+            Self::NoPool(_) | Self::TooLarge { .. } | Self::Full { .. } => "Pool Slots Available",
+            Self::Nothing => "Ready",
+        }
+    }
+}
+
 /// Why a task instance is not running; at least one reason.
 pub fn explain(plan: &Plan, run: &RunDoc, task: TaskIndex, around: &Around<'_>, now: Timestamp) -> Vec<Reason> {
     let mut reasons = of_run(run, around);

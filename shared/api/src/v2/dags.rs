@@ -1,7 +1,8 @@
 //! DAGs, their tasks and tags, import errors.
 
 use super::query::{Query, sort_by};
-use super::{Failure, shapes};
+use super::{Failure, NoContent, shapes};
+use crate::contract::Body;
 use crate::parts::{Api, Parts};
 use axum::Json;
 use axum::extract::{Path, State};
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use updraft_metastore::{DagSummary, ImportError};
-use updraft_model::{DagDoc, DagId};
+use updraft_model::{DagDoc, DagId, RunDoc};
 use updraft_service::engine::Version;
 use updraft_service::views::DagView;
 
@@ -32,7 +33,7 @@ async fn version<P: Parts>(api: &Api<P>, doc: Option<&DagDoc>) -> Result<Option<
 }
 
 /// A DAG with its current version.
-async fn current<P: Parts>(api: &Api<P>, dag_id: &str) -> Result<(DagView, Arc<Version>), Failure> {
+pub(super) async fn current<P: Parts>(api: &Api<P>, dag_id: &str) -> Result<(DagView, Arc<Version>), Failure> {
     let view = find(api, dag_id).await?;
     let gone =
         || Failure::not_found(format!("The Dag with ID: `{dag_id}` is no longer declared by `{}`", view.summary.file));
@@ -40,7 +41,7 @@ async fn current<P: Parts>(api: &Api<P>, dag_id: &str) -> Result<(DagView, Arc<V
     Ok((view, version))
 }
 
-async fn errors<P: Parts>(api: &Api<P>) -> Result<Vec<ImportError>, Failure> {
+pub(super) async fn errors<P: Parts>(api: &Api<P>) -> Result<Vec<ImportError>, Failure> {
     let mut errors = Vec::new();
     let mut page = None;
     loop {
@@ -138,28 +139,73 @@ pub(super) async fn details<P: Parts>(State(api): State<Api<P>>, Path(dag_id): P
     Ok(Json(answer))
 }
 
+/// Nothing but the pause can be changed.
+fn check_mask(query: &Query) -> Result<(), Failure> {
+    if query.all("update_mask").iter().any(|name| *name != "is_paused") {
+        return Err(Failure::bad_request("Only `is_paused` field can be updated through the REST API"));
+    }
+    Ok(())
+}
+
 /// `PATCH /dags/{dag_id}`: pauses and unpauses.
 pub(super) async fn patch<P: Parts>(
     State(api): State<Api<P>>,
     Path(dag_id): Path<String>,
     query: Query,
-    Json(body): Json<Value>,
+    Body(body): Body,
 ) -> Answer {
-    let only = "Only `is_paused` field can be updated through the REST API";
-    if query.all("update_mask").iter().any(|name| *name != "is_paused") {
-        return Err(Failure::bad_request(only));
-    }
-    if let Some(other) = body.as_object().and_then(|b| b.keys().find(|k| *k != "is_paused")) {
-        return Err(Failure::invalid("extra_forbidden", "body", other, "Extra inputs are not permitted", &body[other]));
-    }
-    let Some(paused) = body["is_paused"].as_bool() else {
-        let given = &body["is_paused"];
-        return Err(Failure::invalid("bool_type", "body", "is_paused", "Input should be a valid boolean", given));
-    };
+    check_mask(&query)?;
     let view = find(&api, &dag_id).await?;
-    api.engine.set_paused(&view.summary.dag_id, paused).await?;
+    api.engine.set_paused(&view.summary.dag_id, body["is_paused"] == true).await?;
     let view = find(&api, &dag_id).await?;
     Ok(Json(shown(&api, &view, &bad_files(&api).await?).await?))
+}
+
+/// `PATCH /dags`: pauses and unpauses all that the filters let through; none where no pattern of ids is given, as in Airflow.
+pub(super) async fn patch_all<P: Parts>(State(api): State<Api<P>>, query: Query, Body(body): Body) -> Answer {
+    check_mask(&query)?;
+    let page = query.page()?;
+    let exclude_stale = query.boolean("exclude_stale")?.unwrap_or(true);
+    let paused = query.boolean("paused")?;
+    let mut meant = Vec::new();
+    if query.text("dag_id_pattern").is_some() || query.text("dag_id_prefix_pattern").is_some() {
+        let mut summaries = api.engine.all_dag_summaries().await?;
+        summaries.retain(|s| wanted(&query, s, exclude_stale));
+        let docs = documents(&api, &summaries).await?;
+        let is_paused = |s: &DagSummary| docs.get(&s.dag_id).is_some_and(|d| d.paused);
+        summaries.retain(|s| paused.is_none_or(|wish| wish == is_paused(s)));
+        meant = summaries;
+    }
+    for summary in &meant {
+        api.engine.set_paused(&summary.dag_id, body["is_paused"] == true).await?;
+    }
+    let total = meant.len();
+    let meant = page.of(meant);
+    let mut docs = documents(&api, &meant).await?;
+    let bad = bad_files(&api).await?;
+    let mut dags = Vec::with_capacity(meant.len());
+    for summary in meant {
+        let view = DagView { doc: docs.remove(&summary.dag_id), summary };
+        dags.push(shown(&api, &view, &bad).await?);
+    }
+    Ok(Json(json!({"dags": dags, "total_entries": total})))
+}
+
+/// `DELETE /dags/{dag_id}`: not while tasks of it run.
+pub(super) async fn delete<P: Parts>(
+    State(api): State<Api<P>>,
+    Path(dag_id): Path<String>,
+) -> Result<NoContent, Failure> {
+    let missing = || Failure::not_found(format!("Dag with id: {dag_id} was not found"));
+    let view =
+        find(&api, &dag_id).await.map_err(|failure| if failure.status() == 404 { missing() } else { failure })?;
+    let active: Vec<_> = view.doc.iter().flat_map(|doc| doc.active.keys().cloned()).collect();
+    let is_running = |run: &RunDoc| run.cells.values().any(|cell| cell.holder().is_some() && !cell.is_final());
+    if api.engine.store.runs(&active).await?.iter().any(is_running) {
+        return Err(Failure::conflict(format!("Task instances of dag with id: '{dag_id}' are still running")));
+    }
+    api.engine.delete_dag(&view.summary.dag_id).await?;
+    Ok(NoContent)
 }
 
 /// `GET /dags/{dag_id}/tasks`.
@@ -180,42 +226,4 @@ pub(super) async fn task<P: Parts>(
     let missing = || Failure::not_found(format!("Task with id {task_id} was not found"));
     let index = version.plan.index_of(&task_id).ok_or_else(missing)?;
     Ok(Json(shapes::task(&version.plan, index)))
-}
-
-/// `GET /dagTags`.
-pub(super) async fn tags<P: Parts>(State(api): State<Api<P>>, query: Query) -> Answer {
-    let page = query.page()?;
-    let descending = query.order_by("name", &["name"])?.iter().any(|(_, descending)| *descending);
-    let summaries = api.engine.all_dag_summaries().await?;
-    let mut tags: BTreeSet<String> = summaries.into_iter().filter(|s| !s.is_stale).flat_map(|s| s.tags).collect();
-    tags.retain(|tag| query.matches("tag_name", tag));
-    let total = tags.len();
-    let tags: Vec<String> = if descending { tags.into_iter().rev().collect() } else { tags.into_iter().collect() };
-    Ok(Json(json!({"tags": page.of(tags), "total_entries": total})))
-}
-
-/// `GET /importErrors`.
-pub(super) async fn import_errors<P: Parts>(State(api): State<Api<P>>, query: Query) -> Answer {
-    let page = query.page()?;
-    let order = query.order_by("id", &["id", "import_error_id", "timestamp", "filename"])?;
-    let mut errors = errors(&api).await?;
-    errors.retain(|e| query.matches("filename", &e.path) && query.is_one_of("filename", &e.path));
-    sort_by(&mut errors, &order, |e, name| match name {
-        "timestamp" => (Some(e.timestamp), 0, String::new()),
-        "filename" => (None, 0, e.path.clone()),
-        _ => (None, shapes::import_error_id(e), String::new()),
-    });
-    let total = errors.len();
-    let shown: Vec<Value> = page.of(errors).iter().map(shapes::import_error).collect();
-    Ok(Json(json!({"import_errors": shown, "total_entries": total})))
-}
-
-/// `GET /importErrors/{import_error_id}`.
-pub(super) async fn import_error<P: Parts>(State(api): State<Api<P>>, Path(id): Path<String>) -> Answer {
-    let message = "Input should be a valid integer, unable to parse string as an integer";
-    let invalid = || Failure::invalid("int_parsing", "path", "import_error_id", message, &Value::from(id.as_str()));
-    let number: i64 = id.parse().map_err(|_| invalid())?;
-    let found = errors(&api).await?.into_iter().find(|e| i64::from(shapes::import_error_id(e)) == number);
-    let missing = || Failure::not_found(format!("The ImportError with import_error_id: `{number}` was not found"));
-    Ok(Json(shapes::import_error(&found.ok_or_else(missing)?)))
 }

@@ -1,7 +1,7 @@
 //! Failures as Airflow answers them: a status and `{"detail": ...}`.
 
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use updraft_service::Error;
@@ -20,6 +20,36 @@ impl Failure {
 
     pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
         Self { status: StatusCode::BAD_REQUEST, detail: detail.into().into() }
+    }
+
+    pub(crate) fn conflict(detail: impl Into<String>) -> Self {
+        Self { status: StatusCode::CONFLICT, detail: detail.into().into() }
+    }
+
+    pub(crate) fn forbidden(detail: impl Into<String>) -> Self {
+        Self { status: StatusCode::FORBIDDEN, detail: detail.into().into() }
+    }
+
+    pub(crate) fn not_acceptable(detail: impl Into<String>) -> Self {
+        Self { status: StatusCode::NOT_ACCEPTABLE, detail: detail.into().into() }
+    }
+
+    pub(crate) fn too_large(detail: impl Into<String>) -> Self {
+        Self { status: StatusCode::PAYLOAD_TOO_LARGE, detail: detail.into().into() }
+    }
+
+    /// Values that have not the form they must have, each with its place.
+    pub(crate) fn unprocessable(problems: Vec<Value>) -> Self {
+        Self { status: StatusCode::UNPROCESSABLE_ENTITY, detail: problems.into() }
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// What went wrong, as text.
+    pub(crate) fn text(&self) -> String {
+        self.detail.as_str().map_or_else(|| self.detail.to_string(), str::to_owned)
     }
 
     pub(crate) fn method_not_allowed() -> Self {
@@ -57,6 +87,10 @@ impl From<updraft_metastore::Error> for Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        (self.status, Json(json!({"detail": self.detail}))).into_response()
+        let mut response = (self.status, Json(json!({"detail": self.detail}))).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
     }
 }

@@ -4,7 +4,7 @@ use super::Failure;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts as Head;
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::cmp::Ordering;
 use std::str::FromStr;
 
@@ -90,11 +90,7 @@ impl Query {
 
     pub(crate) fn boolean(&self, name: &str) -> Result<Option<bool>, Failure> {
         let message = "Input should be a valid boolean, unable to interpret input";
-        self.parsed(name, "bool_parsing", message, |text| match text.to_ascii_lowercase().as_str() {
-            "true" | "1" | "yes" | "on" | "t" | "y" => Some(true),
-            "false" | "0" | "no" | "off" | "f" | "n" => Some(false),
-            _ => None,
-        })
+        self.parsed(name, "bool_parsing", message, crate::contract::boolean)
     }
 
     pub(crate) fn integer<T: FromStr>(&self, name: &str) -> Result<Option<T>, Failure> {
@@ -104,8 +100,7 @@ impl Query {
 
     fn time(&self, name: &str) -> Result<Option<Timestamp>, Failure> {
         let message = "Input should be a valid datetime with a time zone, e.g. 2026-01-31T12:00:00Z";
-        // A `+` that nobody encoded arrives as a blank.
-        self.parsed(name, "timezone_aware", message, |text| text.trim().replace(' ', "+").parse().ok())
+        self.parsed(name, "timezone_aware", message, crate::contract::instant)
     }
 
     /// The bounds of an instant.
@@ -143,6 +138,88 @@ impl Query {
         let given = |suffix: &str| self.text(&format!("{name}_{suffix}")).filter(|p| *p != "~");
         let pattern = given("pattern").is_none_or(|p| p.split('|').any(|p| Self::like(p.trim(), value)));
         pattern && given("prefix_pattern").is_none_or(|p| p.split('|').any(|p| value.starts_with(p.trim())))
+    }
+
+    /// As [`Query::matches`], for a value that may be missing: it matches where nothing is asked for.
+    pub(crate) fn matches_optional(&self, name: &str, value: Option<&str>) -> bool {
+        let is_asked = |suffix: &str| self.text(&format!("{name}_{suffix}")).is_some_and(|p| p != "~");
+        match value {
+            Some(value) => self.matches(name, value),
+            None => !is_asked("pattern") && !is_asked("prefix_pattern"),
+        }
+    }
+
+    /// The part of the query that is about these bounds and these patterns.
+    pub(crate) fn only(&self, bounds: &[&str], patterns: &[&str]) -> Self {
+        let among = |name: &str, names: &[&str], suffixes: &[&str]| {
+            names.iter().any(|n| suffixes.iter().any(|suffix| name.strip_prefix(*n) == Some(*suffix)))
+        };
+        let is_meant = |name: &str| {
+            among(name, bounds, &["_gte", "_gt", "_lte", "_lt"])
+                || among(name, patterns, &["_pattern", "_prefix_pattern"])
+        };
+        Self(self.0.iter().filter(|(name, _)| is_meant(name)).cloned().collect())
+    }
+
+    /// The names that are given.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// The query that says what the body of a batch request says. `renamed`: names there, and here.
+    pub(crate) fn of_body(body: &Value, renamed: &[(&str, &str)]) -> Self {
+        let mut pairs = Vec::new();
+        for (name, value) in body.as_object().into_iter().flatten() {
+            let name = renamed.iter().find(|(there, _)| there == name).map_or(name.as_str(), |(_, here)| here);
+            let items = match value {
+                Value::Null => Vec::new(),
+                Value::Array(items) => items.clone(),
+                one => vec![one.clone()],
+            };
+            let text = |item: &Value| match item {
+                // A task instance without a state is found by this name.
+                Value::Null => "none".to_owned(),
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            pairs.extend(items.iter().map(|item| (name.to_owned(), text(item))));
+        }
+        Self(pairs)
+    }
+
+    /// Cuts a sorted list to the page that is asked for, by `offset` or by `cursor`, and says how the whole stands.
+    ///
+    /// A cursor names the entry at the edge of its page, and how many came before: so it stands where entries come and go before it.
+    pub(crate) fn window<T>(&self, items: &mut Vec<T>, id: impl Fn(&T) -> String) -> Result<Value, Failure> {
+        let page = self.page()?;
+        let total = items.len();
+        let Some(cursor) = self.text("cursor") else {
+            *items = page.of(std::mem::take(items));
+            return Ok(
+                json!({"total_entries": total, "total_entries_limit": null, "next_cursor": null, "previous_cursor": null}),
+            );
+        };
+        let (from, to) = if cursor.is_empty() {
+            (0, page.limit.min(total))
+        } else {
+            let (back, token) = cursor.strip_prefix('~').map_or((false, cursor), |token| (true, token));
+            let edge = token.split_once('-').and_then(|(at, id)| Some((at.parse::<usize>().ok()?, id)));
+            let (at, edge) = edge.ok_or_else(|| Failure::bad_request("Invalid cursor token"))?;
+            let at = items.iter().position(|item| id(item) == edge).unwrap_or(at.min(total));
+            if back {
+                (at.saturating_sub(page.limit), at)
+            } else {
+                ((at + 1).min(total), at.saturating_add(1).saturating_add(page.limit).min(total))
+            }
+        };
+        let token = |at: usize| items.get(at).map(|item| format!("{at}-{}", id(item)));
+        let next = if to < total && to > from { token(to - 1) } else { None };
+        let previous = if from > 0 && to > from { token(from).map(|token| format!("~{token}")) } else { None };
+        items.truncate(to);
+        items.drain(..from);
+        Ok(
+            json!({"total_entries": total, "total_entries_limit": null, "next_cursor": next, "previous_cursor": previous}),
+        )
     }
 
     /// Whether a value is one of those given for a name, if any are.
@@ -248,6 +325,38 @@ mod tests {
         assert!(!bounds.hold(None));
         assert!(query("").times("end_date").unwrap().hold(None));
         assert!(query("end_date_gte=2026-01-01").times("end_date").is_err(), "a naive date says no instant");
+    }
+
+    #[test]
+    fn cursors_go_there_and_back() {
+        let walk = |text: &str, all: &[u32]| {
+            let mut items = all.to_vec();
+            let said = query(text).window(&mut items, u32::to_string).unwrap();
+            let cursor = |name: &str| said[name].as_str().map(|c| format!("limit=2&cursor={c}"));
+            (items, cursor("next_cursor"), cursor("previous_cursor"))
+        };
+        let all = [1, 2, 3, 4, 5];
+        let (first, next, previous) = walk("limit=2&cursor=", &all);
+        assert_eq!((first, previous), (vec![1, 2], None));
+        let (second, next, previous) = walk(&next.unwrap(), &all);
+        assert_eq!(second, [3, 4]);
+        assert_eq!(walk(&previous.unwrap(), &all).0, [1, 2]);
+        let next = next.unwrap();
+        let (last, after, _) = walk(&next, &all);
+        assert_eq!((last, after), (vec![5], None));
+        // One that came before the edge moves nothing, and one that went away from it neither.
+        assert_eq!(walk(&next, &[0, 1, 2, 3, 4, 5]).0, [5]);
+        assert_eq!(walk(&next, &[1, 2, 3, 5]).0, Vec::<u32>::new());
+        assert!(query("cursor=x").window(&mut vec![1], u32::to_string).is_err());
+    }
+
+    #[test]
+    fn batches_say_what_queries_say() {
+        let body = json!({"states": ["failed", null], "page_limit": 3, "dag_ids": null, "order_by": "-id"});
+        let asked = Query::of_body(&body, &[("states", "state"), ("page_limit", "limit")]);
+        assert_eq!(asked.all("state"), ["failed", "none"]);
+        assert_eq!((asked.page().unwrap().limit, asked.all("dag_ids").len()), (3, 0));
+        assert_eq!(asked.order_by("x", &["id"]), Ok(vec![("id", true)]));
     }
 
     #[test]

@@ -1,17 +1,21 @@
 //! DAG runs.
 
-use super::query::{Bounds, Query, sort_by};
-use super::{Failure, dags, shapes};
+use super::query::Query;
+use super::{Failure, NoContent, dags, shapes};
+use crate::contract::{Body, instant};
 use crate::parts::{Api, Parts};
 use axum::Json;
+use axum::body::Body as Stream;
 use axum::extract::{Path, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
-use serde_json::{Value, json};
-use updraft_model::{DagId, RunDoc};
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+use tokio_stream::wrappers::ReceiverStream;
+use updraft_clock::Clock;
+use updraft_model::{DagId, DagRunState, RunDoc};
 use updraft_service::Trigger;
-
-/// How many of a DAG's latest runs a filtered or sorted list looks at. The newest come first, so what lies beyond is old.
-pub(crate) const LOOKED_AT_MAX: usize = 1000;
 
 type Answer = Result<Json<Value>, Failure>;
 
@@ -24,113 +28,9 @@ pub(crate) async fn find<P: Parts>(api: &Api<P>, dag_id: &str, run_id: &str) -> 
     api.engine.store.run(&name.incarnation).await?.ok_or_else(missing)
 }
 
-async fn shown<P: Parts>(api: &Api<P>, run: &RunDoc) -> Result<Value, Failure> {
+pub(super) async fn shown<P: Parts>(api: &Api<P>, run: &RunDoc) -> Result<Value, Failure> {
     let version = api.engine.version(&run.facts.version).await?;
     Ok(shapes::run(run, &version.plan.dag))
-}
-
-/// The filters of a list of runs.
-struct Filters<'q> {
-    query: &'q Query,
-    run_after: Bounds<Timestamp>,
-    logical_date: Bounds<Timestamp>,
-    start_date: Bounds<Timestamp>,
-    end_date: Bounds<Timestamp>,
-    duration: Bounds<f64>,
-}
-
-impl<'q> Filters<'q> {
-    fn read(query: &'q Query) -> Result<Self, Failure> {
-        Ok(Self {
-            query,
-            run_after: query.times("run_after")?,
-            logical_date: query.times("logical_date")?,
-            start_date: query.times("start_date")?,
-            end_date: query.times("end_date")?,
-            duration: query.numbers("duration")?,
-        })
-    }
-
-    fn hold(&self, run: &RunDoc) -> bool {
-        let facts = &run.facts;
-        self.run_after.hold(Some(facts.run_after))
-            && self.logical_date.hold(facts.logical_date)
-            && self.start_date.hold(run.start_date)
-            && self.end_date.hold(run.end_date)
-            && self.duration.hold(shapes::seconds(run.start_date, run.end_date))
-            && self.query.is_one_of("state", run.state.as_str())
-            && self.query.is_one_of("run_type", facts.run_type.as_str())
-            && self.query.matches("run_id", &facts.run_id)
-    }
-}
-
-/// `GET /dags/{dag_id}/dagRuns`; `~` for all DAGs.
-pub(super) async fn list<P: Parts>(State(api): State<Api<P>>, Path(dag_id): Path<String>, query: Query) -> Answer {
-    let page = query.page()?;
-    let filters = Filters::read(&query)?;
-    let known = [
-        "id",
-        "dag_run_id",
-        "run_id",
-        "run_after",
-        "logical_date",
-        "start_date",
-        "end_date",
-        "state",
-        "duration",
-        "run_type",
-        "dag_id",
-    ];
-    let order = query.order_by("id", &known)?;
-    let dag_ids: Vec<DagId> = if dag_id == "~" {
-        let summaries = api.engine.all_dag_summaries().await?;
-        summaries.into_iter().map(|s| s.dag_id).filter(|id| query.matches("dag_id", id.as_str())).collect()
-    } else {
-        vec![dags::find(&api, &dag_id).await?.summary.dag_id]
-    };
-    let mut runs = Vec::new();
-    for dag_id in &dag_ids {
-        let mut looked_at = 0;
-        let mut at = None;
-        while looked_at < LOOKED_AT_MAX {
-            let found = api.engine.store.list_runs(dag_id, 100, at).await?;
-            looked_at += found.items.len();
-            runs.extend(found.items.into_iter().filter(|run| filters.hold(run)));
-            at = found.next;
-            if at.is_none() {
-                break;
-            }
-        }
-    }
-    sort_by(&mut runs, &order, |run, name| {
-        let at = |at: Option<Timestamp>| (at, None, String::new());
-        match name {
-            "run_after" => at(Some(run.facts.run_after)),
-            "logical_date" => at(run.facts.logical_date),
-            "start_date" => at(run.start_date),
-            "end_date" => at(run.end_date),
-            "duration" => (None, shapes::seconds(run.start_date, run.end_date), String::new()),
-            "state" => (None, None, run.state.to_string()),
-            "run_type" => (None, None, run.facts.run_type.to_string()),
-            "dag_id" => (None, None, run.facts.dag_id.to_string()),
-            "run_id" | "dag_run_id" => (None, None, run.facts.run_id.clone()),
-            // Airflow's ids grow with creation.
-            _ => at(Some(run.facts.queued_at)),
-        }
-    });
-    let total = runs.len();
-    let mut answer = Vec::new();
-    for run in page.of(runs) {
-        answer.push(shown(&api, &run).await?);
-    }
-    let limit = if total >= LOOKED_AT_MAX { json!(LOOKED_AT_MAX) } else { Value::Null };
-    Ok(Json(json!({
-        "dag_runs": answer,
-        "total_entries": total,
-        "total_entries_limit": limit,
-        "next_cursor": null,
-        "previous_cursor": null,
-    })))
 }
 
 /// `GET /dags/{dag_id}/dagRuns/{dag_run_id}`.
@@ -139,64 +39,108 @@ pub(super) async fn one<P: Parts>(State(api): State<Api<P>>, Path((dag_id, run_i
     Ok(Json(shown(&api, &run).await?))
 }
 
-/// An instant of a request's body.
-fn instant(body: &Value, name: &str) -> Result<Option<Timestamp>, Failure> {
-    let message = "Input should have timezone info";
-    match &body[name] {
-        Value::Null => Ok(None),
-        Value::String(text) => match text.parse() {
-            Ok(at) => Ok(Some(at)),
-            Err(_) => Err(Failure::invalid("timezone_aware", "body", name, message, &body[name])),
-        },
-        other => Err(Failure::invalid("datetime_type", "body", name, "Input should be a valid datetime", other)),
-    }
+/// An instant of a request's body, whose form is known to be right.
+fn at(body: &Value, name: &str) -> Option<Timestamp> {
+    body[name].as_str().and_then(instant)
 }
 
 /// `POST /dags/{dag_id}/dagRuns`.
 pub(super) async fn trigger<P: Parts>(
     State(api): State<Api<P>>,
     Path(dag_id): Path<String>,
-    Json(body): Json<Value>,
+    Body(body): Body,
 ) -> Answer {
-    const KNOWN: [&str; 8] = [
-        "dag_run_id",
-        "data_interval_start",
-        "data_interval_end",
-        "logical_date",
-        "run_after",
-        "conf",
-        "note",
-        "partition_key",
-    ];
-    let Some(fields) = body.as_object() else {
-        return Err(Failure::invalid("model_attributes_type", "body", "", "Input should be an object", &body));
-    };
-    if let Some(other) = fields.keys().find(|k| !KNOWN.contains(&k.as_str())) {
-        return Err(Failure::invalid("extra_forbidden", "body", other, "Extra inputs are not permitted", &body[other]));
-    }
-    if !fields.contains_key("logical_date") {
-        return Err(Failure::invalid("missing", "body", "logical_date", "Field required", &body));
-    }
     for name in ["data_interval_start", "data_interval_end", "run_after", "note", "partition_key"] {
         if !body[name].is_null() {
             let message = format!("`{name}` is not supported by this version; leave it out");
             return Err(Failure::bad_request(message));
         }
     }
-    let run_id = match &body["dag_run_id"] {
-        Value::Null => None,
-        Value::String(id) => Some(id.clone()).filter(|id| !id.is_empty()),
-        other => {
-            return Err(Failure::invalid("string_type", "body", "dag_run_id", "Input should be a valid string", other));
-        }
-    };
+    let run_id = body["dag_run_id"].as_str().filter(|id| !id.is_empty()).map(str::to_owned);
     let view = dags::find(&api, &dag_id).await?;
     let trigger = Trigger {
         dag_id: view.summary.dag_id,
         run_id,
-        logical_date: instant(&body, "logical_date")?,
+        logical_date: at(&body, "logical_date"),
         conf: body["conf"].clone(),
     };
     let run = api.engine.trigger(trigger).await?;
     Ok(Json(shown(&api, &run).await?))
+}
+
+/// `DELETE /dags/{dag_id}/dagRuns/{dag_run_id}`: not while it runs.
+pub(super) async fn delete<P: Parts>(
+    State(api): State<Api<P>>,
+    Path((dag_id, run_id)): Path<(String, String)>,
+) -> Result<NoContent, Failure> {
+    let run = find(&api, &dag_id, &run_id).await?;
+    if run.state == DagRunState::Running {
+        return Err(Failure::conflict(format!(
+            "The DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` cannot be deleted in {} state",
+            run.state
+        )));
+    }
+    api.engine.delete_run(&run.facts.dag_id, &run_id).await?;
+    Ok(NoContent)
+}
+
+/// How a run stands, and once it has ended what these tasks returned.
+async fn standing<P: Parts>(api: &Api<P>, run: &RunDoc, results: &[String]) -> Result<Value, Failure> {
+    let mut said = json!({"state": run.state});
+    if run.state.is_finished() {
+        let version = api.engine.version(&run.facts.version).await?;
+        let mut returned = Map::new();
+        for task_id in results.iter().filter(|id| version.plan.index_of(id).is_some()) {
+            let found = api.engine.xcoms(&*api.logs, run, Some(task_id), Some("return_value")).await?;
+            returned.extend(found.into_iter().map(|(task_id, _, value)| (task_id, value)));
+        }
+        if !returned.is_empty() {
+            said["results"] = returned.into();
+        }
+    }
+    Ok(said)
+}
+
+/// `GET /dags/{dag_id}/dagRuns/{dag_run_id}/wait`: a line of JSON each time the run was looked at, until it has ended.
+pub(super) async fn wait<P: Parts>(
+    State(api): State<Api<P>>,
+    Path((dag_id, run_id)): Path<(String, String)>,
+    query: Query,
+) -> Result<Response, Failure> {
+    /// Nobody is served by being asked for more often.
+    const INTERVAL_MIN: f64 = 0.05;
+    const INTERVAL_MAX: f64 = 3600.0;
+    let interval = query.text("interval").and_then(|text| text.trim().parse::<f64>().ok()).unwrap_or(1.0);
+    if interval <= 0.0 {
+        let message = "Input should be greater than 0";
+        return Err(Failure::invalid("greater_than", "query", "interval", message, &interval.to_string().into()));
+    }
+    let interval = Duration::from_secs_f64(interval.clamp(INTERVAL_MIN, INTERVAL_MAX));
+    let results: Vec<String> = query.all("result").into_iter().map(str::to_owned).collect();
+    let run = find(&api, &dag_id, &run_id).await?;
+    let (send, lines) = tokio::sync::mpsc::channel::<Result<String, std::io::Error>>(1);
+    tokio::spawn(async move {
+        let mut run = run;
+        loop {
+            let line = match standing(&api, &run, &results).await {
+                Ok(line) => line,
+                Err(failure) => json!({"error": failure.text()}),
+            };
+            // Nobody listens any more.
+            if send.send(Ok(format!("{line}\n"))).await.is_err() || run.state.is_finished() {
+                return;
+            }
+            tokio::select! {
+                () = send.closed() => return,
+                () = api.engine.clock.sleep(interval) => {}
+            }
+            match api.engine.store.run(&run.facts.incarnation).await {
+                Ok(Some(now)) => run = now,
+                // Deleted, or not to be read: the stream ends, and whoever waits asks again and is told.
+                Ok(None) | Err(_) => return,
+            }
+        }
+    });
+    let body = Stream::from_stream(ReceiverStream::new(lines));
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
 }

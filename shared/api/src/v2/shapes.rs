@@ -206,8 +206,8 @@ pub(super) fn run(run: &RunDoc, dag: &Dag) -> Value {
         "dag_versions": [],
         "bundle_version": null,
         "dag_display_name": dag.dag_display_name.as_deref().unwrap_or(dag.dag_id.as_str()),
-        "partition_key": null,
-        "partition_date": null,
+        "partition_key": facts.partition.as_ref().map(|partition| &partition.key),
+        "partition_date": time_or_null(facts.partition.as_ref().map(|partition| partition.date)),
     })
 }
 

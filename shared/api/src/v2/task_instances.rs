@@ -1,14 +1,39 @@
-//! Task instances of a run, and their tries.
+//! Task instances of runs, and their tries.
 
-use super::query::{Query, sort_by};
-use super::{Failure, runs, shapes};
+use super::query::{Bounds, Query, sort_by};
+use super::run_lists::{self, Filters as RunFilters};
+use super::{Failure, dags, runs, shapes};
+use crate::contract::Body;
 use crate::parts::{Api, Parts};
 use axum::Json;
 use axum::extract::{Path, State};
+use jiff::Timestamp;
+use serde::Deserialize;
 use serde_json::{Value, json};
-use updraft_model::{RunDoc, TaskIndex};
+use updraft_model::{Plan, RunDoc, TaskIndex, TaskInstanceState};
+use updraft_service::views::TaskInstanceView;
 
 type Answer = Result<Json<Value>, Failure>;
+
+/// What the path of a task instance names.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Named {
+    pub(super) dag_id: String,
+    pub(super) dag_run_id: String,
+    pub(super) task_id: String,
+    map_index: Option<i64>,
+    task_try_number: Option<i64>,
+}
+
+impl Named {
+    /// The map index of the path or the query; -1 for an instance of a task that is not mapped.
+    fn map_index(&self, query: &Query) -> Result<i64, Failure> {
+        match self.map_index {
+            Some(index) => Ok(index),
+            None => Ok(query.integer("map_index")?.unwrap_or(-1)),
+        }
+    }
+}
 
 /// A run and the index of one of its tasks.
 pub(super) async fn find<P: Parts>(
@@ -22,81 +47,234 @@ pub(super) async fn find<P: Parts>(
             "The Task Instance with dag_id: `{dag_id}`, run_id: `{run_id}` and task_id: `{task_id}` was not found"
         ))
     };
-    let run = runs::find(api, dag_id, run_id).await?;
+    let run = runs::find(api, dag_id, run_id).await.map_err(|f| if f.status() == 404 { missing() } else { f })?;
     let version = api.engine.version(&run.facts.version).await?;
     let index = version.plan.index_of(task_id).ok_or_else(missing)?;
     Ok((run, index))
 }
 
-/// `GET .../taskInstances`.
+/// As [`find`], for an instance of this map index.
+async fn find_mapped<P: Parts>(api: &Api<P>, named: &Named, index: i64) -> Result<(RunDoc, TaskIndex), Failure> {
+    let Named { dag_id, dag_run_id, task_id, .. } = named;
+    let missing = || {
+        Failure::not_found(format!(
+            "The Mapped Task Instance with dag_id: `{dag_id}`, run_id: `{dag_run_id}`, task_id: `{task_id}`, and map_index: `{index}` was not found"
+        ))
+    };
+    if index != -1 {
+        return Err(missing());
+    }
+    find(api, dag_id, dag_run_id, task_id).await
+}
+
+const ORDERS: [&str; 14] = [
+    "id",
+    "state",
+    "duration",
+    "start_date",
+    "end_date",
+    "map_index",
+    "try_number",
+    "logical_date",
+    "run_after",
+    "data_interval_start",
+    "data_interval_end",
+    "rendered_map_index",
+    "operator",
+    "task_id",
+];
+
+/// The filters of a list of task instances.
+struct Filters<'q> {
+    query: &'q Query,
+    start_date: Bounds<Timestamp>,
+    end_date: Bounds<Timestamp>,
+    updated_at: Bounds<Timestamp>,
+    duration: Bounds<f64>,
+}
+
+impl<'q> Filters<'q> {
+    fn read(query: &'q Query) -> Result<Self, Failure> {
+        Ok(Self {
+            query,
+            start_date: query.times("start_date")?,
+            end_date: query.times("end_date")?,
+            updated_at: query.times("updated_at")?,
+            duration: query.numbers("duration")?,
+        })
+    }
+
+    fn hold(&self, plan: &Plan, view: &TaskInstanceView) -> bool {
+        let query = self.query;
+        let task = plan.task(view.task);
+        let operator = task.operator.rsplit('.').next().unwrap_or_default();
+        let state = if view.state == TaskInstanceState::None { "none" } else { view.state.as_str() };
+        let in_group = |group: &str| {
+            task.group.as_deref().is_some_and(|of| of == group || of.starts_with(&format!("{group}.")))
+                || view.task_id == group
+        };
+        self.start_date.hold(view.start_date)
+            && self.end_date.hold(view.end_date)
+            && self.updated_at.hold(view.end_date.max(view.start_date))
+            && self.duration.hold(shapes::seconds(view.start_date, view.end_date))
+            && (query.is_one_of("state", state) || (state == "none" && query.is_one_of("state", "null")))
+            && query.is_one_of("pool", &task.pool)
+            && query.matches("pool_name", &task.pool)
+            && query.is_one_of("queue", &task.queue)
+            && query.matches("queue_name", &task.queue)
+            && query.is_one_of("operator", operator)
+            && query.matches("operator_name", operator)
+            && query.is_one_of("try_number", &view.try_number.to_string())
+            && query.is_one_of("map_index", "-1")
+            && query.is_one_of("task_id", &view.task_id)
+            && query.all("executor").is_empty()
+            && query.text("task_group_id").is_none_or(in_group)
+            && query.matches_optional("rendered_map_index", None)
+            && query.matches("task_display_name", task.task_display_name.as_deref().unwrap_or(&view.task_id))
+    }
+}
+
+/// The task instances of these runs that the query lets through, in its order, and its page of them.
+async fn listed<P: Parts>(api: &Api<P>, found: &[RunDoc], query: &Query) -> Answer {
+    let filters = Filters::read(query)?;
+    let order = query.order_by("id", &ORDERS)?;
+    let mut rows: Vec<(usize, TaskInstanceView)> = Vec::new();
+    for (number, run) in found.iter().enumerate() {
+        let version = api.engine.version(&run.facts.version).await?;
+        let views = api.engine.task_instances(run).await?;
+        rows.extend(views.into_iter().filter(|view| filters.hold(&version.plan, view)).map(|view| (number, view)));
+    }
+    if order.iter().any(|(name, _)| !["id", "map_index"].contains(name))
+        || order.iter().any(|(_, descending)| *descending)
+    {
+        sort_by(&mut rows, &order, |(number, view), name| key(&found[*number], *number, view, name));
+    }
+    let mut answer =
+        query.window(&mut rows, |(number, view)| format!("{}/{}", found[*number].facts.incarnation, view.task_id))?;
+    let mut shown = Vec::with_capacity(rows.len());
+    for (number, view) in &rows {
+        let version = api.engine.version(&found[*number].facts.version).await?;
+        shown.push(shapes::task_instance(&found[*number], &version.plan, view));
+    }
+    answer["task_instances"] = shown.into();
+    Ok(Json(answer))
+}
+
+/// The sort key of a task instance under a name of `order_by`.
+fn key(run: &RunDoc, number: usize, view: &TaskInstanceView, name: &str) -> (Option<Timestamp>, Option<f64>, String) {
+    let at = |at: Option<Timestamp>| (at, None, String::new());
+    let interval = run.facts.data_interval;
+    match name {
+        "state" => (None, None, view.state.to_string()),
+        "duration" => (None, shapes::seconds(view.start_date, view.end_date), String::new()),
+        "start_date" => at(view.start_date),
+        "end_date" => at(view.end_date),
+        "try_number" => (None, Some(view.try_number.into()), String::new()),
+        "logical_date" => at(run.facts.logical_date),
+        "run_after" => at(Some(run.facts.run_after)),
+        "data_interval_start" => at(interval.map(|interval| interval.start)),
+        "data_interval_end" => at(interval.map(|interval| interval.end)),
+        "operator" => (None, None, view.operator.rsplit('.').next().unwrap_or_default().to_owned()),
+        "task_id" => (None, None, view.task_id.clone()),
+        "rendered_map_index" | "map_index" => (None, None, String::new()),
+        _ => (None, Some((number * 100_000) as f64 + f64::from(view.task.0)), String::new()),
+    }
+}
+
+/// `GET .../taskInstances`; `~` for all DAGs, and for all runs.
 pub(super) async fn list<P: Parts>(
     State(api): State<Api<P>>,
     Path((dag_id, run_id)): Path<(String, String)>,
     query: Query,
 ) -> Answer {
-    let page = query.page()?;
-    let known = [
-        "id",
-        "map_index",
-        "task_id",
-        "start_date",
-        "end_date",
-        "duration",
-        "state",
-        "try_number",
-        "operator",
-        "priority_weight",
-        "pool",
-    ];
-    let order = query.order_by("map_index", &known)?;
-    let [start_date, end_date] = [query.times("start_date")?, query.times("end_date")?];
-    let duration = query.numbers("duration")?;
-    let run = runs::find(&api, &dag_id, &run_id).await?;
-    let version = api.engine.version(&run.facts.version).await?;
-    let mut views = api.engine.task_instances(&run).await?;
-    views.retain(|view| {
-        let task = version.plan.task(view.task);
-        let operator = task.operator.rsplit('.').next().unwrap_or_default();
-        start_date.hold(view.start_date)
-            && end_date.hold(view.end_date)
-            && duration.hold(shapes::seconds(view.start_date, view.end_date))
-            && query.is_one_of("state", view.state.as_str())
-            && query.is_one_of("pool", &task.pool)
-            && query.is_one_of("queue", &task.queue)
-            && query.is_one_of("operator", operator)
-            && query.is_one_of("try_number", &view.try_number.to_string())
-            && query.is_one_of("task_id", &view.task_id)
-            && query.matches("task_display_name", task.task_display_name.as_deref().unwrap_or(&view.task_id))
-    });
-    let mut shown: Vec<Value> = views.iter().map(|view| shapes::task_instance(&run, &version.plan, view)).collect();
-    sort_by(&mut shown, &order, |one, name| (one[name].as_f64(), one[name].as_str().unwrap_or_default().to_owned()));
-    let total = shown.len();
-    Ok(Json(json!({
-        "task_instances": page.of(shown),
-        "total_entries": total,
-        "total_entries_limit": null,
-        "next_cursor": null,
-        "previous_cursor": null,
-    })))
+    if run_id != "~" {
+        if dag_id == "~" {
+            return Err(Failure::bad_request("dag_id is required when dag_run_id is specified"));
+        }
+        let run = runs::find(&api, &dag_id, &run_id).await?;
+        return listed(&api, &[run], &query).await;
+    }
+    let dag_ids = run_lists::named(&api, &dag_id, &query).await?;
+    // Of the query, what is about runs; the rest is about task instances.
+    let of_runs = query.only(&["run_after", "logical_date"], &["run_id"]);
+    let found = run_lists::filtered(&api, &dag_ids, &RunFilters::read(&of_runs)?).await?;
+    listed(&api, &found, &query).await
+}
+
+/// `POST .../taskInstances/list`: the same filters, in a body.
+pub(super) async fn batch<P: Parts>(
+    State(api): State<Api<P>>,
+    Path((dag_id, run_id)): Path<(String, String)>,
+    Body(body): Body,
+) -> Answer {
+    const NAMES: [(&str, &str); 3] = [("task_ids", "task_id"), ("page_limit", "limit"), ("page_offset", "offset")];
+    for (name, given) in [("dag_id", &dag_id), ("dag_run_id", &run_id)] {
+        if given != "~" {
+            return Err(Failure::invalid("literal_error", "path", name, "Input should be '~'", &given.as_str().into()));
+        }
+    }
+    let query = Query::of_body(&body, &NAMES);
+    let dag_ids = run_lists::named(&api, "~", &query).await?;
+    let of_runs = query.only(&["run_after", "logical_date"], &[]);
+    let mut found = run_lists::filtered(&api, &dag_ids, &RunFilters::read(&of_runs)?).await?;
+    found.retain(|run| query.is_one_of("dag_run_ids", &run.facts.run_id));
+    listed(&api, &found, &query).await
 }
 
 /// `GET .../taskInstances/{task_id}`.
-pub(super) async fn one<P: Parts>(
-    State(api): State<Api<P>>,
-    Path((dag_id, run_id, task_id)): Path<(String, String, String)>,
-) -> Answer {
-    let (run, index) = find(&api, &dag_id, &run_id, &task_id).await?;
+pub(super) async fn one<P: Parts>(State(api): State<Api<P>>, Path(named): Path<Named>) -> Answer {
+    let (run, index) = find(&api, &named.dag_id, &named.dag_run_id, &named.task_id).await?;
+    let version = api.engine.version(&run.facts.version).await?;
+    if version.plan.task(index).mapping.is_some() {
+        return Err(Failure::not_found("Task instance is mapped, add the map_index value to the URL"));
+    }
+    let view = api.engine.task_instance(&run, index).await?;
+    Ok(Json(shapes::task_instance(&run, &version.plan, &view)))
+}
+
+/// `GET .../taskInstances/{task_id}/{map_index}`.
+pub(super) async fn mapped<P: Parts>(State(api): State<Api<P>>, Path(named): Path<Named>, query: Query) -> Answer {
+    let (run, index) = find_mapped(&api, &named, named.map_index(&query)?).await?;
     let version = api.engine.version(&run.facts.version).await?;
     let view = api.engine.task_instance(&run, index).await?;
     Ok(Json(shapes::task_instance(&run, &version.plan, &view)))
 }
 
-/// `GET .../taskInstances/{task_id}/tries`.
-pub(super) async fn tries<P: Parts>(
+/// `GET .../taskInstances/{task_id}/listMapped`.
+pub(super) async fn list_mapped<P: Parts>(State(api): State<Api<P>>, Path(named): Path<Named>, query: Query) -> Answer {
+    let Named { dag_id, dag_run_id, task_id, .. } = &named;
+    query.order_by("map_index", &ORDERS)?;
+    Filters::read(&query)?;
+    let (_, version) = dags::current(&api, dag_id).await?;
+    let missing = || Failure::not_found(format!("Task id {task_id} not found"));
+    let index = version.plan.index_of(task_id).ok_or_else(missing)?;
+    if version.plan.task(index).mapping.is_none() {
+        return Err(Failure::not_found(format!("Task id {task_id} is not mapped")));
+    }
+    runs::find(&api, dag_id, dag_run_id).await?;
+    let mut none: Vec<String> = Vec::new();
+    let mut answer = query.window(&mut none, String::clone)?;
+    answer["task_instances"] = json!([]);
+    Ok(Json(answer))
+}
+
+/// `GET .../taskInstances/{task_id}/dependencies`: why a task instance without a state waits.
+pub(super) async fn dependencies<P: Parts>(
     State(api): State<Api<P>>,
-    Path((dag_id, run_id, task_id)): Path<(String, String, String)>,
+    Path(named): Path<Named>,
+    query: Query,
 ) -> Answer {
-    let (run, index) = find(&api, &dag_id, &run_id, &task_id).await?;
+    let (run, index) = find_mapped(&api, &named, named.map_index(&query)?).await?;
+    let waits = matches!(run.task_state(index), TaskInstanceState::None | TaskInstanceState::Scheduled);
+    let reasons = if waits { api.engine.why_not_running(&run, &named.task_id).await? } else { Vec::new() };
+    let shown: Vec<Value> =
+        reasons.iter().map(|reason| json!({"name": reason.name(), "reason": reason.to_string()})).collect();
+    Ok(Json(json!({"dependencies": shown})))
+}
+
+/// `GET .../taskInstances/{task_id}/tries`.
+pub(super) async fn tries<P: Parts>(State(api): State<Api<P>>, Path(named): Path<Named>, query: Query) -> Answer {
+    let (run, index) = find_mapped(&api, &named, named.map_index(&query)?).await?;
     let version = api.engine.version(&run.facts.version).await?;
     let tries = api.engine.tries(&run, index).await?;
     let shown: Vec<Value> = tries.iter().map(|t| shapes::one_try(&run, &version.plan, index, t)).collect();
@@ -104,21 +282,30 @@ pub(super) async fn tries<P: Parts>(
 }
 
 /// `GET .../taskInstances/{task_id}/tries/{task_try_number}`.
-pub(super) async fn one_try<P: Parts>(
-    State(api): State<Api<P>>,
-    Path((dag_id, run_id, task_id, number)): Path<(String, String, String, String)>,
-) -> Answer {
-    let message = "Input should be a valid integer, unable to parse string as an integer";
-    let invalid = || Failure::invalid("int_parsing", "path", "task_try_number", message, &Value::from(number.as_str()));
-    let wanted: i64 = number.parse().map_err(|_| invalid())?;
-    let (run, index) = find(&api, &dag_id, &run_id, &task_id).await?;
-    let version = api.engine.version(&run.facts.version).await?;
-    let tries = api.engine.tries(&run, index).await?;
+pub(super) async fn one_try<P: Parts>(State(api): State<Api<P>>, Path(named): Path<Named>, query: Query) -> Answer {
+    let map_index = named.map_index(&query)?;
+    let wanted = named.task_try_number.unwrap_or_default();
+    let Named { dag_id, dag_run_id, task_id, .. } = &named;
     let missing = || {
         Failure::not_found(format!(
-            "The Task Instance with dag_id: `{dag_id}`, run_id: `{run_id}`, task_id: `{task_id}`, try_number: `{wanted}` and map_index: `-1` was not found"
+            "The Task Instance with dag_id: `{dag_id}`, run_id: `{dag_run_id}`, task_id: `{task_id}`, try_number: `{wanted}` and map_index: `{map_index}` was not found"
         ))
     };
+    let (run, index) =
+        find_mapped(&api, &named, map_index).await.map_err(|f| if f.status() == 404 { missing() } else { f })?;
+    let version = api.engine.version(&run.facts.version).await?;
+    let tries = api.engine.tries(&run, index).await?;
     let found = tries.iter().find(|t| i64::from(t.try_number) == wanted).ok_or_else(missing)?;
     Ok(Json(shapes::one_try(&run, &version.plan, index, found)))
+}
+
+/// `GET .../taskInstances/{task_id}/links`: operators have no extra links here.
+pub(super) async fn links<P: Parts>(State(api): State<Api<P>>, Path(named): Path<Named>) -> Answer {
+    let Named { dag_id, dag_run_id, task_id, .. } = &named;
+    let (_, version) = dags::current(&api, dag_id).await?;
+    if version.plan.index_of(task_id).is_none() {
+        return Err(Failure::not_found(format!("Task with ID = {task_id} not found")));
+    }
+    find(&api, dag_id, dag_run_id, task_id).await?;
+    Ok(Json(json!({"extra_links": {}, "total_entries": 0})))
 }

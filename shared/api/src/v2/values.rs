@@ -5,7 +5,7 @@ use super::{Failure, shapes, task_instances};
 use crate::parts::{Api, Parts};
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use updraft_model::{RunDoc, TaskIndex};
@@ -15,24 +15,25 @@ use updraft_model::{RunDoc, TaskIndex};
 /// While the try runs there is a continuation token: how much of the log is known already.
 pub(super) async fn logs<P: Parts>(
     State(api): State<Api<P>>,
-    Path((dag_id, run_id, task_id, number)): Path<(String, String, String, String)>,
+    Path((dag_id, run_id, task_id, number)): Path<(String, String, String, u32)>,
     query: Query,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let message = "Input should be a valid integer, unable to parse string as an integer";
-    let invalid = || Failure::invalid("int_parsing", "path", "try_number", message, &Value::from(number.as_str()));
-    let number: u32 = number.parse().map_err(|_| invalid())?;
     let known = match query.text("token") {
         None | Some("") => 0,
         Some(token) => token
             .parse::<usize>()
             .map_err(|_| Failure::bad_request("Bad Signature. Please use only the tokens provided by the API."))?,
     };
-    let (run, _) = task_instances::find(&api, &dag_id, &run_id, &task_id).await?;
+    let absent = || Failure::not_found("TaskInstance not found");
+    let found = task_instances::find(&api, &dag_id, &run_id, &task_id).await;
+    let (run, _) = found.map_err(|failure| if failure.status() == 404 { absent() } else { failure })?;
+    if query.integer::<i64>("map_index")?.unwrap_or(-1) != -1 {
+        return Err(absent());
+    }
     let views = api.engine.logs(&*api.logs, &run, &task_id, Some(number)).await?;
     if views.is_empty() {
-        let detail = format!("Task instance `{task_id}` of run `{run_id}` has no log of try {number}");
-        return Err(Failure::not_found(detail));
+        return Err(absent());
     }
     let running = views.iter().any(|view| view.attempt.is_none());
     let text: String = views.into_iter().map(|view| view.text).collect();
@@ -44,10 +45,19 @@ pub(super) async fn logs<P: Parts>(
         headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).is_some_and(|v| v.contains("application/x-ndjson"));
     if ndjson {
         let body = lines.fold(String::new(), |body, line| body + &line.to_string() + "\n");
-        return Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response());
+        let mut response = ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response();
+        if running {
+            response.headers_mut().insert("airflow-continuation-token", HeaderValue::from(end));
+        }
+        return Ok(response);
     }
     let token = running.then(|| end.to_string());
     Ok(Json(json!({"content": lines.collect::<Vec<_>>(), "continuation_token": token})).into_response())
+}
+
+/// `GET .../taskInstances/{task_id}/externalLogUrl/{try_number}`: logs lie nowhere that a browser is let in.
+pub(super) async fn external_log() -> Failure {
+    Failure::bad_request("Task log handler does not support external logs.")
 }
 
 /// A line as Airflow's structured message. Lines begin with `[<instant>]` where the attempt's process wrote them so.
