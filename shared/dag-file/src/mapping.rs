@@ -26,12 +26,6 @@ impl Handed<'_> {
         json!({"__type__": XCOM_ARG, "task_id": self.task_id, "key": self.key})
     }
 
-    /// As a template that pulls it.
-    pub(crate) fn template(&self) -> String {
-        let key = if self.key == RETURN_VALUE { String::new() } else { format!(", key='{}'", clip(&self.key)) };
-        format!("{{{{ ti.xcom_pull(task_ids='{}'{key}) }}}}", clip(&self.task_id))
-    }
-
     fn input(self) -> ExpandInput {
         ExpandInput::XCom { task_id: TaskId::trusted(self.task_id), key: self.key }
     }

@@ -124,7 +124,9 @@ pub(crate) fn task<'a>(heading: Heading<'a>, context: &TaskContext<'a, '_>) -> O
         None => reader.unknown_arguments(),
     }
     setup::settle(&mut reader.draft.task, &fields);
+    let says_outputs = fields.contains_key("multiple_outputs") || defaults.fields.contains_key("multiple_outputs");
     let task = &mut reader.draft.task;
+    task.multiple_outputs_as_annotated = task.decorator.is_some() && !says_outputs;
     task.has_effects = !(task.callbacks.is_empty() && task.outlets.is_empty());
     Some(reader.draft)
 }
@@ -342,12 +344,8 @@ impl<'a> Reader<'a, '_, '_> {
                 // An argument of the function.
                 let json = match mapping::argument(value, self.context) {
                     mapping::Argument::Handed(handed) => {
-                        let json = handed.json();
-                        let message = "values of other tasks as arguments are not handed over yet; this task will fail when it runs";
-                        let hint = format!("use a template: {}", handed.template());
-                        value.warn("not-run-yet", message, Some(hint));
                         self.draft.dependencies.push((handed.name, value.clone()));
-                        Some(json)
+                        Some(handed.json())
                     }
                     mapping::Argument::Unknown => None,
                     mapping::Argument::Plain => value.json_keeping(),

@@ -76,11 +76,13 @@ pub(crate) struct Settled {
     /// How the main process ended, where that is known.
     pub(crate) exit: Option<Exit>,
     pub(crate) all_ended: bool,
+    /// Whether each entry of the return value is an XCom of its own.
+    pub(crate) multiple_outputs: bool,
 }
 
 impl Settled {
     pub(crate) fn new(outcome: Outcome) -> Self {
-        Self { outcome, xcoms: Vec::new(), returned: None, exit: None, all_ended: true }
+        Self { outcome, xcoms: Vec::new(), returned: None, exit: None, all_ended: true, multiple_outputs: false }
     }
 }
 
@@ -220,7 +222,7 @@ pub(crate) const LOST: &str =
 
 /// Adds the return value, and before it the entries of a returned map where each is to be an XCom.
 fn with_return_value(spec: &AttemptSpec, mut ended: Settled, value: Value) -> Settled {
-    if spec.multiple_outputs {
+    if spec.multiple_outputs || ended.multiple_outputs {
         let Value::Object(entries) = &value else {
             let message = format!("`multiple_outputs` needs a dictionary, but the task returned {}", kind(&value));
             ended.outcome = Outcome::failed(message);

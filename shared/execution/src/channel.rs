@@ -47,6 +47,12 @@ pub(crate) struct Done {
     pub(crate) poke: bool,
     #[serde(default)]
     pub(crate) until: Option<Timestamp>,
+    /// What the callable gave to `sys.exit`, if it ended that way.
+    #[serde(default)]
+    pub(crate) exit_code: Option<i32>,
+    /// Whether the callable is annotated to return a mapping, where that was asked.
+    #[serde(default)]
+    pub(crate) multiple_outputs: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

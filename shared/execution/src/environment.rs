@@ -20,7 +20,12 @@ pub(crate) fn environment(
     let mut env: BTreeMap<OsString, OsString> = BTreeMap::new();
     let given = match &spec.operator {
         OperatorCall::Bash(bash) => bash.env.as_ref().map(|given| (given, bash.append_env)),
-        OperatorCall::Python(_) | OperatorCall::Empty => None,
+        OperatorCall::Python(call) => call.own.as_deref().and_then(|own| {
+            static NOTHING: BTreeMap<String, String> = BTreeMap::new();
+            let given = own.env.as_ref();
+            (given.is_some() || own.only_env).then(|| (given.unwrap_or(&NOTHING), !own.only_env))
+        }),
+        OperatorCall::Empty => None,
     };
     match given {
         None => env.extend(inherited),

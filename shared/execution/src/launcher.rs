@@ -153,7 +153,8 @@ impl Launcher {
         &self.inner.program
     }
 
-    pub(crate) fn python(&self) -> &str {
+    /// The Python interpreter of callables: a path or a name to look up in `PATH`.
+    pub fn python(&self) -> &str {
         &self.inner.python
     }
 
@@ -166,7 +167,10 @@ impl Launcher {
     }
 
     /// A fresh directory that is removed with all it contains when the value is dropped.
-    pub(crate) fn scratch_dir(&self) -> io::Result<tempfile::TempDir> {
+    ///
+    /// # Errors
+    /// If nothing can be made there.
+    pub fn scratch_dir(&self) -> io::Result<tempfile::TempDir> {
         // Somebody may have tidied it away under a running server.
         std::fs::create_dir_all(&self.inner.scratch)?;
         tempfile::Builder::new().prefix("updraft-").tempdir_in(&self.inner.scratch)

@@ -42,7 +42,14 @@ pub(crate) async fn plan(
     launcher: &Launcher,
     env: Vec<(OsString, OsString)>,
 ) -> Result<Plan, String> {
-    let program = launcher.interpreter().get_or_try_init(|| resolve(launcher.python())).await?.clone();
+    let program = match &call.own {
+        Some(own) => resolve(&own.interpreter, OWN_ADVICE).await?,
+        None => launcher
+            .interpreter()
+            .get_or_try_init(|| async { resolve(launcher.python(), &advice()).await })
+            .await?
+            .clone(),
+    };
     let bootstrap = bootstrap(launcher).map_err(|error| launcher.no_scratch(&error))?;
     let greeting = greeting(call, spec).map_err(|error| format!("could not find the working directory: {error}"))?;
     let (cwd, scratch) = working_directory(call.cwd.as_deref(), launcher)?;
@@ -68,7 +75,7 @@ pub(crate) async fn plan(
 
 /// What a Python that is forked has to become; nothing if it has to be one of its own.
 fn warm(call: &PythonCall, spec: &AttemptSpec, cwd: &Path) -> Option<String> {
-    if call.fresh {
+    if call.fresh || call.own.is_some() {
         return None;
     }
     let env = context_variables(spec).map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
@@ -76,9 +83,17 @@ fn warm(call: &PythonCall, spec: &AttemptSpec, cwd: &Path) -> Option<String> {
     Some(json!({ "cwd": cwd.to_str()?, "env": env }).to_string())
 }
 
+/// What to do about an interpreter that a task names.
+const OWN_ADVICE: &str =
+    "the task's `python` must name Python 3.8 or later, by its path or by a name in `PATH`, where workers run";
+
+/// What to do about the interpreter of all callables.
+fn advice() -> String {
+    format!("install Python 3.8 or later where workers run, or name another interpreter in `{PYTHON}`")
+}
+
 /// The interpreter itself behind a name. Shims of version managers take 100 ms to find it each time, so it is asked once.
-async fn resolve(python: &str) -> Result<PathBuf, String> {
-    let advice = format!("install Python 3.8 or later where workers run, or name another interpreter in `{PYTHON}`");
+async fn resolve(python: &str, advice: &str) -> Result<PathBuf, String> {
     let asked = Command::new(python).args(["-c", WHICH]).kill_on_drop(true).output().await;
     let answer = asked.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
@@ -140,6 +155,8 @@ fn greeting(call: &PythonCall, spec: &AttemptSpec) -> io::Result<Value> {
         "value_bytes": VALUE_BYTES,
         "keep_value": spec.do_xcom_push,
         "wants_value": call.wants_value,
+        "as_annotated": spec.do_xcom_push && spec.multiple_outputs_as_annotated,
+        "string_args": call.own.as_ref().and_then(|own| own.string_args.as_ref()),
         "dag_id": spec.dag_id,
         "task_id": spec.task_id,
         "run_id": spec.run_id,
@@ -163,7 +180,16 @@ fn greeting(call: &PythonCall, spec: &AttemptSpec) -> io::Result<Value> {
 /// What the conversation and the exit mean, and the value that was returned.
 pub(crate) fn outcome(call: &PythonCall, said: Said, exit: Option<Exit>) -> (Settled, Value) {
     let mut ended = Settled { xcoms: said.pushed, ..Settled::new(Outcome::Success) };
+    let skips = |code: i32| call.own.as_ref().is_some_and(|own| own.skip_on_exit_code.contains(&code));
+    let skipped = |code: i32| Outcome::Skipped { reason: format!("Process exited with code {code}. Skipping.") };
     let Some(done) = said.done else {
+        if let Some(Exit::Code(code)) = exit
+            && said.fault.is_none()
+            && skips(code)
+        {
+            ended.outcome = skipped(code);
+            return (ended, Value::Null);
+        }
         ended.outcome = Outcome::failed(match (said.fault, exit) {
             (Some(fault), _) => fault,
             (None, Some(Exit::Code(code))) => {
@@ -180,6 +206,11 @@ pub(crate) fn outcome(call: &PythonCall, said: Said, exit: Option<Exit>) -> (Set
     if call.wants_value {
         ended.returned =
             Some(Returned { value: done.value.clone(), not_json: done.not_json, truthy: done.truthy, poke: done.poke });
+    }
+    ended.multiple_outputs = done.multiple_outputs;
+    if let Some(code) = done.exit_code.filter(|code| skips(*code)) {
+        ended.outcome = skipped(code);
+        return (ended, Value::Null);
     }
     ended.outcome = match (done.status, done.until) {
         (Status::Success, _) => Outcome::Success,

@@ -39,6 +39,9 @@ pub struct AttemptSpec {
     /// Whether each entry of a returned map is an XCom of its own besides.
     #[serde(default)]
     pub multiple_outputs: bool,
+    /// Whether it is so too where a Python callable is annotated to return a mapping.
+    #[serde(default)]
+    pub multiple_outputs_as_annotated: bool,
     /// How long processes that are asked to end (SIGTERM) may take before they are killed (SIGKILL).
     #[serde(default = "default_kill_grace")]
     pub kill_grace: Duration,
@@ -150,6 +153,25 @@ pub struct PythonCall {
     /// Whether [`Report::returned`](crate::Report) is asked for.
     #[serde(default)]
     pub wants_value: bool,
+    /// What is different where it is called in an interpreter of its own.
+    #[serde(default)]
+    pub own: Option<Box<OwnPython>>,
+}
+
+/// An interpreter of a callable's own, which gets a process of its own.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OwnPython {
+    /// The interpreter, a path or a name to look up in `PATH`.
+    pub interpreter: String,
+    /// Environment variables of the process, beside the server's.
+    pub env: Option<BTreeMap<String, String>>,
+    /// Whether `env` replaces the server's environment instead of being added to it.
+    pub only_env: bool,
+    /// Exit codes of the process that mean `skipped`.
+    pub skip_on_exit_code: Vec<i32>,
+    /// What the callable's module has under the name `virtualenv_string_args`, if given.
+    pub string_args: Option<Vec<String>>,
 }
 
 impl PythonCall {
@@ -165,6 +187,7 @@ impl PythonCall {
             cwd: None,
             fresh: false,
             wants_value: false,
+            own: None,
         }
     }
 }
@@ -240,6 +263,7 @@ impl AttemptSpec {
             execution_timeout: None,
             do_xcom_push: true,
             multiple_outputs: false,
+            multiple_outputs_as_annotated: false,
             kill_grace: default_kill_grace(),
             secrets: Vec::new(),
         }

@@ -4,7 +4,7 @@
 
 use crate::dag_parts::{
     AssetCondition, AssetRef, Callbacks, Mapping, POOL_DEFAULT, QUEUE_DEFAULT, SensorSettings, TaskGroup,
-    TemplateSettings, XCOM_ARG,
+    TemplateSettings,
 };
 use crate::ids::{DagId, TaskId, TaskIndex};
 use crate::states::TriggerRule;
@@ -186,6 +186,9 @@ pub struct Task {
     /// Whether each key of a returned mapping is pushed by itself, too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub multiple_outputs: bool,
+    /// Whether that follows from what the function is annotated to return: so it is of decorated functions that do not say themselves.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub multiple_outputs_as_annotated: bool,
     /// Templates give native values instead of text; not set: as the DAG says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub render_template_as_native_obj: Option<bool>,
@@ -361,6 +364,7 @@ impl Task {
             queue: queue_default(),
             do_xcom_push: true,
             multiple_outputs: false,
+            multiple_outputs_as_annotated: false,
             render_template_as_native_obj: None,
             params: serde_json::Map::new(),
             max_active_tis_per_dagrun: None,
@@ -383,27 +387,12 @@ impl Task {
         if self.mapping.is_some() {
             return Some("mapped tasks (`expand`) are not run by this version; write one task for each value");
         }
-        if self.arguments.values().any(takes_xcom) {
-            return Some(
-                "values of other tasks as arguments (`+task`) are not handed over by this version; use a template: \
-                 {{ ti.xcom_pull(task_ids='task') }}",
-            );
-        }
         None
     }
 
     /// Whether its templates give native values.
     pub fn renders_native(&self, dag: &Dag) -> bool {
         self.render_template_as_native_obj.unwrap_or(dag.render_template_as_native_obj)
-    }
-}
-
-/// Whether the value of another task stands somewhere inside.
-fn takes_xcom(value: &Value) -> bool {
-    match value {
-        Value::Array(items) => items.iter().any(takes_xcom),
-        Value::Object(map) => map.get("__type__").is_some_and(|t| t == XCOM_ARG) || map.values().any(takes_xcom),
-        _ => false,
     }
 }
 

@@ -13,6 +13,10 @@ pub enum Runner {
     Python,
     /// A Python callable in an interpreter that the task names or that is made for it.
     PythonEnvironment,
+    /// The same, where the callable says what to follow.
+    BranchPythonEnvironment,
+    /// A shell command that a Python callable returns.
+    DecoratedBash,
     /// A Python callable which says what to follow.
     BranchPython,
     /// A Python callable which says whether to go on.

@@ -51,8 +51,6 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 
 /// The class names of what this version runs, for messages. Classes that only decorators name are left out.
 pub fn runnable() -> impl Iterator<Item = &'static str> {
-    let runs = |o: &&Operator| {
-        !matches!(o.runner, Runner::Deferred | Runner::PythonEnvironment) && !o.short_name().starts_with('_')
-    };
+    let runs = |o: &&Operator| o.runner != Runner::Deferred && !o.short_name().starts_with('_');
     all().iter().filter(runs).map(Operator::short_name)
 }

@@ -24,6 +24,23 @@ impl Arguments {
         self.values.contains_key(name)
     }
 
+    /// Gives it a value.
+    pub(crate) fn set(&mut self, name: &str, value: Value) {
+        self.values.insert(name.to_owned(), value);
+    }
+
+    /// One whole number or several; none where it is null.
+    pub(crate) fn integers(&self, name: &str) -> Result<Vec<i32>, String> {
+        let value = self.value(name);
+        let one = |value: &Value| value.as_i64().and_then(|n| i32::try_from(n).ok());
+        let all: Option<Vec<i32>> = match &value {
+            Value::Null => Some(Vec::new()),
+            Value::Array(items) => items.iter().map(one).collect(),
+            value => one(value).map(|one| vec![one]),
+        };
+        all.ok_or_else(|| wrong(name, "a whole number or a list of them", &value))
+    }
+
     /// The value: as given, else the registry's default, else null.
     pub(crate) fn value(&self, name: &str) -> Value {
         if let Some(value) = self.values.get(name) {

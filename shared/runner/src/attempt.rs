@@ -128,9 +128,18 @@ impl<S: Services> Attempt<'_, S> {
 
     /// Success with a value, which is pushed where the task pushes values.
     pub(crate) fn success_with(&self, value: Value) -> Ended {
-        let pushed = self.task().do_xcom_push && !value.is_null();
-        let xcom = pushed.then(|| (updraft_execution::RETURN_VALUE.to_owned(), value));
-        Ended::success().with_xcoms(xcom)
+        if !self.task().do_xcom_push || value.is_null() {
+            return Ended::success();
+        }
+        let mut xcoms = Vec::new();
+        if self.task().multiple_outputs {
+            let Value::Object(entries) = &value else {
+                return Ended::failed("`multiple_outputs` needs a dictionary, but the task returned none");
+            };
+            xcoms.extend(entries.iter().map(|(key, value)| (key.clone(), value.clone())));
+        }
+        xcoms.push((updraft_execution::RETURN_VALUE.to_owned(), value));
+        Ended::success().with_xcoms(xcoms)
     }
 
     /// Runs a process to its end; its result is the attempt's. A process that was killed because the attempt is to stop ends the attempt.

@@ -9,6 +9,7 @@
 mod arguments;
 mod attempt;
 mod glob;
+mod handed;
 mod http;
 mod log;
 mod lookups;

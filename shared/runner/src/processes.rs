@@ -17,6 +17,7 @@ pub(crate) fn spec(work: &Work, params: &Value, call: OperatorCall) -> AttemptSp
     spec.max_tries = work.run.max_tries.get(&work.task).copied().unwrap_or(task.retries);
     spec.do_xcom_push = task.do_xcom_push;
     spec.multiple_outputs = task.multiple_outputs;
+    spec.multiple_outputs_as_annotated = task.multiple_outputs_as_annotated;
     spec.context = RunContext {
         logical_date: facts.logical_date,
         data_interval_start: facts.data_interval.map(|i| i.start),

@@ -13,6 +13,7 @@ use updraft_templates::{
 };
 
 use crate::attempt::Ended;
+use crate::handed;
 use crate::lookups::AttemptLookups;
 
 /// Where templates find what they name.
@@ -30,17 +31,46 @@ impl<I: Items, L: LogStore> Source<'_, I, L> {
         params: Value,
         secrets: &mut Vec<String>,
     ) -> Result<Map<String, Value>, Ended> {
+        let mut arguments = self.lookups.work.definition().arguments.clone();
+        // Taken out before and put in after: what a task hands over is a value, and no template.
+        let handed = handed::take(&mut arguments);
+        let fields =
+            operator.template_fields().filter_map(|name| Some((name.to_owned(), arguments.get(name)?.clone())));
+        let fields: Map<String, Value> = fields.collect();
+        arguments.extend(self.fields(fields, operator, params, secrets).await?);
+        for (place, wanted) in handed {
+            place.put(&mut arguments, self.handed(&wanted).await?);
+        }
+        Ok(arguments)
+    }
+
+    /// What another task handed over. As in Airflow, a task that returned nothing returned `None`; any other key must be there.
+    async fn handed(&self, wanted: &handed::Wanted) -> Result<Value, Ended> {
+        let handed::Wanted { task_id, key } = wanted;
+        match self.lookups.get(task_id, key).await {
+            Ok(Some(value)) => Ok(value),
+            Ok(None) if key == updraft_execution::RETURN_VALUE => Ok(Value::Null),
+            Ok(None) => Err(Ended::failed(format!(
+                "`{task_id}` left no XCom `{key}`, which is an argument of this task; with `multiple_outputs: true` each key of what it \
+                 returns is one"
+            ))),
+            Err(error) => Err(Ended::failed(error.to_string())),
+        }
+    }
+
+    /// Templates rendered, by their names. An error is the attempt's failure.
+    pub(crate) async fn fields(
+        &self,
+        mut fields: Map<String, Value>,
+        operator: &Operator,
+        params: Value,
+        secrets: &mut Vec<String>,
+    ) -> Result<Map<String, Value>, Ended> {
         let work = self.lookups.work;
         let task = work.definition();
-        let mut arguments = task.arguments.clone();
-        let mut fields = Map::new();
-        for name in operator.template_fields() {
-            if let Some(value) = arguments.get(name) {
-                let mut value = value.clone();
-                load_files(&mut value, &operator.template_ext, &work.version.plan.dag, &work.version.files)
-                    .map_err(Ended::failed)?;
-                fields.insert(name.to_owned(), value);
-            }
+        for value in fields.values_mut() {
+            load_files(value, &operator.template_ext, &work.version.plan.dag, &work.version.files)
+                .map_err(Ended::failed)?;
         }
         let fields = Value::Object(fields);
         let template = |e: TemplateError| Ended::failed(format!("a template could not be rendered: {e}"));
@@ -56,12 +86,8 @@ impl<I: Items, L: LogStore> Source<'_, I, L> {
         // What a template computes the name of is only known once it asks; each round fetches one more.
         for _ in 0..LOOKUPS_MAX {
             let wanted = match self.renderer.render(&fields, &context, &xcoms, &options) {
-                Ok(rendered) => {
-                    if let Value::Object(rendered) = rendered {
-                        arguments.extend(rendered);
-                    }
-                    return Ok(arguments);
-                }
+                Ok(Value::Object(rendered)) => return Ok(rendered),
+                Ok(_) => return Ok(Map::new()),
                 Err(TemplateError { wanted: Some(wanted), .. }) => wanted,
                 Err(error) => return Err(template(error)),
             };

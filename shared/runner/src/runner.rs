@@ -261,6 +261,29 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> Services for ProcessRunner<I
         updraft_execution::run(spec, &self.launcher, log, &self.lookups(work), cancel).await
     }
 
+    async fn rendered_text(
+        &self,
+        work: &Work,
+        params: &Value,
+        text: String,
+        secrets: &mut Vec<String>,
+    ) -> Result<Value, Ended> {
+        let operator = updraft_operators::find(&work.definition().operator)
+            .ok_or_else(|| Ended::failed_for_good("the operator is not one that Updraft runs"))?;
+        let source = render::Source { renderer: &self.renderer, lookups: self.lookups(work) };
+        let fields = std::iter::once(("text".to_owned(), Value::String(text))).collect();
+        let mut rendered = Box::pin(source.fields(fields, operator, params.clone(), secrets)).await?;
+        Ok(rendered.remove("text").unwrap_or(Value::Null))
+    }
+
+    fn python(&self) -> String {
+        self.launcher.python().to_owned()
+    }
+
+    fn scratch(&self) -> std::io::Result<tempfile::TempDir> {
+        self.launcher.scratch_dir()
+    }
+
     async fn search_path(&self, work: &Work) -> Result<Vec<PathBuf>, Error> {
         let folder = processes::lay_out(&self.versions, work).await;
         let folder =

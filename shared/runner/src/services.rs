@@ -12,6 +12,7 @@ use updraft_model::{Connection, DagDoc, DagId, Incarnation, RunDoc, VersionId};
 use updraft_service::engine::Version;
 use updraft_service::{Error, Origin, Trigger, Work};
 
+use crate::attempt::Ended;
 use crate::log::Log;
 
 /// The world as operators see it. The runner is one; tests have others.
@@ -30,6 +31,21 @@ pub(crate) trait Services: Send + Sync {
         log: &mut Log,
         cancel: Cancel,
     ) -> impl Future<Output = Report> + Send;
+
+    /// Renders one more template of the attempt's operator; what must not appear in logs is added to `secrets`.
+    fn rendered_text(
+        &self,
+        work: &Work,
+        params: &Value,
+        text: String,
+        secrets: &mut Vec<String>,
+    ) -> impl Future<Output = Result<Value, Ended>> + Send;
+
+    /// The Python interpreter of callables: a path, or a name to look up.
+    fn python(&self) -> String;
+
+    /// A folder of the attempt's own, removed when it is dropped.
+    fn scratch(&self) -> std::io::Result<tempfile::TempDir>;
 
     /// The folders in which Python looks for the task's modules, the version's own files first.
     fn search_path(&self, work: &Work) -> impl Future<Output = Result<Vec<PathBuf>, Error>> + Send;

@@ -74,13 +74,14 @@ fn an_uploaded_file_runs_on_its_schedule() {
 fn the_examples_run_to_their_ends() {
     let cloud = Cloud::shared();
     let success = |tasks: &[&str]| tasks.iter().map(|task| ((*task).to_owned(), "success".to_owned())).collect();
-    for callable in ["callables/statistics_of_numbers.py", "callables/orders.py"] {
+    for callable in ["callables/statistics_of_numbers.py", "callables/orders.py", "callables/measurements.py"] {
         cloud.upload(callable, &example(callable));
     }
-    for name in ["etl", "retries", "calendar", "python_callable", "branching", "setup_teardown"] {
+    let names = ["etl", "retries", "calendar", "python_callable", "branching", "setup_teardown", "taskflow"];
+    for name in names {
         cloud.upload(&format!("{name}.yaml"), &example(&format!("{name}.yaml")));
     }
-    for name in ["etl", "retries", "calendar", "python_callable", "branching", "setup_teardown"] {
+    for name in names {
         cloud.await_dag(name);
     }
     let conf = json!({"numbers": [1, 2, 6]}).to_string();
@@ -90,6 +91,7 @@ fn the_examples_run_to_their_ends() {
     let python = cloud.trigger("python_callable", &["--conf", &conf]);
     let branching = cloud.trigger("branching", &[]);
     let torn_down = cloud.trigger("setup_teardown", &["--conf", &json!({"files": 0}).to_string()]);
+    let taskflow = cloud.trigger("taskflow", &["--conf", &json!({"celsius": [20, 35]}).to_string()]);
 
     assert_eq!(cloud.await_end("etl", &etl, SHORT)["state"], "success");
     assert_eq!(cloud.states("etl", &etl), success(&["extract", "transform", "load", "done"]));
@@ -131,6 +133,11 @@ fn the_examples_run_to_their_ends() {
         (of("make_folder"), of("count"), of("remove_folder")),
         (Some("success"), Some("failed"), Some("success"))
     );
+    assert_eq!(cloud.await_end("taskflow", &taskflow, SHORT)["state"], "success");
+    let states = cloud.states("taskflow", &taskflow);
+    assert_eq!((states["alarm"].as_str(), states["mean"].as_str()), ("success", "skipped"));
+    assert_eq!(cloud.xcom("taskflow", &taskflow, "alarm"), format!("35 degrees in {taskflow}"));
+    assert_eq!(cloud.xcom("taskflow", &taskflow, "report"), "2 values: too hot for a mean");
 }
 
 /// The first try says who it is and never ends by itself; the second ends at once. The worker of the first is killed as by a crash: its

@@ -30,7 +30,8 @@ fn each_example_runs_to_its_end() {
     let _server = Server::start(&place, &[]);
     let listed = place.json(&["dags", "list", "--output", "json"]);
     let ids: Vec<&str> = listed.as_array().unwrap().iter().map(|d| d["dag_id"].as_str().unwrap()).collect();
-    let expected = ["branching", "calendar", "etl", "python_callable", "retries", "sensors", "setup_teardown"];
+    let expected =
+        ["branching", "calendar", "etl", "python_callable", "retries", "sensors", "setup_teardown", "taskflow"];
     assert_eq!(ids, expected, "a new example needs its expectation here");
 
     let run = trigger(&place, "etl");
@@ -74,6 +75,16 @@ fn each_example_runs_to_its_end() {
     assert_eq!(task_states(&place, "setup_teardown", &run), expected);
     let line = returned(&place, "setup_teardown", &run, "remove_folder");
     assert!(line.as_str().unwrap().starts_with("removed /"), "{line}");
+    let run = trigger(&place, "taskflow");
+    expect_run(&place, "taskflow", &run, "success");
+    let states = task_states(&place, "taskflow", &run);
+    let expected =
+        ["any_left=success", "judge=success", "mean=success", "read=success", "report=success", "alarm=skipped"];
+    assert!(expected.iter().all(|state| states.iter().any(|is| is == state)), "{states:?}");
+    let said = returned(&place, "taskflow", &run, "report");
+    assert!(said.as_str().unwrap().starts_with("3 values: 20.7 degrees"), "{said}");
+    let highest = place.output(&["xcom", "get", "taskflow", &run, "read", "--key", "highest"]);
+    assert_eq!(String::from_utf8_lossy(&highest.stdout).trim(), "22");
 
     // It triggers the other one with a large order, and waits for it.
     let run = trigger(&place, "sensors");

@@ -240,6 +240,9 @@ def account(error):
 def failure(error):
     """What the worker is told of an exception."""
     done = {"op": "done", "status": verdict(error), "message": describe(error)}
+    if isinstance(error, SystemExit):
+        code = error.code
+        done["exit_code"] = code if isinstance(code, int) else 1 if code else 0
     if done["status"] == "rescheduled":
         from datetime import datetime, timezone
 
@@ -248,6 +251,28 @@ def failure(error):
             return {"op": "done", "status": "failed", "message": "the reschedule_date of AirflowRescheduleException is no datetime: %r" % (until,)}
         done["until"] = (until if until.tzinfo else until.replace(tzinfo=timezone.utc)).astimezone(timezone.utc).isoformat()
     return done
+
+
+def returns_mapping(function):
+    """Whether it is annotated to return a mapping: Airflow takes such a function to have several outputs."""
+    annotation = getattr(function, "__annotations__", {}).get("return")
+    if annotation is None:
+        return False
+    import typing
+    from collections.abc import Mapping
+
+    if isinstance(annotation, str):
+        def annotated():
+            pass
+
+        annotated.__annotations__ = {"return": annotation}
+        try:
+            annotation = typing.get_type_hints(annotated, getattr(function, "__globals__", {})).get("return")
+        except NameError:
+            updraft_log.write("WARNING", "the annotation `%s` cannot be understood, so it does not say whether there are several outputs" % annotation)
+            return False
+    kind = getattr(annotation, "__origin__", annotation)
+    return isinstance(kind, type) and issubclass(kind, Mapping)
 
 
 def is_poke(value):
@@ -262,11 +287,15 @@ def call_it(call, ti):
         function = from_file(target["file"], target["name"])
     else:
         function = from_import(target["import"], call["search_path"])
+    if call["string_args"] is not None and hasattr(function, "__globals__"):
+        function.__globals__["virtualenv_string_args"] = call["string_args"]
     context = updraft_context.CONTEXT = updraft_context.build_context(call, ti)
     args = [updraft_context.native(value) for value in call["native_args"]] + typed(call["op_args"], "op_args")
     op_kwargs = typed(call["op_kwargs"], "op_kwargs")
     value = function(*args, **arguments(function, args, op_kwargs, context, len(call["native_args"])))
     done = {"op": "done", "status": "success"}
+    if call["as_annotated"] and value is not None and returns_mapping(function):
+        done["multiple_outputs"] = True
     poke = is_poke(value)
     if call["wants_value"]:
         try:

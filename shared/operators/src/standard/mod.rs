@@ -21,6 +21,7 @@ pub(crate) fn operators() -> Vec<Operator> {
         branch::day_of_week(),
         branch::latest_only(),
         trigger_dag_run::operator(),
+        bash::decorated(),
         bash::sensor(),
         times::date_time(),
         times::day_of_week(),

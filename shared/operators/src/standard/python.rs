@@ -4,14 +4,14 @@ use crate::argument::{Argument, ArgumentType as Type};
 use crate::operator::{Operator, Runner};
 
 /// How the function is named: a dotted path, or a name and a file of the DAG folder.
-const CALLABLE: &[Argument] = &[
+pub(super) const CALLABLE: &[Argument] = &[
     Argument::new("python_callable", Type::Callable).doc("the function's dotted path"),
     Argument::new("python_callable_name", Type::Text).doc("the function's name, with `python_callable_file`"),
     Argument::new("python_callable_file", Type::Text).doc("the file with the function"),
 ];
 
 /// What it is called with.
-const CALL: &[Argument] = &[
+pub(super) const CALL: &[Argument] = &[
     Argument::new("op_args", Type::List).template().or("null").doc("positional arguments of the function"),
     Argument::new("op_kwargs", Type::Mapping).template().or("null").doc("keyword arguments of the function"),
     Argument::new("templates_dict", Type::Mapping)
@@ -63,7 +63,9 @@ fn plain(path: &'static str, runner: Runner, was: &[&'static str]) -> Operator {
 }
 
 fn environment(path: &'static str, was: &[&'static str]) -> Operator {
-    plain(path, Runner::PythonEnvironment, was).takes(ENVIRONMENT)
+    let branches = path.rsplit('.').next().is_some_and(|name| name.contains("Branch"));
+    let runner = if branches { Runner::BranchPythonEnvironment } else { Runner::PythonEnvironment };
+    plain(path, runner, was).takes(ENVIRONMENT)
 }
 
 /// Every operator, and what decorators make of a function.

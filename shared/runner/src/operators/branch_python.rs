@@ -9,6 +9,11 @@ use crate::services::Services;
 
 pub(super) async fn run<S: Services>(attempt: &mut Attempt<'_, S>) -> End {
     let returned = python::returned(attempt).await?;
+    follow(attempt, returned).await
+}
+
+/// The end of an attempt whose callable said what to follow.
+pub(super) async fn follow<S: Services>(attempt: &mut Attempt<'_, S>, returned: python::Returned) -> End {
     if let Some(why) = returned.not_json {
         return Err(Ended::failed(format!(
             "a branch follows task ids, but this one said what has no form in JSON: {why}"

@@ -8,6 +8,7 @@ mod branch_python;
 pub(crate) mod http;
 mod latest_only;
 pub(crate) mod python;
+mod python_environment;
 mod short_circuit;
 mod trigger_dag_run;
 
@@ -23,6 +24,9 @@ pub(crate) async fn run<S: Services>(operator: &'static Operator, attempt: &mut 
         Runner::Empty => Ok(Ended::success()),
         Runner::Bash => bash::run(attempt).await,
         Runner::Python => python::run(attempt).await,
+        Runner::DecoratedBash => bash::run_decorated(attempt).await,
+        Runner::PythonEnvironment => python_environment::run(attempt).await,
+        Runner::BranchPythonEnvironment => python_environment::branch(attempt).await,
         Runner::BranchPython => branch_python::run(attempt).await,
         Runner::ShortCircuit => short_circuit::run(attempt).await,
         Runner::LatestOnly => latest_only::run(attempt).await,
@@ -40,7 +44,7 @@ pub(crate) async fn run<S: Services>(operator: &'static Operator, attempt: &mut 
         Runner::FileSensor => sensors::file::run(attempt).await,
         Runner::BashSensor => sensors::bash::run(attempt).await,
         Runner::PythonSensor => sensors::python::run(attempt).await,
-        _ => Err(unknown(operator).into()),
+        Runner::Deferred => Err(unknown(operator).into()),
     }
 }
 

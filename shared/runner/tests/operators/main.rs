@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod branches;
 #[cfg(test)]
+mod environments;
+#[cfg(test)]
 mod files;
 #[cfg(test)]
 mod http;
@@ -12,5 +14,7 @@ mod others;
 mod processes;
 #[cfg(test)]
 mod sensors;
+#[cfg(test)]
+mod taskflow;
 #[cfg(test)]
 mod world;

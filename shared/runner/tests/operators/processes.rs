@@ -76,7 +76,6 @@ async fn what_cannot_run_says_what_can() {
     for (task, said) in [
         ("operator: my.own.Operator", "my.own.Operator"),
         ("{operator: AthenaOperator, query: select 1}", "`AthenaOperator` is known but not run by this version"),
-        ("{operator: PythonVirtualenvOperator, python_callable: a.b}", "`PythonVirtualenvOperator`"),
     ] {
         let task = task.trim_matches(['{', '}']);
         let mut world = World::of(&format!("a: {{{task}, retries: 2}}")).await;
