@@ -11,6 +11,7 @@
 mod assets;
 mod board;
 mod contract;
+mod layout;
 mod parts;
 mod v2;
 

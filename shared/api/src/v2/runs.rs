@@ -28,7 +28,7 @@ pub(crate) async fn find<P: Parts>(api: &Api<P>, dag_id: &str, run_id: &str) -> 
     api.engine.store.run(&name.incarnation).await?.ok_or_else(missing)
 }
 
-pub(super) async fn shown<P: Parts>(api: &Api<P>, run: &RunDoc) -> Result<Value, Failure> {
+pub(crate) async fn shown<P: Parts>(api: &Api<P>, run: &RunDoc) -> Result<Value, Failure> {
     let version = api.engine.version(&run.facts.version).await?;
     Ok(shapes::run(run, &version.plan.dag))
 }

@@ -260,7 +260,7 @@ fn with(mut object: Value, more: Value) -> Value {
 }
 
 /// `TaskInstanceResponse`.
-pub(super) fn task_instance(run: &RunDoc, plan: &Plan, view: &TaskInstanceView) -> Value {
+pub(crate) fn task_instance(run: &RunDoc, plan: &Plan, view: &TaskInstanceView) -> Value {
     let tried = view.try_number.to_string();
     let more = json!({
         "id": identity(&[run.facts.incarnation.as_str(), &view.task_id, &tried]),
@@ -282,7 +282,7 @@ pub(super) fn task_instance(run: &RunDoc, plan: &Plan, view: &TaskInstanceView) 
 }
 
 /// `TaskInstanceHistoryResponse`.
-pub(super) fn one_try(run: &RunDoc, plan: &Plan, task: TaskIndex, view: &TryView) -> Value {
+pub(crate) fn one_try(run: &RunDoc, plan: &Plan, task: TaskIndex, view: &TryView) -> Value {
     let more = json!({
         "start_date": time_or_null(view.start_date),
         "end_date": time_or_null(view.end_date),

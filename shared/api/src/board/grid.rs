@@ -1,0 +1,136 @@
+//! Runs against tasks.
+
+use super::{Fresh, brief, letters, tries};
+use crate::layout::within;
+use crate::parts::{Api, Parts};
+use crate::v2::{Failure, Query, dags, runs};
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use updraft_model::Plan;
+
+/// The tasks of a DAG's current version against its latest runs; with `run_id`, that run too, however old. `limit` may be 0: the DAG alone.
+pub(super) async fn grid<P: Parts>(
+    State(api): State<Api<P>>,
+    Path(dag_id): Path<String>,
+    query: Query,
+    headers: HeaderMap,
+) -> Result<Fresh, Failure> {
+    let page = query.page()?;
+    let view = dags::find(&api, &dag_id).await?;
+    let mut dag = dags::shown(&api, &view, &dags::bad_files(&api).await?).await?;
+    dag["timezone"] = super::zone(&api, view.doc.as_ref()).await?;
+    let found = api.engine.store.list_runs(&view.summary.dag_id, page.limit, None).await?;
+    let (mut latest, more) = (found.items, found.next.is_some());
+    if let Some(wanted) = query.text("run_id").filter(|id| latest.iter().all(|run| run.facts.run_id != *id)) {
+        latest.push(runs::find(&api, &dag_id, wanted).await?);
+    }
+    // Without a current version (the file is gone), what the latest run ran is the next best.
+    let current =
+        view.doc.as_ref().and_then(|d| d.version.clone()).or_else(|| latest.first().map(|r| r.facts.version.clone()));
+    let Some(current) = current else {
+        return Ok(Fresh::new(&json!({"dag": dag, "tasks": [], "rows": [], "runs": [], "more": false}), headers));
+    };
+    let version = api.engine.version(&current).await?;
+    let mut shown = Vec::with_capacity(latest.len());
+    for one in &latest {
+        let its = api.engine.version(&one.facts.version).await?;
+        let mut entry = brief(one);
+        entry["states"] = letters(one, &its.plan, &version.plan).into();
+        entry["tries"] = tries(one, &its.plan, &version.plan).into();
+        entry["is_other_version"] = (one.facts.version != current).into();
+        shown.push(entry);
+    }
+    let plan = &version.plan;
+    let body = json!({"dag": dag, "tasks": tasks(plan), "rows": rows(plan), "runs": shown, "more": more});
+    Ok(Fresh::new(&body, headers))
+}
+
+/// The tasks, in an order that can be run.
+pub(super) fn tasks(plan: &Plan) -> Vec<Value> {
+    let row = |index| {
+        let task = plan.task(index);
+        let name = task.task_display_name.as_deref();
+        json!({
+            "task_id": task.task_id,
+            "label": name.unwrap_or_else(|| within(task.task_id.as_str(), task.group.as_deref())),
+            "group": task.group,
+            "operator": task.operator.rsplit('.').next().unwrap_or(&task.operator),
+            "is_mapped": task.mapping.is_some(),
+        })
+    };
+    plan.tasks().map(row).collect()
+}
+
+/// The rows: groups, and below each what is in it, by the first task of each. A task is its index, a group `[id, label, depth, tasks]`.
+pub(super) fn rows(plan: &Plan) -> Vec<Value> {
+    let groups = &plan.dag.groups;
+    // What is directly in a group, or in none, by the first task in it.
+    let mut inside: BTreeMap<Option<&str>, BTreeMap<(usize, usize), Item<'_>>> = BTreeMap::new();
+    let mut members: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (index, task) in plan.dag.tasks.iter().enumerate() {
+        inside.entry(task.group.as_deref()).or_default().insert((index, usize::MAX), Item::Task(index));
+        let mut around = task.group.as_deref();
+        for _ in 0..=groups.len() {
+            let Some(id) = around else { break };
+            members.entry(id).or_default().push(index);
+            around = groups.iter().find(|g| g.group_id == id).and_then(|g| g.parent.as_deref());
+        }
+    }
+    for (order, group) in groups.iter().enumerate() {
+        let Some(first) = members.get(group.group_id.as_str()).and_then(|tasks| tasks.first()) else { continue };
+        let item = Item::Group(&group.group_id, group.group_display_name.as_deref());
+        inside.entry(group.parent.as_deref()).or_default().insert((*first, order), item);
+    }
+    let mut rows = Vec::with_capacity(plan.dag.tasks.len() + groups.len());
+    add(None, 0, &inside, &members, &mut rows);
+    rows
+}
+
+enum Item<'p> {
+    Task(usize),
+    Group(&'p str, Option<&'p str>),
+}
+
+fn add<'p>(
+    of: Option<&'p str>,
+    depth: usize,
+    inside: &BTreeMap<Option<&'p str>, BTreeMap<(usize, usize), Item<'p>>>,
+    members: &BTreeMap<&str, Vec<usize>>,
+    rows: &mut Vec<Value>,
+) {
+    for item in inside.get(&of).into_iter().flat_map(BTreeMap::values) {
+        match item {
+            Item::Task(index) => rows.push((*index).into()),
+            Item::Group(id, name) => {
+                rows.push(json!([id, name.unwrap_or_else(|| within(id, of)), depth, members.get(id)]));
+                add(Some(id), depth + 1, inside, members, rows);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use updraft_model::{Dag, DagId, Task, TaskId};
+
+    #[test]
+    fn groups_stand_above_what_is_in_them() {
+        let task = |id: &str, group: Option<&str>| Task {
+            group: group.map(str::to_owned),
+            ..Task::new(TaskId::trusted(id), "EmptyOperator")
+        };
+        let tasks = vec![task("a", None), task("g.b", Some("g")), task("c", None), task("g.in.d", Some("g.in"))];
+        let mut dag = Dag::new(DagId::trusted("x"), tasks);
+        let group = |value: Value| serde_json::from_value(value).unwrap();
+        dag.groups = vec![
+            group(json!({"group_id": "g"})),
+            group(json!({"group_id": "g.in", "parent": "g"})),
+            group(json!({"group_id": "empty"})),
+        ];
+        let expected = json!([0, ["g", "g", 0, [1, 3]], 1, ["g.in", "in", 1, [3]], 3, 2]);
+        assert_eq!(Value::from(rows(&Plan::new(dag))), expected);
+    }
+}
