@@ -1,17 +1,37 @@
-/** Where we are: the hash, as a list of decoded parts. `#/dags/etl/runs/x` is `['dags', 'etl', 'runs', 'x']`. */
+/** Where we are: the hash, as a list of decoded parts and a query. `#/dags/etl/grid?run=x` is `['dags', 'etl', 'grid']` and `{run: 'x'}`. */
 function read() {
-  const [path] = location.hash.replace(/^#\/?/, '').split('?');
-  return path.split('/').filter(Boolean).map(decodeURIComponent);
+  const [path, query = ''] = location.hash.replace(/^#\/?/, '').split('?');
+  const parts = path.split('/').filter(Boolean).map(decodeURIComponent);
+  return { parts, query: Object.fromEntries(new URLSearchParams(query)) };
 }
 
 class Route {
-  parts = $state(read());
+  #at = $state.raw(read());
+  parts = $derived(this.#at.parts);
+  query = $derived(this.#at.query);
 
   constructor() {
-    addEventListener('hashchange', () => (this.parts = read()));
+    addEventListener('hashchange', () => (this.#at = read()));
   }
 }
 
 export const route = new Route();
 
-export const to = (...parts) => '#/' + parts.map(encodeURIComponent).join('/');
+/** A link: parts, and at last perhaps an object that becomes the query. */
+export function to(...parts) {
+  const query = typeof parts.at(-1) === 'object' ? parts.pop() : {};
+  const pairs = Object.entries(query).filter(([, value]) => value !== undefined && value !== null && value !== '');
+  const text = new URLSearchParams(pairs).toString();
+  return '#/' + parts.map(encodeURIComponent).join('/') + (text ? `?${text}` : '');
+}
+
+/** Goes there; `replace` leaves no step in the history. */
+export function go(link, replace = false) {
+  if (replace) {
+    history.replaceState(null, '', link);
+    dispatchEvent(new HashChangeEvent('hashchange'));
+  } else location.hash = link;
+}
+
+/** The same place with some of its query changed. */
+export const here = (change) => to(...route.parts, { ...route.query, ...change });
