@@ -15,7 +15,8 @@
 //! | `ch` | choices by task index | | |
 //! | `tk` | writes that took places of `max_active_tasks` | | |
 //! | `pa`, `pm` | past met by all; tasks whose past is met | | |
-//! | `to` | when it times out, milliseconds | | |
+//! | `to` | when it times out, milliseconds | `aq` | topics of its schedule: what it knows of each; absent where it names none |
+//! | `da` | when the next deadline is missed, milliseconds | | |
 //! | `in`, `ia` | intervention under way, JSON; where it goes on | | |
 //! | `dl` | deleted at, microseconds: a tombstone | | |
 //! | `ob` | outbox, JSON by id | `he` | held runs: due, microseconds |
@@ -29,8 +30,8 @@ use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 use updraft_model::{
-    ActiveRun, Cell, Chosen, DagChange, DagDoc, DagId, DagRunState, DataInterval, Incarnation, OperationId, Resumed,
-    RunChange, RunDoc, TaskIndex, VersionId,
+    ActiveRun, Cell, Chosen, DagChange, DagDoc, DagId, DagRunState, DataInterval, Incarnation, OperationId, Queued,
+    Resumed, RunChange, RunDoc, TaskIndex, TopicId, VersionId,
 };
 
 /// The attribute that holds items which are one JSON text.
@@ -146,6 +147,7 @@ pub fn run_item(run: &RunDoc) -> Item {
     set(&mut item, "tk", (run.takes > 0).then_some(Value::N(run.takes as i64)));
     set(&mut item, "pa", run.past_met_by_all.then_some(Value::N(1)));
     set(&mut item, "to", run.timeout_at.map(|at| Value::N(at.as_millisecond())));
+    set(&mut item, "da", run.deadline_at.map(|at| Value::N(at.as_millisecond())));
     set(&mut item, "in", run.intent.as_ref().map(|intent| Value::S(to_json(intent))));
     set(&mut item, "ia", run.intent.as_ref().map(|_| Value::N(i64::from(run.intent_at.0))));
     set(&mut item, "dl", run.deleted_at.map(micros));
@@ -200,6 +202,7 @@ pub fn run_doc(item: &Item) -> Result<RunDoc, Error> {
         past_met: entries(item, "pm", |k, _| task_index(k))?.into_iter().collect(),
         past_met_by_all: number(item, "pa") == Some(1),
         timeout_at: number(item, "to").map(|ms| Timestamp::from_millisecond(ms).map_err(corrupt)).transpose()?,
+        deadline_at: number(item, "da").map(|ms| Timestamp::from_millisecond(ms).map_err(corrupt)).transpose()?,
         intent: text(item, "in").ok().map(from_json).transpose()?,
         intent_at: TaskIndex(small(number(item, "ia"))),
         deleted_at: instant(item, "dl")?,
@@ -295,6 +298,10 @@ pub fn run_update(incarnation: &Incarnation, change: &RunChange) -> Update {
         Some(at) => Change::Set(Path::Top("to"), Value::N(at.as_millisecond())),
         None => Change::Remove(Path::Top("to")),
     }));
+    changes.extend(change.deadline_at.map(|at| match at {
+        Some(at) => Change::Set(Path::Top("da"), Value::N(at.as_millisecond())),
+        None => Change::Remove(Path::Top("da")),
+    }));
     match &change.intent {
         None => changes.extend(change.intent_at.map(|at| Change::Set(Path::Top("ia"), Value::N(i64::from(at.0))))),
         Some(None) => changes.extend(["in", "ia"].map(|name| Change::Remove(Path::Top(name)))),
@@ -328,7 +335,7 @@ pub fn run_update(incarnation: &Incarnation, change: &RunChange) -> Update {
 fn tombstone(change: &RunChange, at: Timestamp, changes: &mut Vec<Change>) {
     changes
         .extend(["c", "mt", "rs", "ch", "pm", "ob"].map(|map| Change::Set(Path::Top(map), Value::M(BTreeMap::new()))));
-    changes.extend(["tk", "pa", "to", "in", "ia", "sd", "ed"].map(|name| Change::Remove(Path::Top(name))));
+    changes.extend(["tk", "pa", "to", "da", "in", "ia", "sd", "ed"].map(|name| Change::Remove(Path::Top(name))));
     changes.extend(["ae", "lk"].map(|name| Change::Set(Path::Top(name), Value::N(0))));
     changes.push(Change::Set(Path::Top("dl"), micros(at)));
     changes.extend(change.state.map(|s| Change::Set(Path::Top("st"), Value::text(s.as_str()))));
@@ -375,11 +382,24 @@ pub fn dag_item(dag: &DagDoc) -> Item {
     set(&mut item, "ve", dag.version.as_ref().map(|v| Value::text(v.as_str())));
     set(&mut item, "la", dag.last.as_ref().map(|l| Value::S(interval_text(l))));
     set(&mut item, "nd", dag.next_due.map(micros));
+    set(&mut item, "aq", (!dag.queue.is_empty()).then(|| queue(&dag.queue)));
     if let Some(at) = dag.wake_at {
         item.insert(SHARD.to_owned(), Value::S(keys::shard(&keys::dag(&dag.dag_id))));
         item.insert(WAKE_AT.to_owned(), Value::N(at.as_millisecond()));
     }
     item
+}
+
+fn queue(queue: &BTreeMap<TopicId, Queued>) -> Value {
+    Value::M(queue.iter().map(|(topic, queued)| (topic.to_string(), Value::S(queued.encode()))).collect())
+}
+
+fn queued(topic: &str, value: &Value) -> Result<(TopicId, Queued), Error> {
+    let queued = match value {
+        Value::S(text) => Queued::decode(text),
+        _ => None,
+    };
+    queued.map(|queued| (TopicId::trusted(topic), queued)).ok_or_else(|| corrupt(format_args!("queue entry {topic}")))
 }
 
 /// An item as a DAG document.
@@ -402,6 +422,10 @@ pub fn dag_doc(dag_id: &DagId, item: &Item) -> Result<DagDoc, Error> {
         max_active_runs: number(item, "mx").and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
         active: entries(item, "ac", run)?.into_iter().collect(),
         held: entries(item, "he", held)?.into_iter().collect(),
+        queue: match item.get("aq") {
+            None => BTreeMap::new(),
+            Some(_) => entries(item, "aq", queued)?.into_iter().collect(),
+        },
         wake_at: wake(item)?,
         revision: number(item, "rv").unwrap_or(0) as u64,
     })
@@ -426,6 +450,8 @@ pub fn dag_update(dag_id: &DagId, change: &DagChange) -> Update {
         change.if_active.as_ref().map(|(run, epoch)| Condition::BeginsWith(active_path(run), format!("{epoch}:"))),
     );
     conditions.extend(change.if_not_active.as_ref().map(|run| Condition::Absent(active_path(run))));
+    let queue_path = |topic: &TopicId| Path::Entry("aq", topic.to_string());
+    conditions.extend(change.if_queue.iter().map(|(t, q)| Condition::Equals(queue_path(t), Value::S(q.encode()))));
     conditions.extend(change.if_wake_at.map(wake_condition));
     conditions.extend(change.if_revision.map(|r| Condition::Equals(Path::Top("rv"), Value::N(r as i64))));
 
@@ -446,6 +472,11 @@ pub fn dag_update(dag_id: &DagId, change: &DagChange) -> Update {
     changes.extend(change.active_remove.iter().map(|r| Change::Remove(active_path(r))));
     changes.extend(change.held_put.iter().map(|(r, at)| Change::Set(Path::Entry("he", r.to_string()), micros(*at))));
     changes.extend(change.held_remove.iter().map(|r| Change::Remove(Path::Entry("he", r.to_string()))));
+    match &change.queue_all {
+        None => changes.extend(change.queue_put.iter().map(|(t, q)| Change::Set(queue_path(t), Value::S(q.encode())))),
+        Some(all) if all.is_empty() => changes.push(Change::Remove(Path::Top("aq"))),
+        Some(all) => changes.push(Change::Set(Path::Top("aq"), queue(all))),
+    }
     wake_changes(&key, change.wake_at, &mut changes);
     Update { key, conditions, changes }
 }

@@ -16,15 +16,20 @@
 //! | DAG version | `V#<version>` | `V` | once |
 //! | file record | `FILES` | `<path>` | over, at each change of the file |
 //! | import error | `ERRORS` | `<path>` | over; present only while the file is bad |
+//! | topic of asset events | `A#<topic>` | `A` | updatable |
+//! | event in its topic's order | `A#<topic>` | `E#<number, 16 digits>` | once |
+//! | event by its id | `A#<topic>` | `I#<event id>` | once |
+//! | run made of a topic's events | `A#<topic>` | `C#<last number, 16 digits>#<dag id>#<run id>` | once |
+//! | asset directory | `ASSETS`, of aliases `ALIASES` | `<topic>` | once |
 //! | variable | `VARIABLES` | `<key>` | over |
 //! | connection | `CONNECTIONS` | `<conn id>` | over |
 //!
-//! The time index holds run, DAG and holder documents, by `shard` (of [`SHARDS`]) and `wake_at`.
+//! The time index holds run, DAG, holder and topic documents, by `shard` (of [`SHARDS`]) and `wake_at`.
 
 use crate::item::Key;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
-use updraft_model::{AttemptKey, DagId, HolderId, Incarnation, TaskId, TaskIndex, Token, VersionId};
+use updraft_model::{AttemptKey, DagId, HolderId, Incarnation, TaskId, TaskIndex, Token, Topic, TopicId, VersionId};
 
 /// How many partitions the time index is spread over. Persisted: changing it needs both old and new to be read.
 pub const SHARDS: u8 = 4;
@@ -144,6 +149,53 @@ pub fn import_error(path: &str) -> Key {
 /// The partition of import errors.
 pub const ERRORS: &str = "ERRORS";
 
+/// A topic's document.
+pub fn topic(id: &TopicId) -> Key {
+    key(format!("A#{id}"), "A")
+}
+
+/// An event in its topic's order.
+pub fn event(id: &TopicId, number: u64) -> Key {
+    key(format!("A#{id}"), format!("{EVENTS}{number:016}"))
+}
+
+/// What the sort keys of a topic's events begin with.
+pub const EVENTS: &str = "E#";
+
+/// The number in an event's sort key.
+pub fn read_event(sk: &str) -> Option<u64> {
+    sk.strip_prefix(EVENTS)?.parse().ok()
+}
+
+/// An event by its id.
+pub fn event_id(id: &TopicId, event: &str) -> Key {
+    key(format!("A#{id}"), format!("I#{event}"))
+}
+
+/// A run made of a topic's events up to a number.
+pub fn consumed(id: &TopicId, last: u64, dag_id: &DagId, run_id: &str) -> Key {
+    key(format!("A#{id}"), format!("{}#{dag_id}#{run_id}", consumed_at(last)))
+}
+
+/// What the sort keys of runs made of a topic's events up to a number begin with.
+pub fn consumed_at(last: u64) -> String {
+    format!("{CONSUMED}{last:016}")
+}
+
+/// What the sort keys of runs made of a topic's events begin with.
+pub const CONSUMED: &str = "C#";
+
+/// An entry of the directory of assets, or of aliases.
+pub fn topic_entry(topic: &Topic) -> Key {
+    key(if matches!(topic, Topic::Alias(_)) { ALIASES } else { ASSETS }, topic.id().as_str())
+}
+
+/// The partition of the asset directory.
+pub const ASSETS: &str = "ASSETS";
+
+/// The partition of the directory of aliases.
+pub const ALIASES: &str = "ALIASES";
+
 /// A variable.
 pub fn variable(name: &str) -> Key {
     key(VARIABLES, name)
@@ -169,6 +221,8 @@ pub enum Document {
     Dag(DagId),
     /// A holder document.
     Holder(HolderId),
+    /// A topic's document.
+    Topic(TopicId),
 }
 
 /// Reads a key of the time index.
@@ -176,6 +230,7 @@ pub fn document(key: &Key) -> Option<Document> {
     match (key.pk.split_once('#')?, key.sk.as_str()) {
         (("R", id), "R") => Some(Document::Run(Incarnation::trusted(id))),
         (("D", id), "D") => Some(Document::Dag(DagId::trusted(id))),
+        (("A", id), "A") => Some(Document::Topic(TopicId::trusted(id))),
         (("P", name), "P") => Some(Document::Holder(HolderId::Pool(name.to_owned()))),
         (("T", id), "T") => {
             let (dag_id, task_id) = id.split_once('#')?;

@@ -6,6 +6,7 @@
 //!
 //! What every implementation of [`Items`] promises is written down as the functions of [`suite`], which each adapter runs.
 
+pub mod assets;
 pub mod codec;
 pub mod counting;
 mod history;
@@ -17,6 +18,7 @@ mod named;
 pub mod store;
 pub mod suite;
 
+pub use assets::Consumed;
 pub use item::{Change, Condition, Item, Key, Path, Update, Value};
 pub use store::{DagSummary, DueEntry, DueWhat, FileRecord, ImportError, Metastore, Page, Version};
 

@@ -1,5 +1,6 @@
 //! Attempt items: what one execution by one worker left behind. Written before the finish, immutable after.
 
+use crate::asset::OutletEvent;
 use crate::choice::Choice;
 use crate::ids::{Incarnation, TaskIndex, Token};
 use jiff::Timestamp;
@@ -95,6 +96,9 @@ pub struct Attempt {
     /// What it lets go on: kept here too, so that settling by this item does what the finish would have done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub choice: Option<Choice>,
+    /// What it said about the assets it writes, beside that they were written: kept here for the same reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outlet_events: Vec<OutletEvent>,
     /// What the next attempt of the same try is told, where the try goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handover: Option<Value>,

@@ -4,13 +4,15 @@
 //! so fifty workers claiming at once are all accepted. [`RunChange::apply`] and [`DagChange::apply`] say in plain Rust what the
 //! metastore does, so that a caller can look at the image its own write would make before it writes.
 
+use crate::asset::Queued;
 use crate::cell::Cell;
 use crate::choice::Chosen;
 use crate::dag_doc::{ActiveRun, DagDoc};
-use crate::ids::{Incarnation, OperationId, TaskIndex, Token, VersionId};
+use crate::ids::{Incarnation, OperationId, TaskIndex, Token, TopicId, VersionId};
 use crate::run::{Intent, OutboxEntry, Resumed, RunDoc};
 use crate::states::DagRunState;
 use jiff::Timestamp;
+use std::collections::BTreeMap;
 use updraft_timetables::DataInterval;
 
 /// The attempt a condition asks for: running (or restarting) with this token, whatever its lease.
@@ -66,6 +68,8 @@ pub struct RunChange {
     pub past_met_by_all: Option<bool>,
     /// When the run is taken for failed; `Some(None)`: never.
     pub timeout_at: Option<Option<Timestamp>>,
+    /// When the next deadline is missed; `Some(None)`: none is left.
+    pub deadline_at: Option<Option<Timestamp>>,
     /// An intervention that more writes are to make; `Some(None)`: it is made.
     pub intent: Option<Option<Intent>>,
     /// Where the intervention goes on.
@@ -133,6 +137,7 @@ impl RunChange {
         run.past_met.retain(|task| !self.past_unmet.contains(task));
         run.past_met_by_all = self.past_met_by_all.unwrap_or(run.past_met_by_all);
         run.timeout_at = self.timeout_at.unwrap_or(run.timeout_at);
+        run.deadline_at = self.deadline_at.unwrap_or(run.deadline_at);
         if let Some(intent) = &self.intent {
             run.intent.clone_from(intent);
         }
@@ -184,10 +189,12 @@ pub struct DagChange {
     pub if_active: Option<(Incarnation, u32)>,
     /// Condition: the run is not active.
     pub if_not_active: Option<Incarnation>,
+    /// Condition: it knows exactly this of these topics.
+    pub if_queue: Vec<(TopicId, Queued)>,
     /// Condition: in the time index exactly here (`Some(None)`: out of it). For changes that put the wake-up earlier than the image has
     /// it: somebody may have put it earlier still.
     pub if_wake_at: Option<Option<Timestamp>>,
-    /// Condition: nothing was written since. Only for changes that put the wake-up later.
+    /// Condition: nothing was written since. Only for changes that put the wake-up later, and those of the whole queue.
     pub if_revision: Option<u64>,
     /// The version new runs get.
     pub version: Option<Option<VersionId>>,
@@ -209,6 +216,10 @@ pub struct DagChange {
     pub held_put: Vec<(Incarnation, Timestamp)>,
     /// Runs that wait no more.
     pub held_remove: Vec<Incarnation>,
+    /// What it knows of these topics, of which it knows something already.
+    pub queue_put: Vec<(TopicId, Queued)>,
+    /// The topics of its schedule, each with what it knows, instead of all before.
+    pub queue_all: Option<BTreeMap<TopicId, Queued>>,
     /// The new place in the time index; `Some(None)` leaves it.
     pub wake_at: Option<Option<Timestamp>>,
 }
@@ -222,6 +233,7 @@ impl DagChange {
             && self.if_active_fewer_than.is_none_or(|n| dag.active.len() < n as usize)
             && self.if_active.as_ref().is_none_or(|(run, epoch)| dag.active.get(run).is_some_and(|a| a.epoch == *epoch))
             && self.if_not_active.as_ref().is_none_or(|run| !dag.active.contains_key(run))
+            && self.if_queue.iter().all(|(topic, queued)| dag.queue.get(topic) == Some(queued))
             && self.if_wake_at.is_none_or(|at| at == dag.wake_at)
             && self.if_revision.is_none_or(|r| r == dag.revision)
     }
@@ -243,6 +255,10 @@ impl DagChange {
         dag.active.retain(|run, _| !self.active_remove.contains(run));
         dag.held.extend(self.held_put.iter().cloned());
         dag.held.retain(|run, _| !self.held_remove.contains(run));
+        match &self.queue_all {
+            Some(queue) => dag.queue.clone_from(queue),
+            None => dag.queue.extend(self.queue_put.iter().cloned()),
+        }
         dag.wake_at = self.wake_at.unwrap_or(dag.wake_at);
         dag.revision += 1;
         dag

@@ -3,7 +3,7 @@
 //! Everything here is data; what follows from it (descendants, priorities, leaves) is in [`crate::plan`].
 
 use crate::dag_parts::{
-    AssetCondition, AssetRef, Callbacks, Mapping, POOL_DEFAULT, QUEUE_DEFAULT, SensorSettings, TaskGroup,
+    AssetCondition, AssetRef, Callbacks, Deadline, Mapping, POOL_DEFAULT, QUEUE_DEFAULT, SensorSettings, TaskGroup,
     TemplateSettings,
 };
 use crate::ids::{DagId, TaskId, TaskIndex};
@@ -90,6 +90,9 @@ pub struct Dag {
     /// What is called when a run has ended.
     #[serde(default, skip_serializing_if = "Callbacks::is_empty")]
     pub callbacks: Callbacks,
+    /// Promises on the time of its runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deadlines: Vec<Deadline>,
     /// Links of owners, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub owner_links: BTreeMap<String, String>,
@@ -274,6 +277,7 @@ impl Dag {
             param_schemas: serde_json::Map::new(),
             templates: TemplateSettings::default(),
             callbacks: Callbacks::new(),
+            deadlines: Vec::new(),
             owner_links: BTreeMap::new(),
             default_args: serde_json::Map::new(),
             groups: Vec::new(),

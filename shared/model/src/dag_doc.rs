@@ -1,6 +1,7 @@
 //! The DAG document: what the scheduler decides about a DAG as a whole.
 
-use crate::ids::{DagId, Incarnation, VersionId};
+use crate::asset::Queued;
+use crate::ids::{DagId, Incarnation, TopicId, VersionId};
 use crate::run::RunFacts;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,8 @@ pub struct DagDoc {
     pub active: BTreeMap<Incarnation, ActiveRun>,
     /// Queued runs that wait for a place, with the instant they became due.
     pub held: BTreeMap<Incarnation, Timestamp>,
+    /// What it knows of the topics that its schedule names.
+    pub queue: BTreeMap<TopicId, Queued>,
     /// In the time index at this instant; none: out of it. Millisecond precision.
     pub wake_at: Option<Timestamp>,
     /// Grows with every write.
@@ -58,6 +61,7 @@ impl DagDoc {
             max_active_runs: crate::dag::MAX_ACTIVE_RUNS_DEFAULT,
             active: BTreeMap::new(),
             held: BTreeMap::new(),
+            queue: BTreeMap::new(),
             wake_at: None,
             revision: 0,
         }

@@ -2,7 +2,7 @@
 //! templates.
 
 use crate::ids::TaskId;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -161,6 +161,42 @@ pub struct Callback {
 
 /// Callbacks by their occasion, in the order in which they are called.
 pub type Callbacks = BTreeMap<CallbackKind, Vec<Callback>>;
+
+/// A promise on the time of a run: a callback is called where the run has not succeeded when it is over.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Deadline {
+    /// What it counts from.
+    pub reference: DeadlineReference,
+    /// How long; before it where negative.
+    pub interval: SignedDuration,
+    /// What is called.
+    pub callback: Callback,
+}
+
+/// What a deadline counts from, after Airflow's `DeadlineReference`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum DeadlineReference {
+    /// The run's logical date; a run without one has no such deadline.
+    DagrunLogicalDate,
+    /// When the run was created.
+    DagrunQueuedAt,
+    /// This instant.
+    FixedDatetime(Timestamp),
+}
+
+impl Deadline {
+    /// When a run misses it, in whole milliseconds.
+    pub fn of(&self, logical_date: Option<Timestamp>, queued_at: Timestamp) -> Option<Timestamp> {
+        let from = match self.reference {
+            DeadlineReference::DagrunLogicalDate => logical_date?,
+            DeadlineReference::DagrunQueuedAt => queued_at,
+            DeadlineReference::FixedDatetime(at) => at,
+        };
+        let at = from.saturating_add(self.interval).ok()?;
+        Timestamp::from_millisecond(at.as_millisecond()).ok()
+    }
+}
 
 /// How a sensor waits between two looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -107,6 +107,10 @@ text_id! {
     Token
 }
 text_id! {
+    /// The identity of what asset events are told under: it follows from its kind and name ([`crate::asset::Topic::id`]).
+    TopicId
+}
+text_id! {
     /// The content address of a compiled DAG version (hex SHA-256, shortened).
     VersionId
 }

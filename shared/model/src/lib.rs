@@ -3,6 +3,7 @@
 //! What is deliberately absent: clocks, randomness, I/O, and any knowledge of how the metastore stores these things.
 //! `now`, tokens and incarnations are arguments everywhere.
 
+pub mod asset;
 pub mod attempt;
 pub mod cell;
 pub mod change;
@@ -23,6 +24,7 @@ pub mod secrets;
 pub mod states;
 pub mod variable;
 
+pub use asset::{AssetEvent, EventSource, OutletEvent, Queued, Topic, TopicChange, TopicDoc, TopicFacts};
 pub use attempt::{Attempt, AttemptKey, AttemptOutcome, ValueRef};
 pub use cell::{Cell, Lease};
 pub use change::{DagChange, Held, RunChange};
@@ -31,13 +33,16 @@ pub use connection::Connection;
 pub use dag::{Dag, Task, WeightRule};
 pub use dag_doc::{ActiveRun, DagDoc};
 pub use dag_parts::{
-    Asset, AssetCondition, AssetRef, Callback, CallbackKind, Callbacks, ExpandInput, Mapping, SensorMode,
-    SensorSettings, TaskGroup, TemplateSettings,
+    Asset, AssetCondition, AssetRef, Callback, CallbackKind, Callbacks, Deadline, DeadlineReference, ExpandInput,
+    Mapping, SensorMode, SensorSettings, TaskGroup, TemplateSettings,
 };
 pub use holder::{Claim, Generation, HolderChange, HolderDoc, HolderId, HolderName};
-pub use ids::{DagId, Incarnation, OperationId, TaskId, TaskIndex, Token, VersionId};
+pub use ids::{DagId, Incarnation, OperationId, TaskId, TaskIndex, Token, TopicId, VersionId};
 pub use plan::{Plan, PlanSettings};
-pub use run::{Act, Intent, OPERATIONS_MAX, OutboxEntry, Resumed, RunDate, RunDoc, RunFacts, RunName, TaskSet};
+pub use run::{
+    Act, Intent, OPERATIONS_MAX, OutboxEntry, Resumed, RunDate, RunDoc, RunEndReason, RunFacts, RunName, TaskSet,
+    TryEnd,
+};
 pub use states::{DagRunState, DagRunType, TaskInstanceState, TriggerRule};
 /// The registry of operators.
 pub use updraft_operators as operators;

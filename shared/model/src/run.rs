@@ -2,7 +2,8 @@
 
 use crate::cell::{Cell, End};
 use crate::choice::Chosen;
-use crate::ids::{DagId, Incarnation, OperationId, TaskIndex, Token, VersionId};
+use crate::dag_parts::CallbackKind;
+use crate::ids::{DagId, Incarnation, OperationId, TaskIndex, Token, TopicId, VersionId};
 use crate::states::{DagRunState, DagRunType, TaskInstanceState};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,9 @@ pub struct RunFacts {
     /// What the person who triggered it gave.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub conf: Value,
+    /// The asset events that made it: of each topic those after the first number, up to the second.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub asset_events: BTreeMap<TopicId, (u64, u64)>,
 }
 
 /// How many interventions a run remembers. One whose answer was lost finds itself among them, unless so many others came between.
@@ -78,6 +82,8 @@ pub struct RunDoc {
     pub past_met_by_all: bool,
     /// When it is taken for failed if it still runs. Millisecond precision.
     pub timeout_at: Option<Timestamp>,
+    /// When the next of its DAG's deadlines is missed, unless the run has succeeded by then. Millisecond precision.
+    pub deadline_at: Option<Timestamp>,
     /// An intervention that more than one write makes. Nothing is decided before its last.
     pub intent: Option<Intent>,
     /// Where the intervention goes on.
@@ -113,6 +119,7 @@ impl RunDoc {
             past_met: BTreeSet::new(),
             past_met_by_all: false,
             timeout_at: None,
+            deadline_at: None,
             intent: None,
             intent_at: TaskIndex(0),
             deleted_at: None,
@@ -262,6 +269,96 @@ pub enum OutboxEntry {
         /// The epoch at which it took the place it leaves.
         epoch: u32,
     },
+    /// A try ended: its asset events, and the callbacks of that end. What they are follows from the run's version and the attempt's item
+    /// (ARCHITECTURE.md, rule D1), so that this is small however much they say.
+    Try {
+        /// The task.
+        task: TaskIndex,
+        /// The try.
+        try_number: u32,
+        /// The attempt that ended it.
+        token: Token,
+        /// How.
+        end: TryEnd,
+    },
+    /// The run ended: the callbacks of that end.
+    Ended {
+        /// In which epoch.
+        epoch: u32,
+        /// Whether it succeeded.
+        success: bool,
+        /// Why, in Airflow's words.
+        reason: RunEndReason,
+    },
+    /// A deadline was missed: its callback.
+    Deadline {
+        /// Which of the DAG's.
+        number: usize,
+    },
+}
+
+impl OutboxEntry {
+    /// Under which name it is noted. The same effect always has the same one, so that noting it twice is noting it once.
+    pub fn id(&self) -> String {
+        match self {
+            Self::Leave { .. } => "leave".to_owned(),
+            Self::Try { task, try_number, token, .. } => format!("{task}.{try_number}.{token}"),
+            Self::Ended { epoch, .. } => format!("end.{epoch}"),
+            Self::Deadline { number } => format!("late.{number}"),
+        }
+    }
+}
+
+/// How a try ended, as its callbacks tell it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TryEnd {
+    /// Well.
+    Success,
+    /// It skipped itself.
+    Skipped,
+    /// It failed, and is tried again.
+    Retry,
+    /// It failed for good.
+    Failed,
+}
+
+impl TryEnd {
+    /// The occasion of callbacks.
+    pub fn callbacks(self) -> CallbackKind {
+        match self {
+            Self::Success => CallbackKind::Success,
+            Self::Skipped => CallbackKind::Skipped,
+            Self::Retry => CallbackKind::Retry,
+            Self::Failed => CallbackKind::Failure,
+        }
+    }
+}
+
+/// Why a run ended, as callbacks are told (`context["reason"]`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunEndReason {
+    /// All that counts succeeded.
+    Success,
+    /// A task that counts failed.
+    TaskFailure,
+    /// Nothing left could ever run.
+    AllTasksDeadlocked,
+    /// It took longer than `dagrun_timeout`.
+    TimedOut,
+}
+
+impl RunEndReason {
+    /// In Airflow's words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::TaskFailure => "task_failure",
+            Self::AllTasksDeadlocked => "all_tasks_deadlocked",
+            Self::TimedOut => "timed_out",
+        }
+    }
 }
 
 /// A run index item: from a run's name to its document.

@@ -66,6 +66,7 @@ fn run() -> impl Strategy<Value = RunDoc> {
                 queued_at: Timestamp::UNIX_EPOCH,
                 version: VersionId::trusted("v"),
                 conf: serde_json::json!({"a": 1}),
+                asset_events: BTreeMap::from([(updraft_model::TopicId::trusted("a1"), (0, 3))]),
             };
             let mut run = RunDoc::new(facts, state, Timestamp::UNIX_EPOCH);
             ((run.resumes, run.choices), (run.takes, run.past_met, run.past_met_by_all, run.timeout_at, _)) =
@@ -76,6 +77,7 @@ fn run() -> impl Strategy<Value = RunDoc> {
             (run.epoch, run.cells, run.wake_at, run.revision) = (epoch, cells, wake_at, revision);
             run.operations =
                 ["op2", "op1"].map(OperationId::trusted).into_iter().take(usize::from(leave) * 2).collect();
+            run.deadline_at = run.timeout_at.filter(|_| leave);
             if leave {
                 run.outbox.insert("leave".to_owned(), OutboxEntry::Leave { epoch });
             }
@@ -158,6 +160,7 @@ fn change() -> impl Strategy<Value = RunChange> {
         past_unmet: m.3.1.into_iter().collect(),
         past_met_by_all: m.4,
         timeout_at: m.5,
+        deadline_at: m.5.filter(|_| w.7),
         intent_at: matches!(m.6, Some(Some(_))).then_some(m.7),
         intent: m.6,
         deleted_at: m.8,
@@ -229,6 +232,9 @@ proptest! {
             active_remove: if which == 1 { vec![run.clone()] } else { vec![] },
             held_put: if which == 2 { vec![(run.clone(), Timestamp::UNIX_EPOCH)] } else { vec![] },
             held_remove: if which == 3 { vec![run] } else { vec![] },
+            if_queue: dag.queue.iter().filter(|_| which == 1).map(|(t, q)| (t.clone(), if paused.is_some() { *q } else { q.consume() })).collect(),
+            queue_put: dag.queue.iter().filter(|_| which >= 1).map(|(t, q)| (t.clone(), q.consume())).collect(),
+            queue_all: (which == 0).then(|| if paused.is_some() { BTreeMap::new() } else { queue(7) }),
             wake_at: wake,
             ..DagChange::default()
         };
@@ -247,6 +253,11 @@ fn span() -> impl Strategy<Value = DataInterval> {
     (at(), at()).prop_map(|(start, end)| DataInterval { start, end })
 }
 
+fn queue(told: u64) -> BTreeMap<TopicId, Queued> {
+    let waits = Queued::from_here(told).tell(told + 2, Timestamp::UNIX_EPOCH).unwrap();
+    BTreeMap::from([(TopicId::trusted("a1"), Queued::from_here(told)), (TopicId::trusted("l2"), waits)])
+}
+
 fn dag() -> impl Strategy<Value = DagDoc> {
     let active = proptest::collection::btree_map("[abc]", 0u32..3, 0..3);
     (any::<bool>(), proptest::option::of("[vw]"), proptest::option::of(span()), active, proptest::option::of(at()))
@@ -259,6 +270,7 @@ fn dag() -> impl Strategy<Value = DagDoc> {
                 .map(|(run, epoch)| (Incarnation::trusted(run), ActiveRun { epoch, facts: None }))
                 .collect();
             dag.wake_at = wake;
+            dag.queue = if paused { queue(1) } else { BTreeMap::new() };
             dag
         })
 }
