@@ -42,12 +42,16 @@ pub fn needed(run: &RunDoc, now: Timestamp) -> Option<Timestamp> {
     if let Some(deleted_at) = run.deleted_at {
         return deleted_at.checked_add(TOMBSTONE_KEPT).ok();
     }
-    let own = own.chain(run.timeout_at.filter(|_| run.state == DagRunState::Running));
+    // What is to be delivered does not wait for looks that have grown rare.
+    let owed = (!run.outbox.is_empty()).then(|| now.saturating_add(LOOK_EVERY).unwrap_or(Timestamp::MAX));
+    let deadline = run.deadline_at.filter(|_| run.state != DagRunState::Success);
+    let own = own.chain(run.timeout_at.filter(|_| run.state == DagRunState::Running)).chain(owed).chain(deadline);
     match run.state {
         _ if run.intent.is_some() => Some(own.fold(regular, Timestamp::min)),
-        DagRunState::Queued => Some(regular),
+        DagRunState::Queued => Some(deadline.into_iter().chain(owed).fold(regular, Timestamp::min)),
         DagRunState::Running => Some(own.fold(regular, Timestamp::min)),
         DagRunState::Success | DagRunState::Failed if !run.outbox.is_empty() => Some(own.fold(regular, Timestamp::min)),
+        DagRunState::Failed if deadline.is_some() => deadline,
         // Nothing to deliver. Attempts that were marked and have not let go need no look: their cells are final.
         DagRunState::Success | DagRunState::Failed => None,
     }

@@ -5,6 +5,7 @@
 //! - [`mod@decide`]: all that follows from an image, cascades included.
 //! - [`choices`]: what a branch or a short circuit leaves out.
 //! - [`step`]: the conditional writes in a run's life: start, claim, finish, renew, sweep, and the interventions.
+//! - [`deadlines`]: promises on the time of a run, and which it has missed.
 //! - [`explain`]: why a task instance is not running.
 //! - [`holders`]: the conditional writes on a holder document: pools, and limits that span runs.
 //! - [`past`]: whether the runs of earlier dates let a task go.
@@ -14,7 +15,9 @@
 
 pub mod attention;
 pub mod choices;
+pub mod deadlines;
 pub mod decide;
+mod effects;
 pub mod explain;
 pub mod holders;
 pub mod pass;

@@ -5,7 +5,7 @@
 
 use crate::attention::LOOK_EVERY;
 use jiff::Timestamp;
-use updraft_model::{ActiveRun, DagChange, DagDoc, DagRunState, Incarnation, RunDoc, RunFacts};
+use updraft_model::{ActiveRun, DagChange, DagDoc, DagRunState, Incarnation, Queued, RunDoc, RunFacts, TopicId};
 use updraft_timetables::DataInterval;
 
 /// What a queued run that asks for a place is told.
@@ -70,6 +70,22 @@ pub fn create(
         next_due: Some(next_due),
         active_put: vec![(facts.incarnation.clone(), ActiveRun { epoch: 0, facts: Some(facts.clone()) })],
         wake_at: Some(next_due.into_iter().chain(now.saturating_add(LOOK_EVERY).ok()).min()),
+        ..DagChange::default()
+    }
+}
+
+/// Makes a run of the asset events that wait an active one, with all that is needed to put it, and takes what it was told of as consumed: in
+/// one write, so that no event makes two runs and none is lost (ARCHITECTURE.md, rule D2).
+pub fn create_triggered(dag: &DagDoc, facts: &RunFacts, taken: &[(TopicId, Queued)], now: Timestamp) -> DagChange {
+    DagChange {
+        if_version: Some(dag.version.clone()),
+        if_paused: Some(false),
+        if_active_fewer_than: Some(dag.max_active_runs),
+        if_queue: taken.to_vec(),
+        if_wake_at: Some(dag.wake_at),
+        queue_put: taken.iter().map(|(topic, queued)| (topic.clone(), queued.consume())).collect(),
+        active_put: vec![(facts.incarnation.clone(), ActiveRun { epoch: 0, facts: Some(facts.clone()) })],
+        wake_at: Some(dag.wake_at.into_iter().chain(now.saturating_add(LOOK_EVERY).ok()).min()),
         ..DagChange::default()
     }
 }

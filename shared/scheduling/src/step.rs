@@ -6,18 +6,24 @@
 
 use crate::attention;
 use crate::choices;
+use crate::deadlines;
 use crate::decide::{CHANGES_MAX, Decision, after as decide_after, decide, decide_with};
+use crate::effects;
 use crate::retries::{self, RetryDelay};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
 use updraft_model::cell::{End, Wait};
 use updraft_model::{
     Act, Attempt, AttemptOutcome, Cell, Choice, DagRunState, Generation, Held, Intent, Lease, OPERATIONS_MAX,
-    OperationId, OutboxEntry, Plan, Resumed, RunChange, RunDoc, TaskIndex, Token,
+    OperationId, OutboxEntry, Plan, Resumed, RunChange, RunDoc, RunEndReason, TaskIndex, Token,
 };
 
 /// The outbox key of [`OutboxEntry::Leave`].
 pub const LEAVE: &str = "leave";
+
+/// How many effects a run's outbox holds before whoever would note another one has to deliver first: so it stays within a few kilobytes
+/// for each process that ends an attempt.
+pub const OUTBOX_MAX: usize = 32;
 
 /// One conditional write, and what it leads to.
 #[derive(Debug, Clone, PartialEq)]
@@ -135,13 +141,15 @@ pub fn begin(plan: &Plan, mut run: RunDoc, now: Timestamp) -> (RunDoc, Vec<TaskI
     run.state = DagRunState::Running;
     run.start_date = Some(now);
     run.timeout_at = timeout_at(plan, now);
+    run.deadline_at = deadlines::first(plan, &run.facts);
     // A put writes the whole document, so nothing bounds what it decides.
     let decision = decide(plan, &run, now);
     let queued: Vec<TaskIndex> = decision.queued().collect();
     let mut change =
         RunChange { cells: decision.cells.into_iter().map(|(t, (_, to))| (t, to)).collect(), ..RunChange::default() };
     if let Some(state) = decision.end {
-        end_run(&run, state, now, &mut change);
+        let reason = reason_of(state, !decision.rests_on.is_empty());
+        end_run(plan, &run, state, Some(reason), now, &mut change);
     }
     let mut image = change.apply(&run);
     image.revision = 0;
@@ -325,14 +333,16 @@ pub fn rearm(run: &RunDoc, waits: Waits, now: Timestamp) -> RunChange {
     }
 }
 
-/// Strikes out a delivered effect, and leaves the time index where it was the last. Refused when anything was written since: the run may
-/// have been cleared, started and ended again, and note an effect of the same name anew.
+/// Strikes out a delivered effect, and leaves the time index where it was the last. That, and striking out that a run left, is refused when
+/// anything was written since: the run may have been cleared, started and ended again, and note an effect of the same name anew. Any
+/// other effect is noted once under its name (ARCHITECTURE.md, rule D1), so others may write meanwhile.
 pub fn strike_out(run: &RunDoc, id: &str, now: Timestamp) -> RunChange {
     let mut after = run.clone();
     after.outbox.remove(id);
     let leaves = attention::needed(&after, now).is_none();
+    let may_come_again = matches!(run.outbox.get(id), None | Some(OutboxEntry::Leave { .. }));
     RunChange {
-        if_revision: Some(run.revision),
+        if_revision: (leaves || may_come_again).then_some(run.revision),
         outbox_remove: vec![id.to_owned()],
         wake_at: leaves.then_some(None),
         ..RunChange::default()
@@ -419,7 +429,9 @@ fn advance(plan: &Plan, run: &RunDoc, intent: &Intent, from: TaskIndex, mut chan
     match intent.act {
         Act::Cancel(end) => {
             let state = if end == End::Success { DagRunState::Success } else { DagRunState::Failed };
-            end_run(run, state, now, &mut change);
+            // Only the time that is over is an end that callbacks are told of; of the others somebody knows who made them.
+            let reason = (end == End::Skipped).then_some(RunEndReason::TimedOut);
+            end_run(plan, run, state, reason, now, &mut change);
             complete(run, change, now)
         }
         Act::Clear if run.state.is_finished() => {
@@ -586,6 +598,7 @@ fn settle(plan: &Plan, run: &RunDoc, held: &Held, since: Timestamp, ended: &Ende
         };
         change.resumes.push((held.task, resumed));
     }
+    change.outbox_put.extend(effects::of_try(task, held, outcome, &cell).map(|entry| (entry.id(), entry)));
     match chosen {
         Some(Ok(chosen)) if outcome == AttemptOutcome::Success => change.choices.push((held.task, Some(chosen))),
         _ if run.choices.contains_key(&held.task) => change.choices.push((held.task, None)),
@@ -635,6 +648,7 @@ fn with_decision(
     }
     let mut queued: Vec<TaskIndex> = decision.queued().collect();
     queued.sort_by_key(|task| (std::cmp::Reverse(plan.priority(*task)), *task));
+    let is_deadlocked = !decision.rests_on.is_empty();
     let own: BTreeSet<TaskIndex> = change.cells.iter().map(|(task, _)| *task).collect();
     let Decision { cells, end, rests_on, carried_out, takes_places, is_cut } = decision;
     let is_scheduled = cells.values().any(|(_, to)| matches!(to, Cell::Scheduled { .. }));
@@ -665,7 +679,7 @@ fn with_decision(
         change.looks = (run.looks > 0).then_some(0).or(change.looks);
     }
     if let Some(state) = end {
-        end_run(run, state, now, &mut change);
+        end_run(plan, run, state, Some(reason_of(state, is_deadlocked)), now, &mut change);
     }
     let mut step = complete(run, change, now);
     step.queued = queued;
@@ -697,11 +711,33 @@ fn take(
     Some((task, try_number, lease))
 }
 
-/// Adds the run's end: its state, its date, and the effect that gives back its place.
-fn end_run(run: &RunDoc, state: DagRunState, now: Timestamp, change: &mut RunChange) {
+/// Why a run ended by what its tasks came to.
+fn reason_of(state: DagRunState, is_deadlocked: bool) -> RunEndReason {
+    match state {
+        DagRunState::Success => RunEndReason::Success,
+        _ if is_deadlocked => RunEndReason::AllTasksDeadlocked,
+        _ => RunEndReason::TaskFailure,
+    }
+}
+
+/// Adds the run's end: its state, its date, and the effects of that: it gives back its place, and its callbacks are told the reason.
+fn end_run(
+    plan: &Plan,
+    run: &RunDoc,
+    state: DagRunState,
+    reason: Option<RunEndReason>,
+    now: Timestamp,
+    change: &mut RunChange,
+) {
     change.state = Some(state);
     change.end_date = Some(Some(now));
-    change.outbox_put.push((LEAVE.to_owned(), OutboxEntry::Leave { epoch: run.active_epoch }));
+    if state == DagRunState::Success && run.deadline_at.is_some() {
+        change.deadline_at = Some(None);
+    }
+    let epoch = change.epoch.as_ref().map_or(run.epoch, |(epoch, _)| *epoch);
+    let told = reason.and_then(|reason| effects::of_end(plan, epoch, state, reason));
+    let leave = OutboxEntry::Leave { epoch: run.active_epoch };
+    change.outbox_put.extend(told.into_iter().chain([leave]).map(|entry| (entry.id(), entry)));
 }
 
 /// Keeps the run in the time index early enough, and works out the image.

@@ -116,6 +116,7 @@ fn facts() -> RunFacts {
         queued_at: NOW,
         version: VersionId::trusted("v"),
         conf: serde_json::Value::Null,
+        asset_events: std::collections::BTreeMap::new(),
     }
 }
 
