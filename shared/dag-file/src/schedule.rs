@@ -47,7 +47,7 @@ pub(crate) struct Settings<'s> {
 
 /// Reads a schedule.
 pub(crate) fn schedule(cursor: &Cursor<'_>, settings: Settings<'_>) -> Option<Schedule> {
-    let found = match &cursor.node.value {
+    match &cursor.node.value {
         Value::Null => Some(Schedule::NONE),
         Value::Text(text) if text.trim().eq_ignore_ascii_case("none") => Some(Schedule::NONE),
         // `__or__` of names leaves such a text; no cron expression has these.
@@ -61,13 +61,7 @@ pub(crate) fn schedule(cursor: &Cursor<'_>, settings: Settings<'_>) -> Option<Sc
             cursor.wrong_type("a schedule", Some(FORMS.to_owned()));
             None
         }
-    }?;
-    if found.assets.is_some() {
-        let message =
-            "updates of assets make no runs yet; this DAG runs at its times, if it has any, and when it is triggered";
-        cursor.warn("ignored-key", message, None);
     }
-    Some(found)
 }
 
 fn from_map(cursor: &Cursor<'_>, map: &Map, settings: Settings<'_>) -> Option<Schedule> {

@@ -127,7 +127,7 @@ pub(crate) fn task<'a>(heading: Heading<'a>, context: &TaskContext<'a, '_>) -> O
     let says_outputs = fields.contains_key("multiple_outputs") || defaults.fields.contains_key("multiple_outputs");
     let task = &mut reader.draft.task;
     task.multiple_outputs_as_annotated = task.decorator.is_some() && !says_outputs;
-    task.has_effects = !(task.callbacks.is_empty() && task.outlets.is_empty());
+    task.has_effects = !(task.callbacks.is_empty() && task.inlets.is_empty() && task.outlets.is_empty());
     Some(reader.draft)
 }
 
@@ -261,7 +261,6 @@ impl<'a> Reader<'a, '_, '_> {
             "is_teardown" => draft.task.is_teardown = setup::flag(value),
             "on_failure_fail_dagrun" => draft.task.on_failure_fail_dagrun = setup::flag(value),
             "inlets" | "outlets" => {
-                common::warn_kept(value);
                 let Some(references) = assets::references(value, context.asset_files) else { return };
                 let target = if name == "inlets" { &mut draft.task.inlets } else { &mut draft.task.outlets };
                 *target = references;
