@@ -213,6 +213,7 @@ impl Trial {
             queued_at: now,
             version: version.id.clone(),
             conf: serde_json::Value::Null,
+            asset_events: std::collections::BTreeMap::new(),
             partition: None,
         }
     }

@@ -1,5 +1,6 @@
 //! Looking at a DAG: put what a dead creator did not put, forget what has ended, create what is due.
 
+use crate::assets::is_due;
 use crate::engine::{Engine, Error, ROUNDS_MAX, Version};
 use crate::tick::LOOK_AHEAD;
 use jiff::{SignedDuration, Timestamp};
@@ -19,8 +20,8 @@ use updraft_timetables::DagRunInfo;
 /// How many runs one look creates before it lets others have a turn; the DAG stays due.
 const CREATED_PER_LOOK_MAX: usize = 32;
 
-/// When a DAG must be looked at next. `confirmed`: every active run is known to have its document.
-fn needed(dag: &DagDoc, confirmed: bool, now: Timestamp) -> Option<Timestamp> {
+/// When a DAG must be looked at next. `confirmed`: every active run is known to have its document. `triggered`: asset events ask for a run.
+fn needed(dag: &DagDoc, confirmed: bool, triggered: bool, now: Timestamp) -> Option<Timestamp> {
     let soon = now.saturating_add(attention::LOOK_EVERY).unwrap_or(Timestamp::MAX);
     let later = now.saturating_add(SignedDuration::from_mins(15)).unwrap_or(Timestamp::MAX);
     let due = dag.next_due.filter(|_| !dag.paused && dag.version.is_some());
@@ -29,7 +30,9 @@ fn needed(dag: &DagDoc, confirmed: bool, now: Timestamp) -> Option<Timestamp> {
     let due = due.map(|at| if dag.has_room() || at > now { at } else { soon });
     let runs = (!dag.active.is_empty()).then_some(if confirmed { later } else { soon });
     let held = (!dag.held.is_empty() && !dag.paused).then_some(soon);
-    due.into_iter().chain(runs).chain(held).min()
+    // What asset events ask for waits for a place, which whoever leaves it announces, or for the next look.
+    let triggered = (triggered && !dag.paused).then_some(soon);
+    due.into_iter().chain(runs).chain(held).chain(triggered).min()
 }
 
 impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
@@ -40,8 +43,10 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let (mut dag, confirmed) = self.confirm(dag).await?;
         let mut created = 0;
         for _ in 0..ROUNDS_MAX {
-            let (image, progress) = self.create_due(dag).await?;
+            let (image, due) = self.create_due(dag).await?;
+            let (image, triggered) = self.create_triggered(image).await?;
             dag = image;
+            let progress = due || triggered;
             created += usize::from(progress);
             if !progress || created == CREATED_PER_LOOK_MAX {
                 break;
@@ -71,7 +76,13 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// Puts the next look where it is needed, if nobody wrote meanwhile; else the DAG stays due and is looked at again.
     async fn rearm_dag(&self, dag: &DagDoc, confirmed: bool) -> Result<(), Error> {
         let now = self.clock.now();
-        let need = needed(dag, confirmed, now);
+        let triggered = match &dag.version {
+            Some(version) if dag.queue.values().any(|queued| queued.is_waiting()) => {
+                is_due(&*self.version(version).await?, dag)
+            }
+            _ => false,
+        };
+        let need = needed(dag, confirmed, triggered, now);
         // A need that is already past (more runs are due than one look makes) keeps the DAG due.
         let earlier = matches!((dag.wake_at, need), (Some(have), Some(need)) if have <= need && have > now);
         if dag.wake_at == need || earlier {
@@ -183,12 +194,13 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             queued_at: now,
             version: version.id.clone(),
             conf: serde_json::Value::Null,
+            asset_events: BTreeMap::new(),
         }
     }
 
     /// Puts a run that has its place: name, order, document with its roots queued; then messages. False: its name belongs to another
     /// run, so this one is not to be.
-    async fn put_scheduled(&self, facts: &RunFacts) -> Result<bool, Error> {
+    pub(crate) async fn put_scheduled(&self, facts: &RunFacts) -> Result<bool, Error> {
         let name = RunName {
             run_id: facts.run_id.clone(),
             incarnation: facts.incarnation.clone(),
@@ -201,6 +213,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             return Ok(false);
         }
         self.store.put_run_order(&facts.dag_id, &name).await?;
+        self.note_consumed(facts).await?;
         let version = self.version(&facts.version).await?;
         self.date_run(&version, facts).await?;
         let now = self.clock.now();
@@ -224,7 +237,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         Ok(true)
     }
 
-    async fn forget(&self, dag_id: &DagId, incarnation: &Incarnation) -> Result<(), Error> {
+    pub(crate) async fn forget(&self, dag_id: &DagId, incarnation: &Incarnation) -> Result<(), Error> {
         self.store.update_dag(dag_id, &places::forget(incarnation, 0)).await?;
         Ok(())
     }

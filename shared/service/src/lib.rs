@@ -9,9 +9,11 @@
 //! - [`ingest`]: files to versions and import errors.
 //! - [`Engine::trigger`], [`Engine::set_paused`]: what people ask for.
 //! - [`named`], [`lookup`]: variables and connections.
+//! - [`assets`]: who has to do with them, their events, and the runs that these make.
 //! - [`history`]: what is removed of the past.
 //! - [`views`]: what people are shown.
 
+pub mod assets;
 pub mod dags;
 pub mod deletion;
 pub mod engine;

@@ -7,10 +7,10 @@ use updraft_clock::Clock;
 use updraft_metastore::{Items, Outcome};
 use updraft_model::{
     Attempt, AttemptKey, AttemptOutcome, Cell, DagDoc, DagRunState, Incarnation, OutboxEntry, RunDoc, RunName,
-    TaskIndex,
+    TaskIndex, TryEnd,
 };
-use updraft_scheduling::places;
 use updraft_scheduling::step::{self, Ended, Expired, Step, Waits};
+use updraft_scheduling::{attention, deadlines, places};
 use updraft_task_queue::{Message, Outgoing, TaskQueue};
 
 /// How a look takes attempts that hold a cell.
@@ -36,30 +36,50 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             {
                 run = image;
             }
+            if run.deadline_at.is_some() {
+                let version = self.version(&run.facts.version).await?;
+                let Some(image) = self.miss_deadlines(&version, run).await? else { return Ok(()) };
+                run = image;
+            }
             return Box::pin(self.start_run(run)).await;
         }
         let version = self.version(&run.facts.version).await?;
+        let Some(run) = self.miss_deadlines(&version, run).await? else { return Ok(()) };
         let Some(run) = Box::pin(self.carry_on(&version, run)).await? else { return Ok(()) };
         let base = run.clone();
         let swept = Box::pin(self.sweep(&version, run, leases)).await?;
         let Some((run, sent)) = swept else { return Ok(()) };
         let Some((run, waits)) = Box::pin(self.follow(&version, Some(&base), run)).await? else { return Ok(()) };
-        if run.outbox.is_empty() && run.state.is_finished() {
+        if run.outbox.is_empty() && attention::needed(&run, self.clock.now()).is_none() {
             return Ok(());
         }
         // Re-armed before messages go out again. Refused means somebody wrote meanwhile: the wake-up stays where it is, and the
         // next tick looks again.
-        if run.state == DagRunState::Running || !run.outbox.is_empty() {
+        if run.state != DagRunState::Queued || !run.outbox.is_empty() {
             self.store.update_run(incarnation, &step::rearm(&run, waits, self.clock.now())).await?;
         }
-        if run.outbox.is_empty() {
+        if run.state == DagRunState::Running {
             let again = run.cells.iter().filter(|(t, c)| matches!(c, Cell::Queued { .. }) && !sent.contains(t));
             let again = again.map(|(task, cell)| (*task, cell.try_number()));
             self.send(Self::task_messages(&version.plan, &run, again)).await;
-        } else {
-            self.deliver(run).await?;
         }
-        Ok(())
+        if run.outbox.is_empty() { Ok(()) } else { self.deliver(run).await }
+    }
+
+    /// Notes the deadlines that a run has missed, and tells of them. None: the run is gone.
+    async fn miss_deadlines(&self, version: &Version, mut run: RunDoc) -> Result<Option<RunDoc>, Error> {
+        for _ in 0..ROUNDS_MAX {
+            let Some(change) = deadlines::missed(&version.plan, &run, self.clock.now()) else { return Ok(Some(run)) };
+            match self.store.update_run(&run.facts.incarnation, &change).await? {
+                Outcome::Updated(image) => {
+                    self.deliver(image.clone()).await?;
+                    return Ok(self.store.run(&image.facts.incarnation).await?);
+                }
+                Outcome::Refused(Some(image)) => run = image,
+                Outcome::Refused(None) => return Ok(None),
+            }
+        }
+        Err(Error::Contention(run.facts.run_id))
     }
 
     /// Settles expired attempts and decides what follows, until nothing does. Returns the run and the tasks whose messages went
@@ -121,6 +141,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 message: Some("its worker died, or did not renew its lease in time".to_owned()),
                 hostname: None,
                 choice: None,
+                outlet_events: Vec::new(),
                 handover: None,
             };
             if let Err(error) = self.store.put_attempt(&key, &attempt).await {
@@ -245,15 +266,16 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// Delivers a run's effects, idempotently, and strikes them out.
     pub(crate) async fn deliver(&self, mut run: RunDoc) -> Result<(), Error> {
         let incarnation = run.facts.incarnation.clone();
+        // One that cannot be delivered keeps no other: it stays, and the next look tries again.
+        let mut failed: BTreeMap<String, Error> = BTreeMap::new();
         for _ in 0..ROUNDS_MAX {
-            let Some((id, entry)) = run.outbox.first_key_value().map(|(id, e)| (id.clone(), e.clone())) else {
-                return Ok(());
+            let next = run.outbox.iter().find(|(id, _)| !failed.contains_key(*id));
+            let Some((id, entry)) = next.map(|(id, entry)| (id.clone(), entry.clone())) else {
+                return failed.into_values().next().map_or(Ok(()), Err);
             };
-            match entry {
-                OutboxEntry::Leave { epoch } => {
-                    self.pause_after_failures(&run).await?;
-                    self.leave(&run, epoch).await?;
-                }
+            if let Err(error) = self.deliver_one(&run, &entry).await {
+                failed.insert(id, error);
+                continue;
             }
             match self.store.update_run(&incarnation, &step::strike_out(&run, &id, self.clock.now())).await? {
                 Outcome::Updated(image) | Outcome::Refused(Some(image)) => run = image,
@@ -261,6 +283,22 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             }
         }
         Err(Error::Contention(run.facts.run_id))
+    }
+
+    async fn deliver_one(&self, run: &RunDoc, entry: &OutboxEntry) -> Result<(), Error> {
+        match entry {
+            OutboxEntry::Leave { epoch } => {
+                self.pause_after_failures(run).await?;
+                self.leave(run, *epoch).await
+            }
+            OutboxEntry::Try { task, try_number, token, end } => {
+                if *end == TryEnd::Success {
+                    Box::pin(self.tell_outlets(run, *task, *try_number, token)).await?;
+                }
+                Ok(())
+            }
+            OutboxEntry::Ended { .. } | OutboxEntry::Deadline { .. } => Ok(()),
+        }
     }
 
     /// Pauses a DAG whose last runs have all failed, where it says so (`max_consecutive_failed_dag_runs`). Before the end is struck out, so
@@ -287,6 +325,11 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let outcome = self.store.update_dag(&run.facts.dag_id, &places::leave(&run.facts.incarnation, epoch)).await?;
         if let Outcome::Updated(dag) = outcome {
             self.send(Self::room_messages(&dag, self.clock.now())).await;
+            // What asset events ask for may have waited for this place. Not among the messages above, which a look at the DAG sends too:
+            // where they do not yet ask for anything, it would send itself from look to look.
+            if dag.queue.values().any(|queued| queued.is_waiting()) {
+                self.send(vec![Outgoing::now(Message::Dag { dag_id: dag.dag_id })]).await;
+            }
         }
         Ok(())
     }

@@ -47,7 +47,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let until = now.saturating_add(LOOK_AHEAD).unwrap_or(Timestamp::MAX);
         let entries = self.store.due(until, DUE_MAX).await?;
         let (due, ahead): (Vec<DueEntry>, Vec<DueEntry>) = entries.into_iter().partition(|e| e.wake_at <= now);
-        let messages: Vec<Outgoing> = ahead.iter().map(|entry| later(entry, now)).collect();
+        let messages: Vec<Outgoing> = ahead.iter().filter_map(|entry| later(entry, now)).collect();
         let mut ticked = Ticked { sent_ahead: messages.len(), ..Ticked::default() };
         self.send(messages).await;
         for entry in due {
@@ -66,6 +66,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             DueWhat::Run(incarnation) => self.look_at_run(incarnation, Leases::Heed).await,
             DueWhat::Dag(dag_id) => self.look_at_dag(dag_id).await,
             DueWhat::Holder(holder) => self.look_at_holder(holder).await,
+            DueWhat::Topic(topic) => self.look_at_topic(topic).await,
         }
     }
 
@@ -94,11 +95,13 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     }
 }
 
-fn later(entry: &DueEntry, now: Timestamp) -> Outgoing {
+/// A look at an entry once it falls due; none for what only repairs.
+fn later(entry: &DueEntry, now: Timestamp) -> Option<Outgoing> {
     let message = match &entry.what {
         DueWhat::Run(incarnation) => Message::Run { incarnation: incarnation.clone() },
         DueWhat::Dag(dag_id) => Message::Dag { dag_id: dag_id.clone() },
         DueWhat::Holder(holder) => Message::Holder { holder: holder.clone() },
+        DueWhat::Topic(_) => return None,
     };
-    Outgoing { message, delay: Duration::try_from(entry.wake_at.duration_since(now)).unwrap_or_default() }
+    Some(Outgoing { message, delay: Duration::try_from(entry.wake_at.duration_since(now)).unwrap_or_default() })
 }

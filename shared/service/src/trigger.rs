@@ -2,12 +2,14 @@
 
 use crate::engine::{Engine, Error, ROUNDS_MAX};
 use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeMap;
 use updraft_clock::Clock;
 use updraft_metastore::{Items, Outcome};
 use updraft_model::run_id::Ending;
 use updraft_model::{
     Dag, DagId, DagRunState, DagRunType, DataInterval, Incarnation, RunDoc, RunFacts, RunName, run_id,
 };
+use updraft_scheduling::deadlines;
 use updraft_task_queue::{Message, Outgoing, TaskQueue};
 use updraft_timetables::TimeRestriction;
 
@@ -87,7 +89,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             name
         } else {
             let tail = trigger.logical_date.is_none().then(|| self.clock.draw(run_id::TAIL_LENGTH));
-            run_id::generate(DagRunType::Manual, now, tail.as_deref().map_or(Ending::None, Ending::Tail))
+            run_id::generate(origin.run_type, now, tail.as_deref().map_or(Ending::None, Ending::Tail))
         };
         run_id::check(origin.run_type, &name).map_err(|e| Error::Refused(e.to_string()))?;
         let logical_date = trigger.logical_date.or((!origin.without_logical_date).then_some(now));
@@ -105,6 +107,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             queued_at: now,
             version: version_id,
             conf: trigger.conf,
+            asset_events: BTreeMap::new(),
         };
         let incarnation = facts.incarnation.clone();
         let entry = RunName { run_id: name.clone(), incarnation: incarnation.clone(), run_after };
@@ -112,7 +115,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             self.claim_date(&version.plan.dag, logical_date, &entry).await?;
         }
         self.date_run(&version, &facts).await?;
-        let run = RunDoc::new(facts, DagRunState::Queued, now);
+        let mut run = RunDoc::new(facts, DagRunState::Queued, now);
+        run.deadline_at = deadlines::first(&version.plan, &run.facts);
         let run = match self.store.put_run(&run).await? {
             Outcome::Updated(run) | Outcome::Refused(Some(run)) => run,
             Outcome::Refused(None) => return Err(Error::Contention(name)),

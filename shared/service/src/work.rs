@@ -9,8 +9,8 @@ use std::time::Duration;
 use updraft_clock::Clock;
 use updraft_metastore::{Error as StoreError, Items, Outcome};
 use updraft_model::{
-    Attempt, AttemptKey, AttemptOutcome, Cell, Choice, DagId, Held, Incarnation, Lease, Resumed, RunDoc, TaskIndex,
-    Token, ValueRef,
+    Attempt, AttemptKey, AttemptOutcome, Cell, Choice, DagId, Held, Incarnation, Lease, OutletEvent, Resumed, RunDoc,
+    TaskIndex, Token, ValueRef,
 };
 use updraft_scheduling::choices;
 pub use updraft_scheduling::step::TimeoutMost;
@@ -97,6 +97,8 @@ pub struct Finished {
     pub log_uri: Option<String>,
     /// What it lets go on, where it is one that chooses.
     pub choice: Option<Choice>,
+    /// What it said about the assets it writes.
+    pub outlet_events: Vec<OutletEvent>,
     /// What the next attempt of the same try is told, where the try goes on ([`AttemptOutcome::goes_on`]).
     pub handover: Option<serde_json::Value>,
 }
@@ -104,7 +106,16 @@ pub struct Finished {
 impl Finished {
     /// An attempt that ended like this, and left nothing else.
     pub fn new(outcome: AttemptOutcome) -> Self {
-        Self { outcome, message: None, xcoms: BTreeMap::new(), log: None, log_uri: None, choice: None, handover: None }
+        Self {
+            outcome,
+            message: None,
+            xcoms: BTreeMap::new(),
+            log: None,
+            log_uri: None,
+            choice: None,
+            outlet_events: Vec::new(),
+            handover: None,
+        }
     }
 }
 
@@ -248,6 +259,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             message: finished.message,
             hostname: Some(self.settings.hostname.clone()),
             choice: finished.choice,
+            outlet_events: finished.outlet_events,
             handover: finished.handover,
         };
         let key = work.key();
@@ -345,6 +357,16 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let mut image = work.run.clone();
         let token = Token::trusted(self.clock.draw(8));
         let mut tried: Option<(Step, RunDoc)> = None;
+        // A run whose effects are noted faster than they are delivered does not grow: who would note more helps first.
+        if image.outbox.len() >= step::OUTBOX_MAX {
+            if let Err(error) = self.insist_delivery(&work, &image).await {
+                tracing::error!(%error, run_id = image.facts.run_id, "a run's effects are not delivered; it goes on");
+            }
+            match self.store.run(&incarnation).await? {
+                Some(run) => image = run,
+                None => return Ok(None),
+            }
+        }
         for _ in 0..ROUNDS_MAX {
             let now = whole_millis(self.clock.now());
             let wish = may_continue().map(|c| Continue {
@@ -369,6 +391,20 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             }
         }
         Err(Error::Contention(work.run.facts.run_id))
+    }
+
+    /// Delivers what a run owes, trying again while the metastore is unavailable, for as long as a lease lasts.
+    async fn insist_delivery(&self, work: &Work, run: &RunDoc) -> Result<(), Error> {
+        let give_up = self.lease_until(self.clock.now(), None).max(work.lease.until);
+        loop {
+            match Box::pin(self.deliver(run.clone())).await {
+                Err(Error::Metastore(StoreError::Unavailable(why))) if self.clock.now() < give_up => {
+                    tracing::warn!(why, "a run's effects were not delivered; trying again");
+                    self.clock.sleep(Duration::from_secs(1)).await;
+                }
+                result => return result,
+            }
+        }
     }
 
     /// What follows an accepted finish: messages, what the returned image decides beyond, and the task that was claimed.

@@ -115,6 +115,7 @@ fn run(task: Task, cell: Cell) -> (Plan, RunDoc) {
         queued_at: Timestamp::UNIX_EPOCH,
         version: VersionId::trusted("v"),
         conf: Value::Null,
+        asset_events: std::collections::BTreeMap::new(),
     };
     let mut run = RunDoc::new(facts, DagRunState::Running, Timestamp::UNIX_EPOCH);
     run.cells.insert(T, cell);

@@ -157,6 +157,7 @@ impl World<'_> {
             queued_at: now,
             version: VersionId::trusted("v"),
             conf: Value::Null,
+            asset_events: std::collections::BTreeMap::new(),
         };
         let change = places::create(&self.dag, &facts, interval, following, now);
         // A DAG that is paused, or has no place, stands in the way.

@@ -47,6 +47,7 @@ fn run_doc(incarnation: &str, run_type: DagRunType, logical_date: Timestamp, sta
         queued_at: NOW,
         version: VersionId::trusted("v"),
         conf: Value::Null,
+        asset_events: std::collections::BTreeMap::new(),
     };
     RunDoc::new(facts, state, NOW)
 }

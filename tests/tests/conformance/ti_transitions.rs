@@ -98,6 +98,7 @@ impl World {
             queued_at: NOW,
             version: VersionId::trusted("v"),
             conf: serde_json::Value::Null,
+            asset_events: std::collections::BTreeMap::new(),
         };
         let mut run = RunDoc::new(facts, DagRunState::Running, NOW);
         run.cells.extend([(A, a), (B, b), (C, cell(TaskInstanceState::Queued))].into_iter().filter(|(_, cell)| *cell != Cell::None));

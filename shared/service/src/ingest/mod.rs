@@ -18,7 +18,7 @@ use updraft_dag_file::{Diagnostic, LoadOptions, Severity};
 use updraft_dag_store::{DagStore, Error as FolderError, File, FileEntry};
 use updraft_metastore::{DagSummary, FileRecord, ImportError, Items, Outcome, Version};
 use updraft_model::references::{Reference, ReferenceKind};
-use updraft_model::{DagChange, DagDoc, DagId};
+use updraft_model::{Dag, DagChange, DagDoc, DagId, VersionId};
 use updraft_task_queue::{Message, Outgoing, TaskQueue};
 
 /// What wrote a record: another release may read the same file otherwise, and reads it again.
@@ -268,23 +268,15 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let paused = dag.is_paused_upon_creation.unwrap_or(self.settings.dags_are_paused_at_creation);
         let now = self.clock.now();
         self.store.put_dag(&DagDoc::new(dag.dag_id.clone(), dag.file.clone(), paused)).await?;
-        let change = DagChange {
-            version: Some(Some(id)),
-            file: Some(dag.file.clone()),
-            max_active_runs: Some(dag.max_active_runs_effective()),
-            wake_at: Some(Some(now)),
-            ..DagChange::default()
-        };
-        if let Outcome::Refused(_) = self.store.update_dag(&dag.dag_id, &change).await? {
-            return Err(Error::Contention(dag.dag_id.to_string()));
-        }
+        self.make_current(&dag, id, now).await?;
+        let timetable = dag.schedule_summary();
         self.store
             .put_dag_summary(&DagSummary {
                 dag_id: dag.dag_id.clone(),
                 file: dag.file,
                 owners: dag.owners,
                 tags: dag.tags,
-                timetable: dag.timetable.describe(),
+                timetable,
                 description: dag.description,
                 is_stale: false,
                 last_parsed: now,
@@ -292,6 +284,30 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             .await?;
         self.send(vec![Outgoing::now(Message::Dag { dag_id: dag.dag_id })]).await;
         Ok(Ok(()))
+    }
+
+    /// Makes a version its DAG's current one, known to the assets that it names.
+    async fn make_current(&self, dag: &Dag, id: VersionId, now: Timestamp) -> Result<(), Error> {
+        for _ in 0..ROUNDS_MAX {
+            let Some(there) = self.store.dag(&dag.dag_id).await? else { break };
+            let queue = self.enter_topics(dag, &there).await?;
+            // The queue is written as a whole only where the schedule names other topics than before, and only if nobody was told
+            // anything meanwhile.
+            let is_new = !queue.keys().eq(there.queue.keys());
+            let change = DagChange {
+                if_revision: is_new.then_some(there.revision),
+                version: Some(Some(id.clone())),
+                file: Some(dag.file.clone()),
+                max_active_runs: Some(dag.max_active_runs_effective()),
+                queue_all: is_new.then_some(queue),
+                wake_at: Some(Some(now)),
+                ..DagChange::default()
+            };
+            if let Outcome::Updated(_) = self.store.update_dag(&dag.dag_id, &change).await? {
+                return Ok(());
+            }
+        }
+        Err(Error::Contention(dag.dag_id.to_string()))
     }
 
     /// Forgets a file that is gone: its DAGs get no more runs; those that run go on.
@@ -312,6 +328,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         if dag.file != path {
             return Ok(());
         }
+        self.leave_topics(&dag).await?;
         let change = DagChange {
             if_version: Some(dag.version),
             version: Some(None),

@@ -1,6 +1,8 @@
 //! Use cases over ports in memory.
 
 #[cfg(test)]
+mod assets;
+#[cfg(test)]
 mod costs;
 #[cfg(test)]
 mod files;

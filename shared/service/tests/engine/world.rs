@@ -1,12 +1,13 @@
 //! An engine in memory, whose costs are counted, and whose tasks are acted.
 
 use std::future::Future;
+use std::sync::Mutex;
 use std::time::Duration;
 use updraft_clock::System;
 use updraft_dag_store::{DagStore, Directory};
 use updraft_metastore::counting::Counting;
 use updraft_metastore::memory::Memory;
-use updraft_model::{AttemptOutcome, DagId, RunDoc};
+use updraft_model::{AttemptOutcome, DagId, OutletEvent, RunDoc};
 use updraft_service::runs::Leases;
 use updraft_service::trigger::Trigger;
 use updraft_service::{Continuation, Engine, Finished, Runner, Settings, TaskRef, Work};
@@ -16,14 +17,19 @@ use updraft_task_queue::{Lane, LocalQueue, Message, TaskQueue};
 pub(crate) struct World {
     pub(crate) engine: Engine<Counting<Memory>, LocalQueue, System>,
     pub(crate) folder: Directory,
+    says: Mutex<Vec<OutletEvent>>,
 }
 
-/// Every task succeeds at once.
-struct Succeeds;
+/// Every task succeeds at once, and says this of the assets it writes.
+struct Succeeds(Vec<OutletEvent>);
 
 impl Runner for Succeeds {
     async fn run<S: Future<Output = String> + Send>(&self, _: &Work, _: S) -> Option<Finished> {
-        Some(Finished { log: Some("done\n".to_owned()), ..Finished::new(AttemptOutcome::Success) })
+        Some(Finished {
+            log: Some("done\n".to_owned()),
+            outlet_events: self.0.clone(),
+            ..Finished::new(AttemptOutcome::Success)
+        })
     }
 }
 
@@ -34,6 +40,7 @@ impl World {
         Self {
             engine: Engine::new(items, LocalQueue::default(), System, Settings::default()),
             folder: Directory::new(tempfile::tempdir().unwrap().keep()),
+            says: Mutex::default(),
         }
     }
 
@@ -51,9 +58,39 @@ impl World {
         self.engine.store.run(&run.facts.incarnation).await.unwrap().unwrap()
     }
 
+    /// What tasks say from now on of the assets they write.
+    pub(crate) fn says(&self, events: Vec<OutletEvent>) {
+        *self.says.lock().unwrap() = events;
+    }
+
+    fn succeeds(&self) -> Succeeds {
+        Succeeds(self.says.lock().unwrap().clone())
+    }
+
+    /// Looks and runs as messages say, until there are none.
+    pub(crate) async fn settle(&self) {
+        loop {
+            let mut idle = true;
+            self.work(false).await;
+            for delivery in self.engine.queue.receive(Lane::Looks, 100, Duration::ZERO).await.unwrap() {
+                idle = false;
+                match delivery.message {
+                    Some(Message::Run { incarnation }) => {
+                        self.engine.look_at_run(&incarnation, Leases::Heed).await.unwrap();
+                    }
+                    Some(Message::Dag { dag_id }) => self.engine.look_at_dag(&dag_id).await.unwrap(),
+                    _ => {}
+                }
+            }
+            if idle {
+                return;
+            }
+        }
+    }
+
     /// Claims and runs one try.
     pub(crate) async fn run_one(&self, task: TaskRef) {
-        self.engine.work(&task, &Succeeds, None, || None).await.unwrap();
+        self.engine.work(&task, &self.succeeds(), None, || None).await.unwrap();
     }
 
     /// Runs what is queued until nothing is, in place or not.
@@ -67,7 +104,7 @@ impl World {
             };
             let task = TaskRef { incarnation, task, try_number };
             let may_continue = || in_place.then(Continuation::default);
-            self.engine.work(&task, &Succeeds, None, may_continue).await.unwrap();
+            self.engine.work(&task, &self.succeeds(), None, may_continue).await.unwrap();
         }
     }
 }
