@@ -215,7 +215,7 @@ impl Hand {
             let current = world.monitor.dags[dag_id].version.clone();
             let Some(plan) = current.and_then(|v| world.monitor.plans.get(&v).cloned()) else { return Ok(()) };
             let mut dag = plan.dag.clone();
-            dag.tasks = scenario::tasks(&mut world.rng);
+            dag.tasks = scenario::tasks(&mut world.rng, dag.dagrun_timeout.is_some());
             let version = scenario::version(dag);
             world.monitor.plans.insert(version.id(), Arc::new(Plan::new(version.dag.clone())));
             world.stats.new_versions += 1;

@@ -8,9 +8,10 @@ use jiff::SignedDuration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use updraft_metastore::{Item, Key, codec, keys};
+use updraft_model::cell::End;
 use updraft_model::{
-    Cell, DagDoc, DagId, DagRunState, HolderDoc, HolderId, HolderName, Incarnation, OperationId, Plan, RunDoc,
-    TaskIndex, TaskInstanceState, Token, VersionId,
+    Cell, DagDoc, DagId, DagRunState, DagRunType, HolderDoc, HolderId, HolderName, Incarnation, OperationId, Plan,
+    RunDoc, TaskId, TaskIndex, TaskInstanceState, Token, VersionId,
 };
 use updraft_scheduling::attention;
 use updraft_service::Work;
@@ -39,6 +40,8 @@ pub(crate) struct Monitor {
     /// Tries whose attempts died: leases over, no item left.
     pub(crate) died: BTreeSet<(Instance, u32)>,
     operations: BTreeSet<OperationId>,
+    /// Task instances that were successful or skipped at some time: what a later run may have been let go by.
+    let_go: BTreeSet<(Incarnation, TaskId)>,
     /// Attempt items, and when they were written.
     attempt_items: BTreeMap<Key, (Item, Micros)>,
 }
@@ -130,6 +133,9 @@ impl World {
             self.check_cells(process, before, &after, &plan);
         }
         self.check_index(&after);
+        for task in plan.tasks().filter(|t| plan.has_past() && is_success_like(after.cell(*t))) {
+            self.monitor.let_go.insert((incarnation.clone(), plan.task(task).task_id.clone()));
+        }
         self.monitor.runs.insert(incarnation.clone(), after);
     }
 
@@ -158,6 +164,8 @@ impl World {
             self.violate(format!("6: run {run} went from {was} to {}", after.state));
         }
         let ends = !was.is_finished() && after.state.is_finished();
+        let timed_out = |o: &OperationId| o.as_str().starts_with("timeout.");
+        self.stats.runs_timed_out += u64::from(ends && acted.as_ref().is_some_and(timed_out));
         if ends && acted.is_none() {
             let stands = Monitor::stands(after, plan);
             if stands.iter().any(|s| matches!(s, Stand::Active)) && after.epoch == 0 {
@@ -274,6 +282,43 @@ impl World {
         }
     }
 
+    /// `depends_on_past` and `wait_for_downstream`: the run before has had the task, and what is right below it, at an end it may go on
+    /// from. It may have been cleared since.
+    fn was_let_go(&mut self, work: &Work) {
+        let (run, plan) = (&work.run, &work.version.plan);
+        if !plan.looks_back(work.task) {
+            return;
+        }
+        self.stats.starts_looked_back += 1;
+        let is_before = |other: &&RunDoc| {
+            let counts = !plan.dag.catchup || other.facts.run_type != DagRunType::Manual;
+            let dates = (other.facts.logical_date, run.facts.logical_date);
+            other.facts.dag_id == run.facts.dag_id && counts && matches!(dates, (Some(then), Some(now)) if then < now)
+        };
+        let Some(before) = self.monitor.runs.values().filter(is_before).max_by_key(|r| r.facts.logical_date) else {
+            return;
+        };
+        let then = &self.monitor.plans[&before.facts.version];
+        let definition = plan.task(work.task);
+        let Some(task) = then.index_of(definition.task_id.as_str()) else {
+            self.violate(format!("task {} runs, which the run before has not", definition.task_id));
+            return;
+        };
+        let mut asked = vec![task];
+        asked.extend(then.downstream(task).iter().copied().filter(|_| definition.wait_for_downstream));
+        let was = |t: &TaskIndex| {
+            self.monitor.let_go.contains(&(before.facts.incarnation.clone(), then.task(*t).task_id.clone()))
+        };
+        if let Some(missing) = asked.iter().find(|t| !was(t)) {
+            let (here, there) = (&run.facts.run_id, &before.facts.run_id);
+            let missing = &then.task(*missing).task_id;
+            self.violate(format!(
+                "task {} of {here} runs, and {missing} of {there} never let it go",
+                definition.task_id
+            ));
+        }
+    }
+
     fn observe_dag(&mut self, process: usize, dag_id: &DagId, item: Option<&Item>) {
         let Some(item) = item else { return };
         let after = codec::dag_doc(dag_id, item).expect("the engine writes what it reads");
@@ -357,6 +402,7 @@ impl World {
         }
         let resume = work.resumed().map_or(0, |resumed| resumed.count);
         self.holds_its_slots(work);
+        self.was_let_go(work);
         let of_try = self.monitor.tries.insert((instance, work.try_number, resume), token.clone());
         if let Some(earlier) = of_try.filter(|earlier| *earlier != token) {
             self.violate(format!(
@@ -395,6 +441,10 @@ impl World {
             ));
         }
     }
+}
+
+fn is_success_like(cell: &Cell) -> bool {
+    matches!(cell, Cell::Final { end: End::Success | End::Skipped, .. })
 }
 
 /// A write in a line.

@@ -104,7 +104,10 @@ pub(crate) fn dag(rng: &mut Rng, number: usize, window: Micros) -> Dag {
     let scheduled = rng.chance(6_500);
     let schedule = scheduled.then_some("* * * * *");
     let style = if rng.chance(5_000) { CronStyle::Trigger } else { CronStyle::DataInterval };
+    // A task whose run before failed waits without end, as in Airflow; the timeout is what ends such a run.
+    let timeout = rng.chance(1_500).then(|| SignedDuration::from_secs(6 * 60 + rng.range(0, 360)));
     Dag {
+        dagrun_timeout: timeout,
         file: format!("dag{number}.yaml"),
         timetable: Timetable::from_schedule(schedule, &Timezone::utc(), style).expect("a cron expression"),
         start_date: Some(instant(-rng.range(0, 4 * MINUTE))),
@@ -112,17 +115,23 @@ pub(crate) fn dag(rng: &mut Rng, number: usize, window: Micros) -> Dag {
         catchup: rng.chance(5_000),
         max_active_runs: Some(1 + rng.index(3) as u32),
         max_active_tasks: rng.chance(3_000).then(|| 1 + rng.index(3) as u32),
-        ..Dag::new(DagId::trusted(format!("dag{number}")), tasks(rng))
+        ..Dag::new(DagId::trusted(format!("dag{number}")), tasks(rng, timeout.is_some()))
     }
 }
 
 /// Tasks: dense and sparse graphs, chains and fans.
-pub(crate) fn tasks(rng: &mut Rng) -> Vec<Task> {
+pub(crate) fn tasks(rng: &mut Rng, look_back: bool) -> Vec<Task> {
     let count = 1 + rng.index(TASKS_MAX);
     let density = *rng.pick(&[1_500, 3_500, 6_000]);
     let mut tasks: Vec<Task> = (0..count).map(|index| task(rng, index, density)).collect();
     if rng.chance(4_000) {
         frame(rng, &mut tasks);
+    }
+    if look_back {
+        for (index, task) in tasks.iter_mut().enumerate() {
+            task.depends_on_past = index == 0 || rng.chance(4_000);
+            task.wait_for_downstream = task.depends_on_past && rng.chance(3_000);
+        }
     }
     tasks
 }

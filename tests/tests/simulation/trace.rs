@@ -75,5 +75,6 @@ stats! {
     kills, deadlines_reached, pauses, pauses_past_a_lease, renewals, settled_by_item,
     messages, messages_lost, messages_doubled, messages_late,
     clears, clears_of_ended_runs, runs_failed_by_hand, dags_paused, new_versions, triggers, runs_held, tasks_held, slots_waited_for,
+    runs_timed_out, starts_looked_back,
     virtual_minutes,
 }
