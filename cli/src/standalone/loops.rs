@@ -124,6 +124,9 @@ async fn looks(server: Arc<Server>) {
                 Message::Run { incarnation } => {
                     server.engine.look_at_run(incarnation, updraft_service::runs::Leases::Heed).await
                 }
+                Message::Page { incarnation, unit, page } => {
+                    Box::pin(server.engine.look_at_pages(incarnation, *unit, *page)).await
+                }
                 Message::Dag { dag_id } => server.engine.look_at_dag(dag_id).await,
                 Message::Holder { holder } => server.engine.look_at_holder(holder).await,
                 Message::Task { .. } => Ok(()),
@@ -145,8 +148,8 @@ async fn worker(server: Arc<Server>, mut stopping: signal::Receiver<Stopping>) {
         };
         let Ok(deliveries) = received else { continue };
         for message in deliveries.into_iter().filter_map(|d| d.message) {
-            let Message::Task { incarnation, task, try_number, .. } = message else { continue };
-            let task = TaskRef { incarnation, task, try_number };
+            let Message::Task { incarnation, task, try_number, place, .. } = message else { continue };
+            let task = TaskRef { incarnation, task, try_number, place };
             let drains = stopping.clone();
             let may_continue = || {
                 let draining = *drains.borrow() >= Stopping::Draining;

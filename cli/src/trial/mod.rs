@@ -134,7 +134,7 @@ impl Trial {
         run.cells.insert(task, updraft_model::Cell::Queued { try_number: 1 });
         let incarnation = run.facts.incarnation.clone();
         self.engine.store.put_run(&run).await?;
-        let wanted = TaskRef { incarnation: incarnation.clone(), task, try_number: 1 };
+        let wanted = TaskRef { incarnation: incarnation.clone(), task, try_number: 1, place: None };
         loop {
             Box::pin(self.engine.work(&wanted, &self.runner, None, || None)).await?;
             let run = self.engine.store.run(&incarnation).await?.ok_or_else(|| Failure::fault("the run is gone"))?;
@@ -225,6 +225,9 @@ impl Trial {
         if let Some(delivery) = looks.into_iter().next() {
             match delivery.message {
                 Some(Message::Run { incarnation }) => self.engine.look_at_run(&incarnation, Leases::Heed).await?,
+                Some(Message::Page { incarnation, unit, page }) => {
+                    Box::pin(self.engine.look_at_pages(&incarnation, unit, page)).await?;
+                }
                 Some(Message::Holder { holder }) => self.engine.look_at_holder(&holder).await?,
                 // A look at a DAG would make the runs that are due by its schedule.
                 Some(Message::Dag { .. } | Message::Task { .. }) | None => {}
@@ -233,8 +236,8 @@ impl Trial {
         }
         let tasks = queue.receive(Lane::Tasks, 1, Duration::ZERO).await.map_err(updraft_service::Error::from)?;
         for message in tasks.into_iter().filter_map(|delivery| delivery.message) {
-            let Message::Task { incarnation, task, try_number, .. } = message else { continue };
-            let task = TaskRef { incarnation, task, try_number };
+            let Message::Task { incarnation, task, try_number, place, .. } = message else { continue };
+            let task = TaskRef { incarnation, task, try_number, place };
             Box::pin(self.engine.work(&task, &self.runner, None, || None)).await?;
             return Ok(true);
         }
@@ -293,7 +296,7 @@ impl Trial {
 /// The first try of a task, as somebody would claim it now.
 pub(crate) fn first_try(run: RunDoc, version: Arc<Version>, task: TaskIndex, now: Timestamp) -> Work {
     let lease = Lease { token: Token::trusted("test"), until: now, since: now };
-    Work { run, version, task, try_number: 1, lease, deadline: None }
+    Work { run, version, task, try_number: 1, lease, deadline: None, on_page: None }
 }
 
 /// The template fields of a task, as this attempt would have them.

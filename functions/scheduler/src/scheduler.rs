@@ -79,6 +79,9 @@ impl Scheduler {
         for record in records {
             let looked = match parse_body(&record.body) {
                 Some(Message::Run { incarnation }) => self.engine.look_at_run(&incarnation, Leases::Heed).await,
+                Some(Message::Page { incarnation, unit, page }) => {
+                    Box::pin(self.engine.look_at_pages(&incarnation, unit, page)).await
+                }
                 Some(Message::Dag { dag_id }) => Box::pin(self.engine.look_at_dag(&dag_id)).await,
                 Some(Message::Holder { holder }) => self.engine.look_at_holder(&holder).await,
                 Some(Message::Task { .. }) | None => {

@@ -71,8 +71,10 @@ impl Worker {
 /// The task that a message names; none where it names none.
 fn task(record: &Record) -> Option<TaskRef> {
     match parse_body(&record.body)? {
-        Message::Task { incarnation, task, try_number, .. } => Some(TaskRef { incarnation, task, try_number }),
-        Message::Run { .. } | Message::Dag { .. } | Message::Holder { .. } => None,
+        Message::Task { incarnation, task, try_number, place, .. } => {
+            Some(TaskRef { incarnation, task, try_number, place })
+        }
+        Message::Run { .. } | Message::Page { .. } | Message::Dag { .. } | Message::Holder { .. } => None,
     }
 }
 

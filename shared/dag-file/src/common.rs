@@ -20,6 +20,7 @@ pub(crate) const STRUCTURE: &[&str] = &[
     "dependencies",
     "task_group_name",
     "expand",
+    "expand_kwargs",
     "partial",
     "variables_as_arguments",
     "start_date",

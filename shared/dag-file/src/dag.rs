@@ -6,6 +6,7 @@ use crate::callbacks;
 use crate::common;
 use crate::groups::{self, Group, listed};
 use crate::keys::{self, Standing};
+use crate::mapping;
 use crate::paths::Paths;
 use crate::reader::Cursor;
 use crate::schedule::{self, Schedule, Settings};
@@ -39,16 +40,18 @@ pub(crate) fn dag<'a>(id: &'a str, cursor: &Cursor<'a>, options: &'a LoadOptions
     let dates = Dates::read(&fields, &defaults, options);
     let paths = Paths { file, folder: options.dags_folder.as_deref() };
     let asset_files = AssetFiles { paths, options };
-    let groups = groups::groups(fields.get("task_groups"));
+    let mut groups = groups::groups(fields.get("task_groups"));
     let headings = headings(&fields, &groups);
-    let context = TaskContext {
+    let mut context = TaskContext {
         defaults: layers(&defaults, &groups, paths),
         zone: &dates.task_zone,
         now: options.now,
         paths,
         asset_files,
         ids: headings.iter().map(|h| (h.name, h.task_id.clone())).collect(),
+        mapped_groups: Vec::new(),
     };
+    mapping::of_groups(&mut groups, &mut context);
     let drafts: Vec<Draft<'a>> = headings.into_iter().filter_map(|h| task::task(h, &context)).collect();
     let (start_date, end_date) = dates.bounds(&drafts);
     for draft in &drafts {

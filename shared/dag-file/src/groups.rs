@@ -21,6 +21,10 @@ pub(crate) struct Group<'a> {
     pub(crate) dependencies: Names<'a>,
     /// Its own default arguments.
     pub(crate) defaults: BTreeMap<&'a str, Cursor<'a>>,
+    /// What it is expanded over.
+    pub(crate) expand: Option<Cursor<'a>>,
+    /// Instead of that: mappings of arguments.
+    pub(crate) expand_kwargs: Option<Cursor<'a>>,
     pub(crate) model: TaskGroup,
 }
 
@@ -78,6 +82,8 @@ fn group<'a>(name: &'a str, cursor: &Cursor<'a>) -> Option<(Group<'a>, Option<(&
         parent: None,
         dependencies: Vec::new(),
         defaults: BTreeMap::new(),
+        expand: None,
+        expand_kwargs: None,
         model: TaskGroup {
             group_id: name.to_owned(),
             parent: None,
@@ -86,6 +92,7 @@ fn group<'a>(name: &'a str, cursor: &Cursor<'a>) -> Option<(Group<'a>, Option<(&
             group_display_name: None,
             ui_color: None,
             ui_fgcolor: None,
+            mapping: None,
             default_args: serde_json::Map::new(),
         },
     };
@@ -97,6 +104,9 @@ fn group<'a>(name: &'a str, cursor: &Cursor<'a>) -> Option<(Group<'a>, Option<(&
             "group_display_name" => found.model.group_display_name = text(),
             "ui_color" => found.model.ui_color = text(),
             "ui_fgcolor" => found.model.ui_fgcolor = text(),
+            "expand" | "expand_kwargs" if value.is_none() => {}
+            "expand" => found.expand = Some(value.clone()),
+            "expand_kwargs" => found.expand_kwargs = Some(value.clone()),
             "dependencies" => found.dependencies = dependencies(&value),
             "prefix_group_id" | "parent_group_name" | "default_args" if value.is_none() => {}
             "prefix_group_id" => found.model.prefix_group_id = value.boolean().unwrap_or(true),

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use serde_json::{Map as JsonMap, Value as Json};
 use std::collections::BTreeMap;
 use updraft_model::operators::{self, Operator};
-use updraft_model::{Mapping, SensorSettings, Task, TaskId};
+use updraft_model::{SensorSettings, Task, TaskId};
 use updraft_timetables::Timezone;
 
 /// Classes of operators that are not known here and that have moved: dag-factory's own conversion knows them, too.
@@ -58,6 +58,8 @@ pub(crate) struct TaskContext<'a, 's> {
     pub(crate) asset_files: AssetFiles<'s>,
     /// The id of each task by its name in the file.
     pub(crate) ids: BTreeMap<&'a str, String>,
+    /// For each group the arguments of the mapped group that it is or is in, if any.
+    pub(crate) mapped_groups: Vec<Option<Vec<String>>>,
 }
 
 /// A task that still names its upstreams.
@@ -112,11 +114,13 @@ pub(crate) fn task<'a>(heading: Heading<'a>, context: &TaskContext<'a, '_>) -> O
     };
     let fields = fields(&cursor, map);
     let operator = operator(&cursor, map, &mut draft.task);
-    let mut reader = Reader { context, defaults, operator, own: Fields::new(), expanded: Fields::new(), draft };
+    let mut reader =
+        Reader { context, defaults, operator, own: Fields::new(), expanded: Fields::new(), takes_any: false, draft };
     for (name, value) in &fields {
         reader.field(name, value);
     }
     reader.mapped(&fields);
+    reader.rule_of_mapped();
     callbacks::apply(&mut reader.draft.task.callbacks, fields.iter().map(|(n, c)| (*n, c)), context.paths);
     reader.sensor();
     match operator {
@@ -136,7 +140,8 @@ fn fields<'a>(cursor: &Cursor<'a>, map: &'a Map) -> Fields<'a> {
     let mut fields: Fields<'a> = cursor.pairs(map).into_iter().collect();
     let Some(partial) = fields.get("partial").filter(|c| !c.is_none()).cloned() else { return fields };
     let Some(inside) = partial.mapping() else { return fields };
-    if fields.get("expand").is_none_or(Cursor::is_none) {
+    let is_given = |name: &str| fields.get(name).is_some_and(|c| !c.is_none());
+    if !is_given("expand") && !is_given("expand_kwargs") {
         let message = "`partial` has no effect of its own without `expand`; its arguments are read as the task's";
         partial.warn("ignored-key", message, Some("move the arguments one level up".into()));
     }
@@ -223,6 +228,8 @@ struct Reader<'a, 'c, 's> {
     own: Fields<'a>,
     /// Arguments that the task is expanded over.
     expanded: Fields<'a>,
+    /// Whether values bring arguments of any names (`expand_kwargs`).
+    takes_any: bool,
     draft: Draft<'a>,
 }
 
@@ -272,24 +279,57 @@ impl<'a> Reader<'a, '_, '_> {
 
     /// What the task is expanded over.
     fn mapped(&mut self, fields: &Fields<'a>) {
-        let Some(expand) = fields.get("expand").filter(|c| !c.is_none()) else { return };
-        if let Value::Map(map) = &expand.node.value {
+        let given = |name: &str| fields.get(name).filter(|c| !c.is_none());
+        let Some(at) = given("expand").or_else(|| given("expand_kwargs")) else { return };
+        if let Some(expand) = given("expand")
+            && let Value::Map(map) = &expand.node.value
+        {
             self.expanded = expand.pairs(map).into_iter().collect();
         }
-        let Some((inputs, upstreams)) = mapping::expand(expand, self.context) else { return };
+        self.takes_any = given("expand_kwargs").is_some();
+        let found = mapping::mapping(given("expand"), given("expand_kwargs"), self.context);
+        let Some((mut mapping, upstreams)) = found else { return };
         for name in self.expanded.keys() {
             let Some(given) = fields.get(name) else { continue };
             let message = format!("`{}` is given both here and under `expand`", clip(name));
             given.key_error("duplicate-argument", message, Some("remove one of the two".into()));
         }
-        let partial = match fields.get("partial").map(|c| &c.node.value) {
-            Some(Value::Map(map)) => map.entries().iter().map(|e| e.name.to_string()).collect(),
-            _ => Vec::new(),
-        };
-        self.draft.task.mapping = Some(Mapping { expand: inputs, partial });
+        if let Some(Value::Map(map)) = fields.get("partial").map(|c| &c.node.value) {
+            mapping.partial = map.entries().iter().map(|e| e.name.to_string()).collect();
+        }
+        if self.group_arguments().is_some() {
+            let message = "a mapped task inside of a mapped group is not possible, as in Airflow";
+            let hint = "expand the group over both, or move the task out of the group";
+            at.key_error("not-possible", message, Some(hint.into()));
+        }
+        self.draft.task.mapping = Some(mapping);
         self.draft.dependencies.extend(upstreams);
-        let message = "mapped tasks are not run yet; this task will fail when it runs";
-        expand.warn("not-run-yet", message, Some("write one task for each value".into()));
+    }
+
+    /// The arguments of the mapped group around the task, if there is one.
+    fn group_arguments(&self) -> Option<&[String]> {
+        self.context.mapped_groups.get(self.draft.group?)?.as_deref()
+    }
+
+    /// The value of the group's argument that a text stands for: `+name` inside of a mapped group.
+    fn of_group(&self, value: &Cursor<'a>) -> Option<Json> {
+        let Value::Text(text) = &value.node.value else { return None };
+        mapping::of_group(text, self.group_arguments()?)
+    }
+
+    /// What goes wrong with a mapped task, or one in a mapped group, whose rule does not wait for the values.
+    fn rule_of_mapped(&self) {
+        let task = &self.draft.task;
+        let takes_values = task.mapping.as_ref().is_some_and(|m| m.inputs().any(|input| !input.sources().is_empty()));
+        if task.trigger_rule == updraft_model::TriggerRule::Always && (takes_values || self.group_arguments().is_some())
+        {
+            let message = "trigger rule `always` does not wait for the values that the task is expanded over, so that it cannot be expanded";
+            self.draft.cursor.key_error(
+                "not-possible",
+                message,
+                Some("use another trigger rule, e.g. `all_done`".into()),
+            );
+        }
     }
 
     /// How it waits, if it is a sensor.
@@ -341,6 +381,10 @@ impl<'a> Reader<'a, '_, '_> {
             }
             if is_decorated {
                 // An argument of the function.
+                if let Some(json) = self.of_group(value) {
+                    call.insert((*name).to_owned(), json);
+                    continue;
+                }
                 let json = match mapping::argument(value, self.context) {
                     mapping::Argument::Handed(handed) => {
                         self.draft.dependencies.push((handed.name, value.clone()));
@@ -366,12 +410,20 @@ impl<'a> Reader<'a, '_, '_> {
             let is_setting = operator.sensor && operators::SENSOR_ARGUMENTS.iter().any(|a| a.name == argument.name);
             match value.filter(|v| !v.is_null() && !v.is_not_given()) {
                 Some(value) => {
+                    if let Some(json) = self.of_group(value) {
+                        self.draft.task.arguments.insert(argument.name.to_owned(), json);
+                        continue;
+                    }
                     let zone = Zone { zone: self.context.zone, now: self.context.now };
                     if let Some(json) = argument::read(value, argument, operator, &zone) {
                         self.draft.task.arguments.insert(argument.name.to_owned(), json);
                     }
                 }
-                None if argument.required && !is_setting && !self.expanded.contains_key(argument.name) => {
+                None if argument.required
+                    && !is_setting
+                    && !self.takes_any
+                    && !self.expanded.contains_key(argument.name) =>
+                {
                     let message = format!("`{}` needs the argument `{}`", operator.short_name(), argument.name);
                     cursor.key_error("missing-argument", message, None);
                 }
@@ -385,7 +437,7 @@ impl<'a> Reader<'a, '_, '_> {
             }
         }
         self.files_of_callables();
-        if operator.calls_python() && !self.expanded.contains_key("python_callable") {
+        if operator.calls_python() && !self.takes_any && !self.expanded.contains_key("python_callable") {
             self.python_callable(operator);
         }
     }

@@ -70,11 +70,25 @@ pub(crate) enum Status {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 enum Message {
-    Push { key: String, value: Value },
-    Pull { task_ids: Vec<String>, key: String },
-    Variable { key: String },
-    Connection { conn_id: String },
-    Mask { values: Vec<String> },
+    Push {
+        key: String,
+        value: Value,
+    },
+    Pull {
+        task_ids: Vec<String>,
+        key: String,
+        #[serde(default)]
+        map_indexes: Option<Vec<i64>>,
+    },
+    Variable {
+        key: String,
+    },
+    Connection {
+        conn_id: String,
+    },
+    Mask {
+        values: Vec<String>,
+    },
     Done(Done),
 }
 
@@ -132,7 +146,10 @@ pub(crate) async fn converse(
 /// What the process is told. A secret is masked before the process learns it, so that it cannot reach the log sooner.
 async fn answer(question: Message, lookups: &impl Lookups, masks: &Masks) -> Value {
     let answered = match question {
-        Message::Pull { task_ids, key } => pull(lookups, task_ids, key).await,
+        Message::Pull { task_ids, key, map_indexes: None } => pull(lookups, task_ids, key).await,
+        Message::Pull { task_ids, key, map_indexes: Some(map_indexes) } => {
+            lookups.pull_instances(task_ids, map_indexes, key).await.map(|rows| json!({ "rows": rows }))
+        }
         Message::Variable { key } => lookups.variable(key.clone()).await.map(|value| {
             masks.add(value.iter().flat_map(|text| texts_to_mask(&key, text)));
             json!({ "value": value })

@@ -37,6 +37,17 @@ pub trait Lookups: Send + Sync {
         key: String,
     ) -> impl Future<Output = Result<Vec<Option<Value>>, LookupError>> + Send;
 
+    /// For each task id, in order: what instances of it pushed under `key`, by map index, of those named; -1 is a task that is not mapped.
+    fn pull_instances(
+        &self,
+        task_ids: Vec<String>,
+        map_indexes: Vec<i64>,
+        key: String,
+    ) -> impl Future<Output = Result<Vec<Vec<(i64, Value)>>, LookupError>> + Send {
+        let _ = (task_ids, map_indexes);
+        async move { Err(LookupError(format!("the XCom `{key}`: tasks that run here have no mapped instances"))) }
+    }
+
     /// The text of a variable, if there is one of this name. If the name is one that Airflow takes for a secret's, the text is masked in the log.
     fn variable(&self, key: String) -> impl Future<Output = Result<Option<String>, LookupError>> + Send {
         async move { Err(LookupError(format!("variable `{key}`: tasks that run here have no variables"))) }

@@ -13,6 +13,7 @@
 //! | `mt` | max tries by task index | `ac` | active runs: `<epoch>:<facts, JSON>` |
 //! | `rs` | resumed tries by task index | | |
 //! | `ch` | choices by task index | | |
+//! | `m` | mapped tasks: lengths, expansions, pages | | |
 //! | `tk` | writes that took places of `max_active_tasks` | | |
 //! | `pa`, `pm` | past met by all; tasks whose past is met | | |
 //! | `to` | when it times out, milliseconds | `aq` | topics of its schedule: what it knows of each; absent where it names none |
@@ -30,8 +31,8 @@ use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 use updraft_model::{
-    ActiveRun, Cell, Chosen, DagChange, DagDoc, DagId, DagRunState, DataInterval, Incarnation, OperationId, Queued,
-    Resumed, RunChange, RunDoc, TaskIndex, TopicId, VersionId,
+    ActiveRun, Cell, Chosen, DagChange, DagDoc, DagId, DagRunState, DataInterval, Incarnation, Mapped, MappedEntry,
+    MappedKey, OperationId, Queued, Resumed, RunChange, RunDoc, TaskIndex, TopicId, VersionId,
 };
 
 /// The attribute that holds items which are one JSON text.
@@ -130,6 +131,7 @@ pub fn run_item(run: &RunDoc) -> Item {
     let choices = run.choices.iter().map(|(t, c)| (t.to_string(), Value::S(c.encode()))).collect();
     let past = run.past_met.iter().map(|t| (t.to_string(), Value::N(1))).collect();
     let outbox = run.outbox.iter().map(|(id, e)| (id.clone(), Value::S(to_json(e)))).collect();
+    let mapped = run.mapped.0.iter().map(|(k, e)| (k.encode(), Value::S(e.encode()))).collect();
     let mut item = Item::from([
         ("f".to_owned(), Value::S(to_json(&run.facts))),
         ("st".to_owned(), Value::text(run.state.as_str())),
@@ -139,6 +141,7 @@ pub fn run_item(run: &RunDoc) -> Item {
         ("mt".to_owned(), Value::M(tries)),
         ("rs".to_owned(), Value::M(resumes)),
         ("ch".to_owned(), Value::M(choices)),
+        ("m".to_owned(), Value::M(mapped)),
         ("pm".to_owned(), Value::M(past)),
         ("ob".to_owned(), Value::M(outbox)),
         ("lk".to_owned(), Value::N(i64::from(run.looks))),
@@ -181,6 +184,14 @@ pub fn run_doc(item: &Item) -> Result<RunDoc, Error> {
         Value::S(text) => Ok((task_index(k)?, Chosen::decode(text).map_err(corrupt)?)),
         _ => Err(corrupt(format_args!("choice {k}"))),
     };
+    let mapped = |k: &str, v: &Value| {
+        let read = || {
+            let key = MappedKey::decode(k)?;
+            let Value::S(text) = v else { return None };
+            Some((key, MappedEntry::decode(&key, text)?))
+        };
+        read().ok_or_else(|| corrupt(format_args!("what is said of mapped tasks under `{k}`")))
+    };
     let effect = |k: &str, v: &Value| match v {
         Value::S(text) => Ok((k.to_owned(), from_json(text)?)),
         _ => Err(corrupt(format_args!("outbox entry {k}"))),
@@ -198,6 +209,11 @@ pub fn run_doc(item: &Item) -> Result<RunDoc, Error> {
         max_tries: entries(item, "mt", tries)?.into_iter().collect(),
         resumes: entries(item, "rs", resumed)?.into_iter().collect(),
         choices: entries(item, "ch", chosen)?.into_iter().collect(),
+        // Runs of earlier releases have none.
+        mapped: match item.get("m") {
+            Some(_) => Mapped(entries(item, "m", mapped)?.into_iter().collect()),
+            None => Mapped::default(),
+        },
         takes: number(item, "tk").unwrap_or(0) as u64,
         past_met: entries(item, "pm", |k, _| task_index(k))?.into_iter().collect(),
         past_met_by_all: number(item, "pa") == Some(1),
@@ -230,7 +246,7 @@ pub(crate) fn wake_changes(key: &Key, wake_at: Option<Option<Timestamp>>, change
 }
 
 /// That an item is in the time index exactly here, or out of it.
-fn wake_condition(wake_at: Option<Timestamp>) -> Condition {
+pub(crate) fn wake_condition(wake_at: Option<Timestamp>) -> Condition {
     match wake_at {
         Some(at) => Condition::Equals(Path::Top(WAKE_AT), Value::N(at.as_millisecond())),
         None => Condition::Absent(Path::Top(WAKE_AT)),
@@ -259,6 +275,10 @@ pub fn run_update(incarnation: &Incarnation, change: &RunChange) -> Update {
         0 => Condition::Absent(Path::Top("tk")),
         t => Condition::Equals(Path::Top("tk"), Value::N(t as i64)),
     }));
+    conditions.extend(change.if_mapped.iter().map(|(key, entry)| match entry {
+        Some(entry) => Condition::Equals(Path::Entry("m", key.encode()), Value::S(entry.encode())),
+        None => Condition::Absent(Path::Entry("m", key.encode())),
+    }));
     conditions.extend(change.if_intent_at.map(|at| match at {
         None => Condition::Absent(Path::Top("ia")),
         Some(at) => Condition::Equals(Path::Top("ia"), Value::N(i64::from(at.0))),
@@ -273,6 +293,10 @@ pub fn run_update(incarnation: &Incarnation, change: &RunChange) -> Update {
     changes.extend(change.cells.iter().map(|(task, cell)| match cell {
         Cell::None => Change::Remove(cell_path(task)),
         _ => Change::Set(cell_path(task), Value::S(cell.encode())),
+    }));
+    changes.extend(change.mapped.iter().map(|(key, entry)| match entry {
+        Some(entry) => Change::Set(Path::Entry("m", key.encode()), Value::S(entry.encode())),
+        None => Change::Remove(Path::Entry("m", key.encode())),
     }));
     changes.extend(
         change.max_tries.iter().map(|(t, n)| Change::Set(Path::Entry("mt", t.to_string()), Value::N(i64::from(*n)))),
@@ -333,8 +357,9 @@ pub fn run_update(incarnation: &Incarnation, change: &RunChange) -> Update {
 
 /// What makes a tombstone of a run document: all it held goes, and nothing that a process may still know holds any more.
 fn tombstone(change: &RunChange, at: Timestamp, changes: &mut Vec<Change>) {
-    changes
-        .extend(["c", "mt", "rs", "ch", "pm", "ob"].map(|map| Change::Set(Path::Top(map), Value::M(BTreeMap::new()))));
+    changes.extend(
+        ["c", "m", "mt", "rs", "ch", "pm", "ob"].map(|map| Change::Set(Path::Top(map), Value::M(BTreeMap::new()))),
+    );
     changes.extend(["tk", "pa", "to", "da", "in", "ia", "sd", "ed"].map(|name| Change::Remove(Path::Top(name))));
     changes.extend(["ae", "lk"].map(|name| Change::Set(Path::Top(name), Value::N(0))));
     changes.push(Change::Set(Path::Top("dl"), micros(at)));

@@ -4,6 +4,8 @@
 //! |---|---|---|---|
 //! | run document | `R#<incarnation>` | `R` | updatable |
 //! | attempt | `R#<incarnation>` | `A#<task, 5 digits>#<try, 4 digits>#<token>` | once |
+//! | attempt of a mapped instance | `R#<incarnation>` | `A#<task, 5 digits>#m<map index, 10 digits>#<try, 4 digits>#<token>` | once |
+//! | page of a mapped task or group | `R#<incarnation>` | `M#<first task, 5 digits>#<page, 8 digits>` | updatable |
 //! | run index, by name | `D#<dag id>` | `N#<run id>` | once |
 //! | run index, by time | `D#<dag id>` | `O#<run_after, micros, 20 digits>#<run id>` | once |
 //! | manual run, by logical date | `D#<dag id>` | `L#<logical date, micros, 20 digits>` | once; over where its run is gone |
@@ -24,12 +26,14 @@
 //! | variable | `VARIABLES` | `<key>` | over |
 //! | connection | `CONNECTIONS` | `<conn id>` | over |
 //!
-//! The time index holds run, DAG, holder and topic documents, by `shard` (of [`SHARDS`]) and `wake_at`.
+//! The time index holds run, page, DAG, holder and topic documents, by `shard` (of [`SHARDS`]) and `wake_at`.
 
 use crate::item::Key;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
-use updraft_model::{AttemptKey, DagId, HolderId, Incarnation, TaskId, TaskIndex, Token, Topic, TopicId, VersionId};
+use updraft_model::{
+    AttemptKey, DagId, HolderId, Incarnation, PageKey, TaskId, TaskIndex, Token, Topic, TopicId, VersionId,
+};
 
 /// How many partitions the time index is spread over. Persisted: changing it needs both old and new to be read.
 pub const SHARDS: u8 = 4;
@@ -45,8 +49,22 @@ pub fn run(incarnation: &Incarnation) -> Key {
 
 /// An attempt item.
 pub fn attempt(k: &AttemptKey) -> Key {
-    key(format!("R#{}", k.incarnation), format!("{}{:04}#{}", attempts_of_task(k.task), k.try_number, k.token))
+    let of_task = k.map_index.map_or_else(|| attempts_of_task(k.task), |index| attempts_of_instance(k.task, index));
+    key(format!("R#{}", k.incarnation), format!("{of_task}{:04}#{}", k.try_number, k.token))
 }
+
+/// What the sort keys of all attempts of a mapped instance begin with.
+pub fn attempts_of_instance(task: TaskIndex, map_index: u32) -> String {
+    format!("{}m{map_index:010}#", attempts_of_task(task))
+}
+
+/// A page of a mapped task.
+pub fn page(k: &PageKey) -> Key {
+    key(format!("R#{}", k.incarnation), format!("{PAGES}{:05}#{:08}", k.unit.0, k.page))
+}
+
+/// What the sort keys of all pages of a run begin with.
+pub const PAGES: &str = "M#";
 
 /// What the sort keys of all attempts of a task begin with.
 pub fn attempts_of_task(task: TaskIndex) -> String {
@@ -56,10 +74,18 @@ pub fn attempts_of_task(task: TaskIndex) -> String {
 /// What the sort keys of all attempts of a run begin with.
 pub const ATTEMPTS: &str = "A#";
 
-/// The task, try and token of an attempt's sort key.
-pub fn read_attempt(sk: &str) -> Option<(TaskIndex, u32, Token)> {
-    let mut parts = sk.strip_prefix(ATTEMPTS)?.splitn(3, '#');
-    Some((TaskIndex(parts.next()?.parse().ok()?), parts.next()?.parse().ok()?, Token::trusted(parts.next()?)))
+/// The task, map index, try and token of an attempt's sort key.
+pub fn read_attempt(sk: &str) -> Option<(TaskIndex, Option<u32>, u32, Token)> {
+    let (task, rest) = sk.strip_prefix(ATTEMPTS)?.split_once('#')?;
+    let (map_index, rest) = match rest.strip_prefix('m') {
+        Some(rest) => {
+            let (index, rest) = rest.split_once('#')?;
+            (Some(index.parse().ok()?), rest)
+        }
+        None => (None, rest),
+    };
+    let (try_number, token) = rest.split_once('#')?;
+    Some((TaskIndex(task.parse().ok()?), map_index, try_number.parse().ok()?, Token::trusted(token)))
 }
 
 /// A run index item, by name.
@@ -217,6 +243,8 @@ pub const CONNECTIONS: &str = "CONNECTIONS";
 pub enum Document {
     /// A run document.
     Run(Incarnation),
+    /// A page of a mapped task.
+    Page(PageKey),
     /// A DAG document.
     Dag(DagId),
     /// A holder document.
@@ -229,6 +257,11 @@ pub enum Document {
 pub fn document(key: &Key) -> Option<Document> {
     match (key.pk.split_once('#')?, key.sk.as_str()) {
         (("R", id), "R") => Some(Document::Run(Incarnation::trusted(id))),
+        (("R", id), sk) => {
+            let (unit, page) = sk.strip_prefix(PAGES)?.split_once('#')?;
+            let unit = TaskIndex(unit.parse().ok()?);
+            Some(Document::Page(PageKey { incarnation: Incarnation::trusted(id), unit, page: page.parse().ok()? }))
+        }
         (("D", id), "D") => Some(Document::Dag(DagId::trusted(id))),
         (("A", id), "A") => Some(Document::Topic(TopicId::trusted(id))),
         (("P", name), "P") => Some(Document::Holder(HolderId::Pool(name.to_owned()))),
@@ -258,13 +291,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn keys_are_read_back(id in "[a-zA-Z0-9_.-]{1,40}", task in 0u32..99_999, n in 0u32..9_999, token in "[a-z0-9]{8}") {
+        fn keys_are_read_back(id in "[a-zA-Z0-9_.-]{1,40}", task in 0u32..99_999, n in 0u32..9_999, index in proptest::option::of(any::<u32>()), token in "[a-z0-9]{8}") {
             prop_assert_eq!(document(&run(&Incarnation::trusted(&id))), Some(Document::Run(Incarnation::trusted(&id))));
             prop_assert_eq!(document(&dag(&DagId::trusted(&id))), Some(Document::Dag(DagId::trusted(&id))));
             let attempt = attempt(&AttemptKey {
-                incarnation: Incarnation::trusted(&id), task: TaskIndex(task), try_number: n, token: Token::trusted(&token),
+                incarnation: Incarnation::trusted(&id), task: TaskIndex(task), map_index: index, try_number: n, token: Token::trusted(&token),
             });
-            prop_assert_eq!(read_attempt(&attempt.sk), Some((TaskIndex(task), n, Token::trusted(&token))));
+            prop_assert_eq!(read_attempt(&attempt.sk), Some((TaskIndex(task), index, n, Token::trusted(&token))));
             prop_assert_eq!(document(&attempt), None);
         }
 

@@ -15,6 +15,7 @@ pub mod item;
 pub mod keys;
 pub mod memory;
 mod named;
+pub mod pages;
 pub mod store;
 pub mod suite;
 

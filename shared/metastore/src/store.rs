@@ -178,6 +178,7 @@ impl<I: Items> Metastore<I> {
     pub async fn forget_run(&self, tombstone: &RunDoc) -> Result<(), Error> {
         let key = keys::run(&tombstone.facts.incarnation);
         self.delete_attempts(&tombstone.facts.incarnation).await?;
+        self.delete_pages(&tombstone.facts.incarnation).await?;
         let deleted = tombstone.deleted_at.map(|at| Value::N(at.as_microsecond()));
         let condition = deleted.map(|at| crate::Condition::Equals(crate::Path::Top("dl"), at));
         self.items.delete(&key, condition.as_slice()).await.map(|_| ())
@@ -290,6 +291,24 @@ impl<I: Items> Metastore<I> {
         task: Option<TaskIndex>,
     ) -> Result<Vec<(AttemptKey, Attempt)>, Error> {
         let prefix = task.map_or_else(|| keys::ATTEMPTS.to_owned(), keys::attempts_of_task);
+        self.attempts_under(incarnation, prefix).await
+    }
+
+    /// All attempts of a mapped instance, by try, then token.
+    pub async fn attempts_of_instance(
+        &self,
+        incarnation: &Incarnation,
+        task: TaskIndex,
+        map_index: u32,
+    ) -> Result<Vec<(AttemptKey, Attempt)>, Error> {
+        self.attempts_under(incarnation, keys::attempts_of_instance(task, map_index)).await
+    }
+
+    async fn attempts_under(
+        &self,
+        incarnation: &Incarnation,
+        prefix: String,
+    ) -> Result<Vec<(AttemptKey, Attempt)>, Error> {
         let mut range = Range { pk: keys::run(incarnation).pk, prefix, after: None, descending: false, limit: 500 };
         let mut found = Vec::new();
         loop {
@@ -297,9 +316,9 @@ impl<I: Items> Metastore<I> {
             let full = page.len() == range.limit;
             range.after = page.last().map(|(sk, _)| sk.clone());
             for (sk, item) in page {
-                let (task, try_number, token) =
+                let (task, map_index, try_number, token) =
                     keys::read_attempt(&sk).ok_or_else(|| Error::Corrupt(format!("attempt key `{sk}`")))?;
-                let key = AttemptKey { incarnation: incarnation.clone(), task, try_number, token };
+                let key = AttemptKey { incarnation: incarnation.clone(), task, map_index, try_number, token };
                 found.push((key, from_json_item(&item)?));
             }
             if !full {

@@ -19,6 +19,8 @@ pub struct AttemptKey {
     pub incarnation: Incarnation,
     /// The task.
     pub task: TaskIndex,
+    /// Which of its instances, where it is mapped.
+    pub map_index: Option<u32>,
     /// The try.
     pub try_number: u32,
     /// The fencing token of the claim.
@@ -102,6 +104,33 @@ pub struct Attempt {
     /// What the next attempt of the same try is told, where the try goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handover: Option<Value>,
+    /// How many instances can be made of what it returned, where a task is mapped over that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map_length: Option<u32>,
+    /// The name of its mapped instance, as `map_index_template` renders it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rendered_map_index: Option<String>,
+}
+
+impl Attempt {
+    /// An attempt that ended like this, and left nothing else.
+    pub fn new(outcome: AttemptOutcome, start_date: Timestamp, end_date: Timestamp) -> Self {
+        Self {
+            outcome,
+            start_date,
+            end_date,
+            xcoms: BTreeMap::new(),
+            log: None,
+            log_uri: None,
+            message: None,
+            hostname: None,
+            choice: None,
+            outlet_events: Vec::new(),
+            handover: None,
+            map_length: None,
+            rendered_map_index: None,
+        }
+    }
 }
 
 /// The key under which a task's return value is kept.

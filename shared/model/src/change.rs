@@ -9,6 +9,7 @@ use crate::cell::Cell;
 use crate::choice::Chosen;
 use crate::dag_doc::{ActiveRun, DagDoc};
 use crate::ids::{Incarnation, OperationId, TaskIndex, Token, TopicId, VersionId};
+use crate::mapped::{MappedEntry, MappedKey};
 use crate::run::{Intent, OutboxEntry, Resumed, RunDoc};
 use crate::states::DagRunState;
 use jiff::Timestamp;
@@ -50,8 +51,12 @@ pub struct RunChange {
     pub if_takes: Option<u64>,
     /// Condition: the intervention under way stands exactly here (`Some(None)`: there is none).
     pub if_intent_at: Option<Option<TaskIndex>>,
+    /// Condition: these exact entries of mapped tasks (none: absent).
+    pub if_mapped: Vec<(MappedKey, Option<MappedEntry>)>,
     /// Cells to write; [`Cell::None`] removes.
     pub cells: Vec<(TaskIndex, Cell)>,
+    /// Entries of mapped tasks to write; none removes.
+    pub mapped: Vec<(MappedKey, Option<MappedEntry>)>,
     /// Tries a task may use, less one; written by clears.
     pub max_tries: Vec<(TaskIndex, u32)>,
     /// Tries that go on with another attempt.
@@ -109,6 +114,7 @@ impl RunChange {
             && self.if_wake_at_most.is_none_or(|most| run.wake_at.is_some_and(|w| w <= most))
             && self.if_wake_at.is_none_or(|at| at == run.wake_at)
             && self.if_takes.is_none_or(|t| t == run.takes)
+            && self.if_mapped.iter().all(|(key, entry)| run.mapped.0.get(key) == entry.as_ref())
             && self.if_intent_at.is_none_or(|at| at == run.intent.is_some().then_some(run.intent_at))
     }
 
@@ -122,6 +128,12 @@ impl RunChange {
             match cell {
                 Cell::None => run.cells.remove(task),
                 _ => run.cells.insert(*task, cell.clone()),
+            };
+        }
+        for (key, entry) in &self.mapped {
+            match entry {
+                None => run.mapped.0.remove(key),
+                Some(entry) => run.mapped.0.insert(*key, entry.clone()),
             };
         }
         run.max_tries.extend(self.max_tries.iter().copied());

@@ -386,14 +386,6 @@ impl Task {
         }
     }
 
-    /// Why no attempt of it can be run by this version, if so: it loads, is shown, and fails with this when it runs.
-    pub fn not_run_yet(&self) -> Option<&'static str> {
-        if self.mapping.is_some() {
-            return Some("mapped tasks (`expand`) are not run by this version; write one task for each value");
-        }
-        None
-    }
-
     /// Whether its templates give native values.
     pub fn renders_native(&self, dag: &Dag) -> bool {
         self.render_template_as_native_obj.unwrap_or(dag.render_template_as_native_obj)

@@ -10,6 +10,9 @@ use std::collections::BTreeMap;
 /// The class by which an argument that is the value of another task is told from a mapping: `{__type__, task_id, key}`.
 pub const XCOM_ARG: &str = "airflow.sdk.XComArg";
 
+/// The class by which an argument that is one of the mapped group's around the task is told from a mapping: `{__type__, key}`.
+pub const MAPPED_ARGUMENT: &str = "airflow.sdk.MappedArgument";
+
 /// The pool of a task that names none.
 pub const POOL_DEFAULT: &str = "default_pool";
 
@@ -49,6 +52,9 @@ pub struct TaskGroup {
     /// What its tasks take where they say nothing themselves, as understood.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub default_args: Map<String, Value>,
+    /// What it is expanded over when it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mapping: Option<Mapping>,
 }
 
 /// A named piece of data.
@@ -264,16 +270,99 @@ pub enum ExpandInput {
         /// `return_value`, or a key of its own.
         key: String,
     },
+    /// The items of several side by side, as Python's `zip` or, with `fillvalue`, as `itertools.zip_longest`.
+    Zip {
+        /// The several.
+        of: Vec<ExpandInput>,
+        /// What stands for the items of those that are shorter; none: the shortest says how many there are.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fillvalue: Option<Value>,
+    },
+    /// The items of several, one after the other.
+    Concat(Vec<ExpandInput>),
+    /// Each item after a Python function.
+    Map {
+        /// The items.
+        of: Box<ExpandInput>,
+        /// The function: `python_callable`, or `python_callable_name` and `python_callable_file`.
+        function: Map<String, Value>,
+    },
 }
 
-/// A task that becomes several when it runs.
+impl ExpandInput {
+    /// The tasks whose values it takes.
+    pub fn sources(&self) -> Vec<&TaskId> {
+        match self {
+            Self::Literal(_) => Vec::new(),
+            Self::XCom { task_id, .. } => vec![task_id],
+            Self::Zip { of, .. } | Self::Concat(of) => of.iter().flat_map(Self::sources).collect(),
+            Self::Map { of, .. } => of.sources(),
+        }
+    }
+
+    /// How many items it has, given how many each task's value has; none while that is not known.
+    pub fn length(&self, of_task: &impl Fn(&TaskId) -> Option<u32>) -> Option<u64> {
+        match self {
+            Self::Literal(Value::Array(items)) => Some(items.len() as u64),
+            Self::Literal(Value::Object(entries)) => Some(entries.len() as u64),
+            Self::Literal(_) => Some(0),
+            Self::XCom { task_id, .. } => of_task(task_id).map(u64::from),
+            Self::Zip { of, fillvalue } => {
+                let lengths: Vec<u64> = of.iter().map(|input| input.length(of_task)).collect::<Option<_>>()?;
+                let length = if fillvalue.is_some() { lengths.iter().max() } else { lengths.iter().min() };
+                Some(length.copied().unwrap_or(0))
+            }
+            Self::Concat(of) => of.iter().map(|input| input.length(of_task)).sum(),
+            Self::Map { of, .. } => of.length(of_task),
+        }
+    }
+
+    /// Whether it is a literal of the file: its items may hold templates, as those of other arguments.
+    pub fn is_literal(&self) -> bool {
+        matches!(self, Self::Literal(_))
+    }
+}
+
+/// A task or a group that becomes several when it runs.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Mapping {
     /// The arguments it is expanded over, in their order: the last one varies fastest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expand: Vec<(String, ExpandInput)>,
+    /// Instead of `expand`: each item is a mapping of arguments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expand_kwargs: Option<ExpandInput>,
     /// The names of the arguments given under `partial`; their values are among the task's arguments.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partial: Vec<String>,
+}
+
+impl Mapping {
+    /// What it is expanded over.
+    pub fn inputs(&self) -> impl Iterator<Item = &ExpandInput> {
+        self.expand.iter().map(|(_, input)| input).chain(&self.expand_kwargs)
+    }
+
+    /// How many instances there are: the product over all inputs. None while that is not known. At most [`u32::MAX`].
+    pub fn count(&self, of_task: &impl Fn(&TaskId) -> Option<u32>) -> Option<u32> {
+        let lengths: Option<Vec<u64>> = self.inputs().map(|input| input.length(of_task)).collect();
+        let product = lengths?.into_iter().fold(1u64, u64::saturating_mul);
+        Some(u32::try_from(product).unwrap_or(u32::MAX))
+    }
+
+    /// Which item of each input makes an instance: the last input varies fastest. None where the lengths are not known, or there is no
+    /// such instance.
+    pub fn items(&self, map_index: u32, of_task: &impl Fn(&TaskId) -> Option<u32>) -> Option<Vec<u64>> {
+        let mut left = u64::from(map_index);
+        let mut items = Vec::new();
+        for input in self.inputs().collect::<Vec<_>>().into_iter().rev() {
+            let length = input.length(of_task)?;
+            items.push(left.checked_rem(length)?);
+            left /= length;
+        }
+        items.reverse();
+        (left == 0).then_some(items)
+    }
 }
 
 /// How the templates of a DAG are read.

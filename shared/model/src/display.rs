@@ -102,6 +102,7 @@ mod tests {
             group_display_name: None,
             ui_color: None,
             ui_fgcolor: None,
+            mapping: None,
             default_args: serde_json::Map::new(),
         }
     }

@@ -15,6 +15,8 @@ pub mod dag_parts;
 pub mod display;
 pub mod holder;
 pub mod ids;
+pub mod mapped;
+pub mod page;
 mod percent;
 pub mod plan;
 pub mod references;
@@ -22,6 +24,7 @@ pub mod run;
 pub mod run_id;
 pub mod secrets;
 pub mod states;
+pub mod unit;
 pub mod variable;
 
 pub use asset::{AssetEvent, EventSource, OutletEvent, Queued, Topic, TopicChange, TopicDoc, TopicFacts};
@@ -38,12 +41,15 @@ pub use dag_parts::{
 };
 pub use holder::{Claim, Generation, HolderChange, HolderDoc, HolderId, HolderName};
 pub use ids::{DagId, Incarnation, OperationId, TaskId, TaskIndex, Token, TopicId, VersionId};
+pub use mapped::{Expansion, Mapped, MappedEntry, MappedKey, Place, Summary, Tally};
+pub use page::{PageChange, PageDoc, PageHeld, PageKey, Slot};
 pub use plan::{Plan, PlanSettings};
 pub use run::{
     Act, Intent, OPERATIONS_MAX, OutboxEntry, Resumed, RunDate, RunDoc, RunEndReason, RunFacts, RunName, TaskSet,
     TryEnd,
 };
 pub use states::{DagRunState, DagRunType, TaskInstanceState, TriggerRule};
+pub use unit::Unit;
 /// The registry of operators.
 pub use updraft_operators as operators;
 pub use updraft_timetables::{DataInterval, Timetable};

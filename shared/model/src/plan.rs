@@ -5,6 +5,7 @@ use crate::dag_parts::POOL_DEFAULT;
 use crate::holder::HolderId;
 use crate::ids::TaskIndex;
 use crate::operators::{self, Runner};
+use crate::unit::{self, Unit};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a deployment says of what a DAG file leaves open.
@@ -32,6 +33,8 @@ pub struct Plan {
     has_past: bool,
     has_holders: bool,
     by_id: BTreeMap<String, TaskIndex>,
+    units: Vec<Unit>,
+    unit_of: BTreeMap<TaskIndex, usize>,
 }
 
 impl Plan {
@@ -63,6 +66,7 @@ impl Plan {
             .iter()
             .map(|t| !t.has_effects && operators::find(&t.operator).is_some_and(|o| o.runner == Runner::Empty))
             .collect();
+        let (units, unit_of) = unit::units(&dag);
         Self {
             priority: priorities(&dag, &downstream),
             leaves: effective_leaves(&dag, &downstream),
@@ -77,6 +81,8 @@ impl Plan {
                 t.max_active_tis_per_dag.is_some() || settings.default_pool_is_limited || t.pool != POOL_DEFAULT
             }),
             has_past: dag.tasks.iter().any(|t| t.depends_on_past || t.wait_for_downstream),
+            units,
+            unit_of,
             dag,
         }
     }
@@ -125,6 +131,27 @@ impl Plan {
         };
         let is_root = |task: &TaskIndex| inside(*task) && !self.upstream(*task).iter().any(|up| inside(*up));
         Some(self.tasks().filter(is_root).collect())
+    }
+
+    /// The units of the DAG: mapped tasks, and mapped groups.
+    pub fn units(&self) -> &[Unit] {
+        &self.units
+    }
+
+    /// The unit that a task belongs to, where it is mapped or inside of a mapped group.
+    pub fn unit_of(&self, task: TaskIndex) -> Option<&Unit> {
+        self.unit_of.get(&task).map(|place| &self.units[*place])
+    }
+
+    /// Whether some unit is expanded over what a task returns.
+    pub fn is_mapped_over(&self, task: TaskIndex) -> bool {
+        self.units.iter().any(|unit| unit.sources.contains(&task))
+    }
+
+    /// The tasks to look at again when a task has ended: whole units at their tasks.
+    pub fn depends_on_unit(&self, unit: &Unit) -> impl Iterator<Item = TaskIndex> {
+        let around: BTreeSet<TaskIndex> = unit.members.iter().flat_map(|m| self.dependents(*m)).copied().collect();
+        around.into_iter()
     }
 
     /// Direct upstreams.

@@ -4,6 +4,7 @@ use crate::cell::{Cell, End};
 use crate::choice::Chosen;
 use crate::dag_parts::CallbackKind;
 use crate::ids::{DagId, Incarnation, OperationId, TaskIndex, Token, TopicId, VersionId};
+use crate::mapped::Mapped;
 use crate::states::{DagRunState, DagRunType, TaskInstanceState};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -73,6 +74,8 @@ pub struct RunDoc {
     pub resumes: BTreeMap<TaskIndex, Resumed>,
     /// Choices that branches have made. Only those of a cell's own try have a meaning.
     pub choices: BTreeMap<TaskIndex, Chosen>,
+    /// Mapped tasks: lengths, expansions, and how pages stand.
+    pub mapped: Mapped,
     /// Grows with each write that takes more places under `max_active_tasks` than it gives back: such writes ask for the number they saw,
     /// so that two of them do not take one place.
     pub takes: u64,
@@ -115,6 +118,7 @@ impl RunDoc {
             max_tries: BTreeMap::new(),
             resumes: BTreeMap::new(),
             choices: BTreeMap::new(),
+            mapped: Mapped::default(),
             takes: 0,
             past_met: BTreeSet::new(),
             past_met_by_all: false,

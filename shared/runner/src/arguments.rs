@@ -10,13 +10,18 @@ use updraft_operators::Operator;
 /// The arguments of one attempt. Every message says which argument is wrong, and what would be right.
 #[derive(Debug, Clone)]
 pub(crate) struct Arguments {
-    operator: &'static Operator,
+    operator: Option<&'static Operator>,
     values: Map<String, Value>,
 }
 
 impl Arguments {
     pub(crate) fn new(operator: &'static Operator, values: Map<String, Value>) -> Self {
-        Self { operator, values }
+        Self { operator: Some(operator), values }
+    }
+
+    /// Values that belong to no operator.
+    pub(crate) fn plain(values: Map<String, Value>) -> Self {
+        Self { operator: None, values }
     }
 
     /// Whether it was given, as null too.
@@ -46,7 +51,7 @@ impl Arguments {
         if let Some(value) = self.values.get(name) {
             return value.clone();
         }
-        let default = self.operator.argument(name).and_then(|argument| argument.default);
+        let default = self.operator.and_then(|operator| operator.argument(name)).and_then(|argument| argument.default);
         default.and_then(|json| serde_json::from_str(json).ok()).unwrap_or(Value::Null)
     }
 

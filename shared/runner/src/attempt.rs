@@ -23,11 +23,13 @@ pub(crate) struct Ended {
     pub(crate) choice: Option<Choice>,
     /// What the next attempt of the same try is told.
     pub(crate) handover: Option<Value>,
+    /// The name of the mapped instance.
+    pub(crate) rendered_map_index: Option<String>,
 }
 
 impl Ended {
     fn new(outcome: AttemptOutcome, message: Option<String>) -> Self {
-        Self { outcome, message, xcoms: BTreeMap::new(), choice: None, handover: None }
+        Self { outcome, message, xcoms: BTreeMap::new(), choice: None, handover: None, rendered_map_index: None }
     }
 
     pub(crate) fn success() -> Self {

@@ -8,6 +8,7 @@
 
 mod arguments;
 mod attempt;
+mod expand;
 mod glob;
 mod handed;
 mod http;

@@ -14,7 +14,8 @@ pub(crate) fn spec(work: &Work, params: &Value, call: OperatorCall) -> AttemptSp
     let object = |value: &Value| value.as_object().cloned().unwrap_or_default();
     let mut spec = AttemptSpec::new(dag.dag_id.as_str(), task.task_id.as_str(), &facts.run_id, call);
     spec.try_number = work.try_number;
-    spec.max_tries = work.run.max_tries.get(&work.task).copied().unwrap_or(task.retries);
+    spec.max_tries = work.max_tries();
+    spec.map_index = work.map_index();
     spec.do_xcom_push = task.do_xcom_push;
     spec.multiple_outputs = task.multiple_outputs;
     spec.multiple_outputs_as_annotated = task.multiple_outputs_as_annotated;

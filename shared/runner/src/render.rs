@@ -13,6 +13,7 @@ use updraft_templates::{
 };
 
 use crate::attempt::Ended;
+use crate::expand::Expanded;
 use crate::handed;
 use crate::lookups::AttemptLookups;
 
@@ -20,6 +21,8 @@ use crate::lookups::AttemptLookups;
 pub(crate) struct Source<'a, I, L> {
     pub(crate) renderer: &'a Renderer,
     pub(crate) lookups: AttemptLookups<'a, I, L>,
+    /// The arguments of the mapped group around the task.
+    pub(crate) of_group: Map<String, Value>,
 }
 
 impl<I: Items, L: LogStore> Source<'_, I, L> {
@@ -30,8 +33,11 @@ impl<I: Items, L: LogStore> Source<'_, I, L> {
         operator: &Operator,
         params: Value,
         secrets: &mut Vec<String>,
+        mut expanded: Expanded,
     ) -> Result<Map<String, Value>, Ended> {
-        let mut arguments = self.lookups.work.definition().arguments.clone();
+        let task = self.lookups.work.definition();
+        let mut arguments = task.arguments.clone();
+        expanded.add_templates(operator, task, &mut arguments);
         // Taken out before and put in after: what a task hands over is a value, and no template.
         let handed = handed::take(&mut arguments);
         let fields =
@@ -41,13 +47,14 @@ impl<I: Items, L: LogStore> Source<'_, I, L> {
         for (place, wanted) in handed {
             place.put(&mut arguments, self.handed(&wanted).await?);
         }
+        expanded.add_values(operator, task, &mut arguments);
         Ok(arguments)
     }
 
     /// What another task handed over. As in Airflow, a task that returned nothing returned `None`; any other key must be there.
     async fn handed(&self, wanted: &handed::Wanted) -> Result<Value, Ended> {
         let handed::Wanted { task_id, key } = wanted;
-        match self.lookups.get(task_id, key).await {
+        match self.lookups.argument(task_id, key).await {
             Ok(Some(value)) => Ok(value),
             Ok(None) if key == updraft_execution::RETURN_VALUE => Ok(Value::Null),
             Ok(None) => Err(Ended::failed(format!(
@@ -79,6 +86,7 @@ impl<I: Items, L: LogStore> Source<'_, I, L> {
         let needs = self.renderer.needs(&fields, task.task_id.as_str(), &options.syntax).map_err(template)?;
         let xcoms = self.fetch(&needs.xcoms).await.map_err(unreachable)?;
         let mut context = context(work, params);
+        context.expand.clone_from(&self.of_group);
         let spelled_out = needs.variables.into_iter().map(Wanted::Variable);
         for wanted in spelled_out.chain(needs.connections.into_iter().map(Wanted::Connection)) {
             self.note(&mut context.stored, secrets, wanted).await.map_err(unreachable)?;
@@ -94,6 +102,31 @@ impl<I: Items, L: LogStore> Source<'_, I, L> {
             self.note(&mut context.stored, secrets, wanted).await.map_err(unreachable)?;
         }
         Err(Ended::failed(format!("a template asks for more than {LOOKUPS_MAX} variables and connections")))
+    }
+
+    /// The name of a mapped instance, as `map_index_template` renders it; none where there is no such template.
+    ///
+    /// # Errors
+    /// Why it cannot be rendered.
+    pub(crate) async fn instance_name(
+        &self,
+        params: Value,
+        arguments: Map<String, Value>,
+    ) -> Result<Option<String>, String> {
+        let work = self.lookups.work;
+        let Some(template) = work.definition().map_index_template.clone().filter(|_| work.on_page.is_some()) else {
+            return Ok(None);
+        };
+        let fields = serde_json::json!({ "map_index_template": template });
+        let options = options(&work.version.plan.dag, work.definition())?;
+        let options = Options { native: false, ..options };
+        let needs = self.renderer.needs(&fields, work.definition().task_id.as_str(), &options.syntax);
+        let needs = needs.map_err(|e| e.to_string())?;
+        let xcoms = self.fetch(&needs.xcoms).await.map_err(|e| e.to_string())?;
+        let mut context = context(work, params);
+        context.arguments = arguments;
+        let rendered = self.renderer.render(&fields, &context, &xcoms, &options).map_err(|e| e.to_string())?;
+        Ok(rendered["map_index_template"].as_str().map(str::to_owned))
     }
 
     /// Fetches a variable or a connection for templates, and notes what must not appear in logs.
@@ -119,8 +152,8 @@ impl<I: Items, L: LogStore> Source<'_, I, L> {
         let mut found = XComs::new();
         for (task_id, key) in &needs.pulls {
             found.mark_fetched(task_id, key);
-            if let Some(value) = self.lookups.get(task_id, key).await? {
-                found.insert(task_id, key, -1, value);
+            for (map_index, value) in self.lookups.rows(task_id, key, None).await? {
+                found.insert(task_id, key, map_index, value);
             }
         }
         if needs.dynamic {
@@ -131,6 +164,17 @@ impl<I: Items, L: LogStore> Source<'_, I, L> {
                 for (key, value) in &attempt.xcoms {
                     let value = xcoms::resolve(*logs, value).await?;
                     found.insert(plan.task(task).task_id.as_str(), key, -1, value);
+                }
+            }
+            for task in upstream.iter().copied().filter(|task| plan.unit_of(*task).is_some()) {
+                for page in xcoms::pages_of(store, plan, run, task).await? {
+                    for (key, attempt) in store.attempts(&xcoms::winners_on(&page, task)).await? {
+                        let map_index = key.map_index.and_then(|index| i32::try_from(index).ok()).unwrap_or(-1);
+                        for (name, value) in &attempt.xcoms {
+                            let value = xcoms::resolve(*logs, value).await?;
+                            found.insert(plan.task(task).task_id.as_str(), name, map_index, value);
+                        }
+                    }
                 }
             }
             for task in upstream {
@@ -208,7 +252,8 @@ fn context(work: &Work, params: Value) -> Context {
         run_start_date: work.run.start_date,
         task_start_date: Some(work.lease.since),
         try_number: work.try_number,
-        max_tries: work.run.max_tries.get(&work.task).copied().unwrap_or(task.retries),
+        max_tries: work.max_tries(),
+        map_index: work.map_index().map_or(-1, |index| i32::try_from(index).unwrap_or(i32::MAX)),
         reschedule_count: work.resumed().map_or(0, |resumed| resumed.count),
         params,
         // Airflow's conf is an empty mapping where nobody gave one.

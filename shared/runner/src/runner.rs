@@ -13,8 +13,10 @@ use updraft_clock::Clock;
 use updraft_execution::{AttemptSpec, Cancel, Launcher, Report, cancellation};
 use updraft_log_store::LogStore;
 use updraft_metastore::Items;
-use updraft_model::attempt::INLINE_BYTES_MAX;
-use updraft_model::{AttemptKey, Connection, DagDoc, DagId, Incarnation, RunDoc, TaskIndex, ValueRef, VersionId};
+use updraft_model::attempt::{INLINE_BYTES_MAX, RETURN_VALUE};
+use updraft_model::{
+    AttemptKey, AttemptOutcome, Connection, DagDoc, DagId, Incarnation, RunDoc, TaskIndex, ValueRef, VersionId,
+};
 use updraft_service::engine::Version;
 use updraft_service::{Engine, Environment, Error, Finished, Lookup, Origin, Runner, Trigger, Work, xcoms};
 use updraft_task_queue::TaskQueue;
@@ -25,7 +27,7 @@ use crate::attempt::{Attempt, Break, End, Ended};
 use crate::log::Log;
 use crate::lookups::AttemptLookups;
 use crate::services::Services;
-use crate::{operators, processes, render};
+use crate::{expand, operators, processes, render};
 
 /// How much of an attempt's XComs its item holds; what comes after goes to the log store, so that no item nears DynamoDB's limit.
 const INLINE_TOTAL_MAX: usize = 64 * 1024;
@@ -151,17 +153,26 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> ProcessRunner<I, Q, L, C> {
             let (name, known) = (&task.operator, known.join(", "));
             return Err(format!("the operator `{name}` is not one that Updraft runs; it runs {known}").into());
         };
-        if let Some(why) = task.not_run_yet() {
-            return Err(why.to_owned().into());
-        }
         let params = work.version.plan.dag.params_for(task, &work.run.facts.conf);
-        let source = render::Source { renderer: &self.renderer, lookups: self.lookups(work) };
+        let mut source = self.source(work);
+        let mut attempt = Attempt {
+            work,
+            arguments: Arguments::new(operator, serde_json::Map::new()),
+            params: params.clone(),
+            secrets: Vec::new(),
+            services: self,
+            log,
+            busy,
+            pushed: BTreeMap::new(),
+            cancel,
+            time_over,
+        };
+        let expanded = Box::pin(expand::expanded(&source.lookups, Some(&mut attempt))).await?;
+        source.of_group.clone_from(expanded.of_group());
         let mut secrets = Vec::new();
-        let values = source.render(operator, params.clone(), &mut secrets).await?;
-        let arguments = Arguments::new(operator, values);
-        let pushed = BTreeMap::new();
-        let mut attempt =
-            Attempt { work, arguments, params, secrets, services: self, log, busy, pushed, cancel, time_over };
+        let values = source.render(operator, params.clone(), &mut secrets, expanded).await?;
+        attempt.secrets = secrets;
+        attempt.arguments = Arguments::new(operator, values.clone());
         let end = operators::run(operator, &mut attempt).await;
         let mut ended = match end {
             Ok(ended) => ended,
@@ -170,6 +181,11 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> ProcessRunner<I, Q, L, C> {
         };
         for (key, value) in attempt.pushed {
             ended.xcoms.entry(key).or_insert(value);
+        }
+        match source.instance_name(params, values).await {
+            Ok(name) => ended.rendered_map_index = name,
+            // As in Airflow, the name of an instance is no reason to fail it.
+            Err(why) => tracing::warn!(why, "`map_index_template` could not be rendered"),
         }
         Ok(ended)
     }
@@ -183,13 +199,22 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> ProcessRunner<I, Q, L, C> {
         let operator = updraft_operators::find(&task.operator)
             .ok_or_else(|| format!("the operator `{}` is not one that Updraft runs", task.operator))?;
         let params = work.version.plan.dag.params_for(task, &work.run.facts.conf);
-        let source = render::Source { renderer: &self.renderer, lookups: self.lookups(work) };
+        let mut source = self.source(work);
         let mut secrets = Vec::new();
-        let rendered = source.render(operator, params, &mut secrets).await;
-        let mut arguments =
-            rendered.map_err(|ended| ended.message.unwrap_or_else(|| "its templates cannot be rendered".to_owned()))?;
+        let why = |ended: Ended| ended.message.unwrap_or_else(|| "its templates cannot be rendered".to_owned());
+        let expanded = expand::expanded::<I, L, Self>(&source.lookups, None).await.map_err(|ended| match ended {
+            Break::Ended(ended) => why(*ended),
+            Break::Killed => "it was killed".to_owned(),
+        })?;
+        source.of_group.clone_from(expanded.of_group());
+        let rendered = source.render(operator, params, &mut secrets, expanded).await;
+        let mut arguments = rendered.map_err(why)?;
         let fields = operator.template_fields();
         Ok(fields.filter_map(|name| Some((name.to_owned(), without(arguments.remove(name)?, &secrets)))).collect())
+    }
+
+    fn source<'a>(&'a self, work: &'a Work) -> render::Source<'a, I, L> {
+        render::Source { renderer: &self.renderer, lookups: self.lookups(work), of_group: serde_json::Map::new() }
     }
 
     fn lookups<'a>(&'a self, work: &'a Work) -> AttemptLookups<'a, I, L> {
@@ -198,6 +223,14 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> ProcessRunner<I, Q, L, C> {
 
     /// Keeps what an attempt left behind.
     async fn finished(&self, work: &Work, mut ended: Ended, mut log: Log) -> Finished {
+        let mut map_length = None;
+        if ended.outcome == AttemptOutcome::Success {
+            let value = ended.xcoms.get(RETURN_VALUE);
+            match xcoms::map_length(&work.version.plan, work.task, value, self.engine.settings.max_map_length) {
+                Ok(length) => map_length = length,
+                Err(why) => ended = Ended { xcoms: BTreeMap::new(), ..Ended::failed(why) },
+            }
+        }
         let kept = match self.keep_xcoms(work, std::mem::take(&mut ended.xcoms)).await {
             Ok(kept) => kept,
             Err(error) => {
@@ -213,6 +246,8 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> ProcessRunner<I, Q, L, C> {
             xcoms: kept,
             choice: ended.choice,
             handover: ended.handover,
+            map_length,
+            rendered_map_index: ended.rendered_map_index,
             ..Finished::new(ended.outcome)
         };
         log.keep(&self.logs, &mut finished).await;
@@ -270,7 +305,7 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> Services for ProcessRunner<I
     ) -> Result<Value, Ended> {
         let operator = updraft_operators::find(&work.definition().operator)
             .ok_or_else(|| Ended::failed_for_good("the operator is not one that Updraft runs"))?;
-        let source = render::Source { renderer: &self.renderer, lookups: self.lookups(work) };
+        let source = self.source(work);
         let fields = std::iter::once(("text".to_owned(), Value::String(text))).collect();
         let mut rendered = Box::pin(source.fields(fields, operator, params.clone(), secrets)).await?;
         Ok(rendered.remove("text").unwrap_or(Value::Null))

@@ -6,11 +6,17 @@
 //! rounds are the looks that Airflow's scheduler would take. Only where nothing is under way any more is the whole run looked at.
 
 use crate::choices;
+use crate::mapped;
 use crate::pass::{Found, Pass, Scene, conclude, evaluate};
+use crate::trigger_rules::{Standing, Upstreams, Verdict, evaluate_among};
 use jiff::Timestamp;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use updraft_model::cell::{End, Wait};
-use updraft_model::{Cell, Chosen, DagRunState, Plan, RunChange, RunDoc, TaskIndex, TaskInstanceState};
+use updraft_model::{
+    Cell, Chosen, DagRunState, Expansion, Mapped, MappedEntry, MappedKey, Plan, RunChange, RunDoc, TaskIndex,
+    TaskInstanceState,
+};
 
 /// How many cells one write changes at most: a DynamoDB expression has at most 4 KB and 300 operators. What is left over follows from
 /// the image that the write returns.
@@ -28,6 +34,8 @@ pub struct Decision {
     pub rests_on: Vec<(TaskIndex, Cell)>,
     /// Choices all of whose skips are made with this decision.
     pub carried_out: Vec<(TaskIndex, Chosen)>,
+    /// Units that are expanded, by their first task.
+    pub expanded: BTreeMap<TaskIndex, Expansion>,
     /// Whether it takes more places under `max_active_tasks` than it gives back.
     pub takes_places: bool,
     /// Whether more follows than one write may change.
@@ -37,7 +45,7 @@ pub struct Decision {
 impl Decision {
     /// Whether nothing follows.
     pub fn is_empty(&self) -> bool {
-        self.cells.is_empty() && self.end.is_none() && self.carried_out.is_empty()
+        self.cells.is_empty() && self.end.is_none() && self.carried_out.is_empty() && self.expanded.is_empty()
     }
 
     /// As much of it as one write may change; the rest follows from the image that the write returns. Tasks are in a topological
@@ -49,6 +57,8 @@ impl Decision {
             self.end = None;
             self.rests_on.clear();
             self.carried_out.clear();
+            // Whatever is expanded may rest on a cell that is left.
+            self.expanded.clear();
             self.is_cut = true;
         }
     }
@@ -95,13 +105,21 @@ struct Look<'a> {
     change: &'a RunChange,
     now: Timestamp,
     cells: BTreeMap<TaskIndex, Cell>,
+    mapped: Cow<'a, Mapped>,
     has_choices: bool,
 }
 
 impl<'a> Look<'a> {
     fn new(plan: &'a Plan, run: &'a RunDoc, change: &'a RunChange, now: Timestamp) -> Self {
         let has_choices = !run.choices.is_empty() || !change.choices.is_empty();
-        Self { plan, run, change, now, cells: change.cells.iter().cloned().collect(), has_choices }
+        let mut mapped = Cow::Borrowed(&run.mapped);
+        for (key, entry) in &change.mapped {
+            match entry {
+                Some(entry) => mapped.to_mut().0.insert(*key, entry.clone()),
+                None => mapped.to_mut().0.remove(key),
+            };
+        }
+        Self { plan, run, change, now, cells: change.cells.iter().cloned().collect(), mapped, has_choices }
     }
 
     fn cell(&self, task: TaskIndex) -> &Cell {
@@ -154,6 +172,11 @@ impl<'a> Look<'a> {
                 self.cells.insert(task, cell);
             }
             for task in found.ready {
+                if let Some(unit) = self.plan.unit_of(task) {
+                    let unit = unit.unit;
+                    ended.append(&mut self.expand(unit, &mut decision));
+                    continue;
+                }
                 let cell = self.started(task);
                 ended.extend(cell.is_final().then_some(task));
                 self.cells.insert(task, cell);
@@ -170,6 +193,41 @@ impl<'a> Look<'a> {
             admit(plan, run, change, most, &mut decision);
         }
         decision
+    }
+
+    /// Expands a unit. Returns its tasks that end by it: where there is no value to expand over, or the values have no items.
+    fn expand(&mut self, unit: TaskIndex, decision: &mut Decision) -> Vec<TaskIndex> {
+        let Some(unit) = self.plan.unit_of(unit).filter(|unit| self.mapped.expansion(unit.unit).is_none()) else {
+            return Vec::new();
+        };
+        let end = match mapped::count_of(self.plan, &self.mapped, unit) {
+            None => End::UpstreamFailed,
+            Some(0) => End::Skipped,
+            Some(count) => {
+                let epoch = self.change.epoch.as_ref().map_or(self.run.epoch, |(epoch, _)| *epoch);
+                let expansion = Expansion { count, epoch };
+                let key = MappedKey::Expansion(unit.unit);
+                self.mapped.to_mut().0.insert(key, MappedEntry::Expansion(expansion));
+                decision.expanded.insert(unit.unit, expansion);
+                return Vec::new();
+            }
+        };
+        let open: Vec<TaskIndex> = unit.members.iter().copied().filter(|task| !self.cell(*task).is_final()).collect();
+        for task in &open {
+            let cell = by_rule(self.cell(*task), end);
+            self.cells.insert(*task, cell);
+        }
+        open
+    }
+
+    /// Mapped tasks all of whose instances have ended.
+    fn completed(&self, open: &BTreeSet<TaskIndex>) -> Vec<(TaskIndex, End)> {
+        let ended = |task: &TaskIndex| {
+            let unit = self.plan.unit_of(*task)?;
+            let is_over = !self.cell(*task).is_final() && mapped::is_complete(&self.mapped, unit);
+            is_over.then(|| (*task, mapped::tally(&self.mapped, unit, *task).end()))
+        };
+        open.iter().filter_map(ended).collect()
     }
 
     /// Skips what choices leave out that have not been carried out yet.
@@ -202,6 +260,7 @@ impl<'a> Look<'a> {
         // Its rule has been asked before its first attempt; what it waits for has come, or is to be looked at.
         let is_over = |task: &TaskIndex| self.state(*task) == TaskInstanceState::Deferred && self.is_due(*task);
         found.ready.extend(open.iter().copied().filter(is_over));
+        found.changed.append(&mut self.completed(open));
         found
     }
 
@@ -218,7 +277,10 @@ impl<'a> Look<'a> {
             | Cell::Waiting { .. } => true,
         };
         let goes_on = || {
-            self.cells.values().any(is_under_way)
+            self.mapped.expanded().any(|(unit, _)| {
+                let members = self.plan.unit_of(unit).map_or(&[][..], |unit| &unit.members);
+                members.iter().any(|task| !self.cell(*task).is_final())
+            }) || self.cells.values().any(is_under_way)
                 || self.run.cells.iter().any(|(task, cell)| is_under_way(cell) && !self.cells.contains_key(task))
         };
         if is_simple && goes_on() { None } else { Some(conclude(self.plan, self)) }
@@ -268,11 +330,17 @@ impl<'a> Look<'a> {
     }
 }
 
-impl Scene for Look<'_> {
+impl Standing for Look<'_> {
     fn state(&self, task: TaskIndex) -> TaskInstanceState {
-        self.cell(task).state()
+        mapped::state(self.plan, &self.mapped, self.cell(task), task)
     }
 
+    fn count(&self, task: TaskIndex, _: bool, upstreams: &mut Upstreams) {
+        mapped::count(self.plan, &self.mapped, self.cell(task), task, upstreams);
+    }
+}
+
+impl Scene for Look<'_> {
     fn is_due(&self, task: TaskIndex) -> bool {
         match self.cell(task) {
             Cell::Waiting { due, .. } => self.now >= *due,
@@ -294,6 +362,15 @@ impl Scene for Look<'_> {
             || self.change.past_met.contains(&task)
             || (self.run.past_met.contains(&task) && !self.change.past_unmet.contains(&task))
     }
+
+    fn is_expanded(&self, task: TaskIndex) -> bool {
+        mapped::is_expanded(self.plan, &self.mapped, task)
+    }
+}
+
+/// What the rule of a task says in this image.
+pub(crate) fn rule_says(plan: &Plan, run: &RunDoc, task: TaskIndex) -> Verdict {
+    evaluate_among(plan, task, &Look::new(plan, run, &RunChange::default(), Timestamp::UNIX_EPOCH))
 }
 
 /// Gives the places under `max_active_tasks` that are free to the tasks of highest priority that wait for one. What is ready and under a
@@ -331,7 +408,7 @@ fn admit(plan: &Plan, run: &RunDoc, change: &RunChange, most: usize, decision: &
 }
 
 /// A cell that ends by rule. An attempt that still runs there (possible after marking upstreams by hand) has to let go.
-fn by_rule(cell: &Cell, end: End) -> Cell {
+pub(crate) fn by_rule(cell: &Cell, end: End) -> Cell {
     Cell::Final { end, try_number: cell.try_number(), winner: None, leaving: cell.holder().cloned() }
 }
 

@@ -1,10 +1,11 @@
 //! Why a task instance is not running: all reasons that hold, in the order in which they would have to go.
 
 use crate::choices;
+use crate::decide;
 use crate::holders;
 use crate::past::{self, Before};
 use crate::step;
-use crate::trigger_rules::{Verdict, evaluate_task};
+use crate::trigger_rules::Verdict;
 use jiff::Timestamp;
 use updraft_model::cell::Wait;
 use updraft_model::{
@@ -175,7 +176,7 @@ fn of_rule(plan: &Plan, run: &RunDoc, task: TaskIndex) -> Option<Reason> {
     if let Some(branch) = left_out {
         return Some(Reason::LeftOut(plan.task(*branch).task_id.to_string()));
     }
-    if evaluate_task(plan, task, |task| run.task_state(task)) == Verdict::Run {
+    if decide::rule_says(plan, run, task) == Verdict::Run {
         return None;
     }
     let watched = plan.upstream(task).iter().chain(plan.indirect_setups(task)).chain(plan.teardown_scope(task));

@@ -8,6 +8,8 @@
 //! - [`deadlines`]: promises on the time of a run, and which it has missed.
 //! - [`explain`]: why a task instance is not running.
 //! - [`holders`]: the conditional writes on a holder document: pools, and limits that span runs.
+//! - [`mapped`]: how a mapped task stands, and what its instances count for.
+//! - [`pages`]: the conditional writes in the life of a page of mapped instances.
 //! - [`past`]: whether the runs of earlier dates let a task go.
 //! - [`places`]: the conditional writes on a DAG document: who takes a place among the active runs, who gives it back.
 //! - [`retries`]: whether and when a failed try is tried again.
@@ -20,10 +22,13 @@ pub mod decide;
 mod effects;
 pub mod explain;
 pub mod holders;
+pub mod mapped;
+pub mod pages;
 pub mod pass;
 pub mod past;
 pub mod places;
 pub mod retries;
+mod settle;
 pub mod step;
 pub mod trigger_rules;
 

@@ -3,15 +3,12 @@
 //! (1) Every schedulable task instance is evaluated on the states before the look. (2) If nothing is ready and nothing changed,
 //! every unfinished one is evaluated again, waits ignored. (3) The run's state follows.
 
-use crate::trigger_rules::{Verdict, evaluate_task};
+use crate::trigger_rules::{Standing, Verdict, evaluate_among};
 use updraft_model::cell::End;
 use updraft_model::{DagRunState, Plan, TaskIndex, TaskInstanceState};
 
 /// What a look sees of a run.
-pub trait Scene {
-    /// The state of a task instance.
-    fn state(&self, task: TaskIndex) -> TaskInstanceState;
-
+pub trait Scene: Standing {
     /// Whether a waiting one is due (retry delay, reschedule date).
     fn is_due(&self, task: TaskIndex) -> bool;
 
@@ -20,6 +17,9 @@ pub trait Scene {
 
     /// Whether its runs of earlier dates let it go; true where it does not depend on them.
     fn is_past_met(&self, task: TaskIndex) -> bool;
+
+    /// Whether a task is mapped and has been expanded.
+    fn is_expanded(&self, task: TaskIndex) -> bool;
 }
 
 /// What the first part of a look found.
@@ -69,11 +69,13 @@ pub fn pass(
 /// States, and which waits are over.
 struct Plain<S, D>(S, D);
 
-impl<S: Fn(TaskIndex) -> TaskInstanceState, D: Fn(TaskIndex) -> bool> Scene for Plain<S, D> {
+impl<S: Fn(TaskIndex) -> TaskInstanceState, D> Standing for Plain<S, D> {
     fn state(&self, task: TaskIndex) -> TaskInstanceState {
         (self.0)(task)
     }
+}
 
+impl<S: Fn(TaskIndex) -> TaskInstanceState, D: Fn(TaskIndex) -> bool> Scene for Plain<S, D> {
     fn is_due(&self, task: TaskIndex) -> bool {
         (self.1)(task)
     }
@@ -84,6 +86,10 @@ impl<S: Fn(TaskIndex) -> TaskInstanceState, D: Fn(TaskIndex) -> bool> Scene for 
 
     fn is_past_met(&self, _: TaskIndex) -> bool {
         true
+    }
+
+    fn is_expanded(&self, _: TaskIndex) -> bool {
+        false
     }
 }
 
@@ -113,10 +119,37 @@ fn verdict(plan: &Plan, task: TaskIndex, scene: &impl Scene) -> Verdict {
     let says = if scene.state(task).is_schedulable() && scene.is_left_out(task) {
         Verdict::Set(End::Skipped)
     } else {
-        evaluate_task(plan, task, |task| scene.state(task))
+        by_values(plan, task, scene).unwrap_or_else(|| evaluate_among(plan, task, scene))
     };
     let waits = plan.task(task).wait_for_past_depends_before_skipping && !scene.is_past_met(task);
     if says == Verdict::Set(End::Skipped) && waits { Verdict::Wait } else { says }
+}
+
+/// What the values that a mapped task is expanded over say of it before it is expanded: without them there is nothing to expand, whatever
+/// its rule. None: they say nothing.
+fn by_values(plan: &Plan, task: TaskIndex, scene: &impl Scene) -> Option<Verdict> {
+    let unit = plan.unit_of(task).filter(|_| scene.map_index().is_none())?;
+    if scene.is_expanded(task) {
+        // Its instances are under way, each by its own rule.
+        return Some(Verdict::Run);
+    }
+    let sources = || unit.sources.iter().copied();
+    if sources().any(|source| !scene.state(source).is_finished()) {
+        // An end that its rule sets does not wait for the values.
+        return match evaluate_among(plan, task, scene) {
+            Verdict::Run => Some(Verdict::Wait),
+            verdict => Some(verdict),
+        };
+    }
+    // Of a source that was expanded itself, those instances count that left values.
+    let whole = || sources().filter(|source| !scene.is_expanded(*source)).map(|source| scene.state(source));
+    if whole().any(|state| matches!(state, TaskInstanceState::Failed | TaskInstanceState::UpstreamFailed)) {
+        Some(Verdict::Set(End::UpstreamFailed))
+    } else if whole().any(|state| state == TaskInstanceState::Skipped) {
+        Some(Verdict::Set(End::Skipped))
+    } else {
+        None
+    }
 }
 
 /// The second and third part of a look whose first part found nothing: whether the run has ended, or is stuck.

@@ -5,17 +5,17 @@
 //! enough (invariant 5, see [`crate::attention`]).
 
 use crate::attention;
-use crate::choices;
 use crate::deadlines;
 use crate::decide::{CHANGES_MAX, Decision, after as decide_after, decide, decide_with};
 use crate::effects;
-use crate::retries::{self, RetryDelay};
+use crate::settle;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
+use updraft_model::attempt::RETURN_VALUE;
 use updraft_model::cell::{End, Wait};
 use updraft_model::{
-    Act, Attempt, AttemptOutcome, Cell, Choice, DagRunState, Generation, Held, Intent, Lease, OPERATIONS_MAX,
-    OperationId, OutboxEntry, Plan, Resumed, RunChange, RunDoc, RunEndReason, TaskIndex, Token,
+    Act, Attempt, AttemptOutcome, Cell, Choice, DagRunState, Generation, Held, Intent, Lease, MappedEntry, MappedKey,
+    OPERATIONS_MAX, OperationId, OutboxEntry, Plan, RunChange, RunDoc, RunEndReason, TaskIndex, Token,
 };
 
 /// The outbox key of [`OutboxEntry::Leave`].
@@ -34,6 +34,8 @@ pub struct Step {
     pub queued: Vec<TaskIndex>,
     /// The task it claims to be run in place, with its lease.
     pub claimed: Option<(TaskIndex, u32, Lease)>,
+    /// The units it expands: their first pages are born once it is accepted.
+    pub expanded: Vec<TaskIndex>,
     /// Whether more follows than one write may change: it is decided from the image that the write returns.
     pub is_cut: bool,
     /// The revision of the image it was decided on.
@@ -53,7 +55,10 @@ impl Step {
 
     /// Whether it decides nothing: there is no need to write it.
     pub fn is_nothing(&self) -> bool {
-        self.change.cells.is_empty() && self.change.state.is_none() && self.change.choices.is_empty()
+        self.change.cells.is_empty()
+            && self.change.state.is_none()
+            && self.change.choices.is_empty()
+            && self.change.mapped.is_empty()
     }
 
     /// The tries it queues: messages for them follow.
@@ -76,18 +81,28 @@ pub struct Ended {
     pub end_date: Timestamp,
     /// What it lets go on.
     pub choice: Option<Choice>,
+    /// How many instances can be made of what it returned, where a task is mapped over that.
+    pub map_length: Option<u32>,
+    /// Whether it left a return value.
+    pub has_value: bool,
 }
 
 impl Ended {
     /// An attempt that chose nothing.
     pub fn new(outcome: AttemptOutcome, end_date: Timestamp) -> Self {
-        Self { outcome, end_date, choice: None }
+        Self { outcome, end_date, choice: None, map_length: None, has_value: false }
     }
 }
 
 impl From<&Attempt> for Ended {
     fn from(attempt: &Attempt) -> Self {
-        Self { outcome: attempt.outcome, end_date: attempt.end_date, choice: attempt.choice.clone() }
+        Self {
+            outcome: attempt.outcome,
+            end_date: attempt.end_date,
+            choice: attempt.choice.clone(),
+            map_length: attempt.map_length,
+            has_value: attempt.xcoms.contains_key(RETURN_VALUE),
+        }
     }
 }
 
@@ -147,6 +162,9 @@ pub fn begin(plan: &Plan, mut run: RunDoc, now: Timestamp) -> (RunDoc, Vec<TaskI
     let queued: Vec<TaskIndex> = decision.queued().collect();
     let mut change =
         RunChange { cells: decision.cells.into_iter().map(|(t, (_, to))| (t, to)).collect(), ..RunChange::default() };
+    for (unit, expansion) in decision.expanded {
+        change.mapped.push((MappedKey::Expansion(unit), Some(MappedEntry::Expansion(expansion))));
+    }
     if let Some(state) = decision.end {
         let reason = reason_of(state, !decision.rests_on.is_empty());
         end_run(plan, &run, state, Some(reason), now, &mut change);
@@ -159,7 +177,7 @@ pub fn begin(plan: &Plan, mut run: RunDoc, now: Timestamp) -> (RunDoc, Vec<TaskI
 
 /// When a run that starts now is taken for failed: at the first millisecond of `dagrun_timeout` being over.
 fn timeout_at(plan: &Plan, now: Timestamp) -> Option<Timestamp> {
-    plan.dag.dagrun_timeout.map(|timeout| after(now.saturating_add(timeout).unwrap_or(Timestamp::MAX)))
+    plan.dag.dagrun_timeout.map(|timeout| settle::after(now.saturating_add(timeout).unwrap_or(Timestamp::MAX)))
 }
 
 /// Claims a queued try, without having seen an image: refused when the cell is anything else.
@@ -305,7 +323,12 @@ pub fn catch_up(plan: &Plan, base: &RunDoc, step: &Step, after: &RunDoc, now: Ti
     } else {
         let expected = |task| step.cell(task).unwrap_or_else(|| base.cell(task));
         let both = base.cells.keys().chain(after.cells.keys());
-        let others: BTreeSet<TaskIndex> = both.copied().filter(|task| expected(*task) != after.cell(*task)).collect();
+        let mut others: BTreeSet<TaskIndex> =
+            both.copied().filter(|task| expected(*task) != after.cell(*task)).collect();
+        if base.mapped != after.mapped {
+            // Pages have been summed up, or units expanded.
+            others.extend(plan.units().iter().flat_map(|unit| unit.members.iter().copied()));
+        }
         Scope::Around(others.into_iter().collect())
     };
     with_decision(plan, after, RunChange::default(), scope, now, None)
@@ -454,6 +477,8 @@ fn act_on(plan: &Plan, run: &RunDoc, act: Act, task: TaskIndex, change: &mut Run
         Act::Clear => {
             change.past_unmet.extend(run.past_met.contains(&task).then_some(task));
             change.past_met_by_all = run.past_met_by_all.then_some(false).or(change.past_met_by_all);
+            let length = MappedKey::Length(task);
+            change.mapped.extend(run.mapped.0.contains_key(&length).then_some((length, None)));
             if *cell != Cell::None {
                 change.max_tries.push((task, try_number + plan.task(task).retries));
             }
@@ -556,72 +581,39 @@ pub fn delete(run: &RunDoc, operation: &OperationId, now: Timestamp) -> RunChang
     }
 }
 
-fn cleared(try_number: u32) -> Cell {
+pub(crate) fn cleared(try_number: u32) -> Cell {
     if try_number == 0 { Cell::None } else { Cell::Cleared { try_number } }
 }
 
 /// Adds what an attempt's end makes of its cell.
 fn settle(plan: &Plan, run: &RunDoc, held: &Held, since: Timestamp, ended: &Ended, change: &mut RunChange) {
+    let attempt = settle::Attempt {
+        task: held.task,
+        try_number: held.try_number,
+        token: &held.token,
+        max_tries: run.max_tries.get(&held.task).copied().unwrap_or(plan.task(held.task).retries),
+        since,
+        before: run.resumed(held.task),
+    };
+    let settled = settle::settle(plan, &run.facts, &attempt, ended);
+    if plan.is_mapped_over(held.task) && settled.outcome == AttemptOutcome::Success {
+        change.mapped.push((MappedKey::Length(held.task), ended.map_length.map(MappedEntry::Number)));
+    }
     let task = plan.task(held.task);
-    let max_tries = run.max_tries.get(&held.task).copied().unwrap_or(task.retries);
-    let waits = |wait, due| Cell::Waiting { wait, try_number: held.try_number, due };
-    let retry = || {
-        let delay = RetryDelay {
-            delay: task.retry_delay,
-            exponential_backoff: task.retry_exponential_backoff,
-            max_delay: task.max_retry_delay,
-            dag_id: plan.dag.dag_id.as_str(),
-            task_id: task.task_id.as_str(),
-            logical_date: run.facts.logical_date,
-        };
-        waits(Wait::Retry, after(retries::next_retry(&delay, held.try_number, ended.end_date)))
-    };
-    let ends = |end| Cell::Final { end, try_number: held.try_number, winner: Some(held.token.clone()), leaving: None };
-    // A choice that names what is not there is a failure of the attempt; its runner has said so, unless the DAG is not the one it knew.
-    let chosen = ended.choice.as_ref().map(|choice| choices::chosen(plan, held.task, held.try_number, choice));
-    let outcome = if matches!(chosen, Some(Err(_))) { AttemptOutcome::Failed } else { ended.outcome };
-    let cell = match outcome {
-        AttemptOutcome::Success => ends(End::Success),
-        AttemptOutcome::Skipped => ends(End::Skipped),
-        AttemptOutcome::Failed if retries::is_eligible(held.try_number, max_tries) => retry(),
-        AttemptOutcome::Failed | AttemptOutcome::FailedForGood => ends(End::Failed),
-        AttemptOutcome::Rescheduled { until } => waits(Wait::Reschedule, whole(until)),
-        AttemptOutcome::Deferred { until } => waits(Wait::Deferred, whole(until)),
-    };
-    if outcome.goes_on() {
-        let before = run.resumed(held.task);
-        let resumed = Resumed {
-            try_number: held.try_number,
-            count: before.map_or(0, |r| r.count).saturating_add(1),
-            first_start: before.map_or(since, |r| r.first_start),
-            last: held.token.clone(),
-        };
-        change.resumes.push((held.task, resumed));
+    let effect = effects::of_try(task, held, settled.outcome, &settled.cell);
+    change.outbox_put.extend(effect.map(|entry| (entry.id(), entry)));
+    change.resumes.extend(settled.resumed.map(|resumed| (held.task, resumed)));
+    match settled.chosen {
+        Some(chosen) => change.choices.push((held.task, Some(chosen))),
+        None if run.choices.contains_key(&held.task) => change.choices.push((held.task, None)),
+        None => {}
     }
-    change.outbox_put.extend(effects::of_try(task, held, outcome, &cell).map(|entry| (entry.id(), entry)));
-    match chosen {
-        Some(Ok(chosen)) if outcome == AttemptOutcome::Success => change.choices.push((held.task, Some(chosen))),
-        _ if run.choices.contains_key(&held.task) => change.choices.push((held.task, None)),
-        _ => {}
-    }
-    change.cells.push((held.task, cell));
-}
-
-/// The first millisecond that is not before an instant: cells keep milliseconds.
-fn whole(at: Timestamp) -> Timestamp {
-    let milli = at.as_millisecond() + i64::from(at.as_nanosecond().rem_euclid(1_000_000) > 0 && at.as_nanosecond() > 0);
-    Timestamp::from_millisecond(milli).unwrap_or(Timestamp::MAX)
-}
-
-/// The first millisecond after an instant: cells keep milliseconds, and a retry is ready strictly after its time.
-fn after(at: Timestamp) -> Timestamp {
-    let milli = at.as_millisecond() + i64::from(at.as_nanosecond() >= 0);
-    Timestamp::from_millisecond(milli).unwrap_or(Timestamp::MAX)
+    change.cells.push((held.task, settled.cell));
 }
 
 /// How much of the run a decision looks at.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Scope {
+pub(crate) enum Scope {
     /// All of it.
     Everything,
     /// What depends on the cells that the change writes, and on these. Whatever else is undecided follows from the image that the write
@@ -630,7 +622,7 @@ enum Scope {
 }
 
 /// Adds everything that follows from the image the change makes.
-fn with_decision(
+pub(crate) fn with_decision(
     plan: &Plan,
     run: &RunDoc,
     mut change: RunChange,
@@ -650,7 +642,7 @@ fn with_decision(
     queued.sort_by_key(|task| (std::cmp::Reverse(plan.priority(*task)), *task));
     let is_deadlocked = !decision.rests_on.is_empty();
     let own: BTreeSet<TaskIndex> = change.cells.iter().map(|(task, _)| *task).collect();
-    let Decision { cells, end, rests_on, carried_out, takes_places, is_cut } = decision;
+    let Decision { cells, end, rests_on, carried_out, expanded, takes_places, is_cut } = decision;
     let is_scheduled = cells.values().any(|(_, to)| matches!(to, Cell::Scheduled { .. }));
     if takes_places {
         change.if_takes = Some(run.takes);
@@ -664,6 +656,12 @@ fn with_decision(
         }
         change.cells.push((task, to));
     }
+    for (unit, expansion) in &expanded {
+        let key = MappedKey::Expansion(*unit);
+        change.mapped.retain(|(k, _)| *k != key);
+        change.if_mapped.push((key, run.mapped.0.get(&key).cloned()));
+        change.mapped.push((key, Some(MappedEntry::Expansion(*expansion))));
+    }
     for (task, chosen) in carried_out {
         change.choices.retain(|(t, _)| *t != task);
         change.choices.push((task, Some(chosen)));
@@ -675,7 +673,7 @@ fn with_decision(
         change.if_cells.extend(rests_on.into_iter().filter(|(task, _)| !own.contains(task)));
     }
     let claimed = continue_with.and_then(|wish| take(plan, wish, now, &mut change, &mut queued));
-    if !queued.is_empty() || claimed.is_some() || is_scheduled {
+    if !queued.is_empty() || claimed.is_some() || is_scheduled || !expanded.is_empty() {
         change.looks = (run.looks > 0).then_some(0).or(change.looks);
     }
     if let Some(state) = end {
@@ -684,6 +682,7 @@ fn with_decision(
     let mut step = complete(run, change, now);
     step.queued = queued;
     step.claimed = claimed;
+    step.expanded = expanded.into_keys().collect();
     step.is_cut = is_cut;
     step
 }
@@ -741,7 +740,7 @@ fn end_run(
 }
 
 /// Keeps the run in the time index early enough, and works out the image.
-fn complete(run: &RunDoc, mut change: RunChange, now: Timestamp) -> Step {
+pub(crate) fn complete(run: &RunDoc, mut change: RunChange, now: Timestamp) -> Step {
     let image = change.apply(run);
     if let (None, Some(need)) = (change.wake_at, attention::needed(&image, now)) {
         if run.wake_at.is_some_and(|at| at <= need) {
@@ -752,5 +751,5 @@ fn complete(run: &RunDoc, mut change: RunChange, now: Timestamp) -> Step {
             change.wake_at = Some(Some(need));
         }
     }
-    Step { change, queued: Vec::new(), claimed: None, is_cut: false, decided_on: run.revision }
+    Step { change, queued: Vec::new(), claimed: None, expanded: Vec::new(), is_cut: false, decided_on: run.revision }
 }

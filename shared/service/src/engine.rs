@@ -23,6 +23,8 @@ pub struct Settings {
     pub max_active_tasks: Option<u32>,
     /// Slots of the default pool when it is first asked for; none: it is no limit, and nobody is asked. Airflow has 128.
     pub default_pool_slots: Option<i64>,
+    /// How many instances a task may be expanded to over one value of another task. Airflow's default is 1,024.
+    pub max_map_length: u32,
     /// How many plans are kept in memory.
     pub plans_max: usize,
     /// Where attempts run, for people.
@@ -44,6 +46,7 @@ impl Default for Settings {
             dags_are_paused_at_creation: false,
             max_active_tasks: None,
             default_pool_slots: None,
+            max_map_length: MAX_MAP_LENGTH_DEFAULT,
             plans_max: 512,
             hostname: "localhost".to_owned(),
             ignore_syntax: IgnoreSyntax::default(),
@@ -58,6 +61,12 @@ pub const MAX_ACTIVE_TASKS_PER_DAG: &str = "UPDRAFT_MAX_ACTIVE_TASKS_PER_DAG";
 
 /// Names the slots of the default pool when it is first asked for, for every process of a deployment.
 pub const DEFAULT_POOL_TASK_SLOT_COUNT: &str = "UPDRAFT_DEFAULT_POOL_TASK_SLOT_COUNT";
+
+/// Names `max_map_length`, for every process of a deployment.
+pub const MAX_MAP_LENGTH: &str = "UPDRAFT_MAX_MAP_LENGTH";
+
+/// How many instances one value of a task makes at most, where a deployment does not say.
+pub const MAX_MAP_LENGTH_DEFAULT: u32 = 1024;
 
 impl Settings {
     /// With the limits that these variables name: every process of a deployment must have the same, since each decides.
@@ -75,6 +84,7 @@ impl Settings {
         Ok(Self {
             max_active_tasks: number(MAX_ACTIVE_TASKS_PER_DAG)?,
             default_pool_slots: number(DEFAULT_POOL_TASK_SLOT_COUNT)?.map(i64::from),
+            max_map_length: number(MAX_MAP_LENGTH)?.unwrap_or(self.max_map_length),
             ..self
         })
     }
@@ -185,6 +195,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                     task,
                     try_number,
                     priority: plan.priority(task),
+                    place: None,
                 })
             })
             .collect()

@@ -8,6 +8,7 @@
 //! - [`Engine::work`]: claim an attempt, run it by a [`Runner`], finish it, continue in place.
 //! - [`ingest`]: files to versions and import errors.
 //! - [`Engine::trigger`], [`Engine::set_paused`]: what people ask for.
+//! - [`pages`], [`instances`]: mapped tasks.
 //! - [`named`], [`lookup`]: variables and connections.
 //! - [`assets`]: who has to do with them, their events, and the runs that these make.
 //! - [`history`]: what is removed of the past.
@@ -19,10 +20,13 @@ pub mod deletion;
 pub mod engine;
 pub mod history;
 pub mod ingest;
+pub mod instances;
 pub mod interventions;
 pub mod limits;
 pub mod lookup;
+pub mod mapped_views;
 pub mod named;
+pub mod pages;
 pub mod past;
 pub mod pools;
 pub mod runs;
@@ -35,4 +39,6 @@ pub mod xcoms;
 pub use engine::{Engine, Error, Settings};
 pub use lookup::{Environment, Lookup};
 pub use trigger::{Origin, Trigger};
+/// How mapped tasks stand.
+pub use updraft_scheduling::mapped;
 pub use work::{Continuation, Finished, Runner, TaskRef, TimeoutMost, Work, Worked};

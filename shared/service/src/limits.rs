@@ -184,6 +184,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                     task: name.task,
                     try_number,
                     priority: claim.priority,
+                    place: None,
                 })),
                 // A run that is no more, or that has gone on: the slots go to the next (rule B2).
                 Outcome::Refused(image) if !holders::is_alive(&claim, image.as_ref(), name.task, false) => {

@@ -58,6 +58,11 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         if run.state != DagRunState::Queued || !run.outbox.is_empty() {
             self.store.update_run(incarnation, &step::rearm(&run, waits, self.clock.now())).await?;
         }
+        for (unit, _) in run.mapped.expanded() {
+            if let Some(unit) = version.plan.unit_of(unit) {
+                self.bear(&version, &run, unit, true).await?;
+            }
+        }
         if run.state == DagRunState::Running {
             let again = run.cells.iter().filter(|(t, c)| matches!(c, Cell::Queued { .. }) && !sent.contains(t));
             let again = again.map(|(task, cell)| (*task, cell.try_number()));
@@ -128,21 +133,13 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             let key = AttemptKey {
                 incarnation: run.facts.incarnation.clone(),
                 task: *task,
+                map_index: None,
                 try_number: *try_number,
                 token: lease.token.clone(),
             };
             let attempt = Attempt {
-                outcome: AttemptOutcome::Failed,
-                start_date: lease.since,
-                end_date: self.clock.now(),
-                xcoms: BTreeMap::new(),
-                log: None,
-                log_uri: None,
                 message: Some("its worker died, or did not renew its lease in time".to_owned()),
-                hostname: None,
-                choice: None,
-                outlet_events: Vec::new(),
-                handover: None,
+                ..Attempt::new(AttemptOutcome::Failed, lease.since, self.clock.now())
             };
             if let Err(error) = self.store.put_attempt(&key, &attempt).await {
                 tracing::warn!(%error, "an attempt that died is not recorded");
@@ -157,6 +154,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             Cell::Running { try_number, lease } => Some(AttemptKey {
                 incarnation: run.facts.incarnation.clone(),
                 task,
+                map_index: None,
                 try_number: *try_number,
                 token: lease.token.clone(),
             }),
@@ -185,7 +183,11 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 }
             }
         }
+        let ended: Vec<TaskIndex> =
+            step.change.cells.iter().filter(|(_, cell)| cell.is_final()).map(|(task, _)| *task).collect();
+        messages.extend(Self::page_messages(&version.plan, image, &ended));
         self.send(messages).await;
+        self.bear_first(version, image, &step.expanded).await;
     }
 
     /// Makes what an intervention has left to be made, and ends a run whose time is over. None: the run is gone.

@@ -64,6 +64,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     pub async fn look(&self, what: &DueWhat) -> Result<(), Error> {
         match what {
             DueWhat::Run(incarnation) => self.look_at_run(incarnation, Leases::Heed).await,
+            DueWhat::Page(key) => self.look_at_page(key, Leases::Heed).await,
             DueWhat::Dag(dag_id) => self.look_at_dag(dag_id).await,
             DueWhat::Holder(holder) => self.look_at_holder(holder).await,
             DueWhat::Topic(topic) => self.look_at_topic(topic).await,
@@ -79,6 +80,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             ticked.looked_at += 1;
             let looked = match &entry.what {
                 DueWhat::Run(incarnation) => self.look_at_run(incarnation, Leases::AllDead).await,
+                DueWhat::Page(key) => self.look_at_page(key, Leases::AllDead).await,
                 other => self.look(other).await,
             };
             if let Err(error) = looked {
@@ -99,6 +101,9 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
 fn later(entry: &DueEntry, now: Timestamp) -> Option<Outgoing> {
     let message = match &entry.what {
         DueWhat::Run(incarnation) => Message::Run { incarnation: incarnation.clone() },
+        DueWhat::Page(key) => {
+            Message::Page { incarnation: key.incarnation.clone(), unit: key.unit, page: Some(key.page) }
+        }
         DueWhat::Dag(dag_id) => Message::Dag { dag_id: dag_id.clone() },
         DueWhat::Holder(holder) => Message::Holder { holder: holder.clone() },
         DueWhat::Topic(_) => return None,

@@ -9,7 +9,7 @@ use updraft_clock::Clock;
 use updraft_log_store::LogStore;
 use updraft_metastore::{DagSummary, Items};
 use updraft_model::{
-    Attempt, AttemptKey, AttemptOutcome, Cell, DagDoc, DagId, RunDoc, Task, TaskIndex, TaskInstanceState,
+    Attempt, AttemptKey, AttemptOutcome, Cell, DagDoc, DagId, Plan, RunDoc, Task, TaskIndex, TaskInstanceState,
 };
 use updraft_task_queue::TaskQueue;
 
@@ -29,6 +29,10 @@ pub struct TaskInstanceView {
     pub task: TaskIndex,
     /// The task.
     pub task_id: String,
+    /// Which of its instances, where it is mapped and that is known: Airflow's `map_index`. None: Airflow shows -1.
+    pub map_index: Option<u32>,
+    /// The name of the instance, as `map_index_template` renders it.
+    pub rendered_map_index: Option<String>,
     /// Its operator.
     pub operator: String,
     /// Its state.
@@ -119,24 +123,39 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         Err(Error::NotFound { what: "the run", name: run_id.to_owned(), near: near(run_id, known) })
     }
 
-    /// The task instances of a run, in the order of its DAG.
+    /// The task instances of a run, in the order of its DAG; of a mapped task each of its instances, as far as they are known. For one mapped
+    /// task see [`Engine::mapped_instances`], for a page of them [`Engine::list_mapped`].
     pub async fn task_instances(&self, run: &RunDoc) -> Result<Vec<TaskInstanceView>, Error> {
         let version = self.version(&run.facts.version).await?;
         let latest = latest(self.store.attempts_of(&run.facts.incarnation, None).await?);
-        let view = |task| task_instance(run, task, version.plan.task(task), latest.get(&task));
-        Ok(version.plan.tasks().map(view).collect())
+        let mut views = Vec::new();
+        for task in version.plan.tasks() {
+            let whole = task_instance(run, task, &version.plan, latest.get(&(task, None)));
+            if version.plan.unit_of(task).is_none() {
+                views.push(whole);
+                continue;
+            }
+            let instances = self.instances_of(&version, run, task, &latest).await?;
+            views.extend(if instances.is_empty() { vec![whole] } else { instances });
+        }
+        Ok(views)
     }
 
     /// One task instance of a run.
     pub async fn task_instance(&self, run: &RunDoc, task: TaskIndex) -> Result<TaskInstanceView, Error> {
         let version = self.version(&run.facts.version).await?;
         let latest = latest(self.store.attempts_of(&run.facts.incarnation, Some(task)).await?);
-        Ok(task_instance(run, task, version.plan.task(task), latest.get(&task)))
+        Ok(task_instance(run, task, &version.plan, latest.get(&(task, None))))
     }
 
     /// The tries of a task instance, the latest last. Tries that were never begun are not among them.
     pub async fn tries(&self, run: &RunDoc, task: TaskIndex) -> Result<Vec<TryView>, Error> {
-        let mut attempts = self.store.attempts_of(&run.facts.incarnation, Some(task)).await?;
+        self.tries_of(run, task, None).await
+    }
+
+    /// The same, of an instance of a mapped task.
+    pub async fn tries_of(&self, run: &RunDoc, task: TaskIndex, map_index: Option<u32>) -> Result<Vec<TryView>, Error> {
+        let mut attempts = self.attempts_of_instance(run, task, map_index).await?;
         attempts.sort_by_key(|(key, attempt)| (key.try_number, attempt.start_date));
         let mut tries: BTreeMap<u32, TryView> = BTreeMap::new();
         for (key, attempt) in attempts {
@@ -151,7 +170,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             };
             tries.insert(key.try_number, view);
         }
-        let cell = run.cell(task);
+        let cell = &self.cell_of(run, task, map_index).await?;
         if let Some(lease) = cell.holder().filter(|_| !cell.is_final()) {
             let begun = tries.get(&cell.try_number()).and_then(|t| t.start_date).unwrap_or(lease.since);
             let view = TryView {
@@ -187,11 +206,26 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         task_id: &str,
         try_number: Option<u32>,
     ) -> Result<Vec<LogView>, Error> {
+        self.logs_of(logs, run, task_id, None, try_number).await
+    }
+
+    /// The same, of an instance of a mapped task. Without a map index the logs of all its instances.
+    pub async fn logs_of<L: LogStore>(
+        &self,
+        logs: &L,
+        run: &RunDoc,
+        task_id: &str,
+        map_index: Option<u32>,
+        try_number: Option<u32>,
+    ) -> Result<Vec<LogView>, Error> {
         let task = self.task_of_run(run, task_id).await?;
         let mut views = Vec::new();
-        let mut attempts = self.store.attempts_of(&run.facts.incarnation, Some(task)).await?;
+        let mut attempts = match map_index {
+            Some(_) => self.attempts_of_instance(run, task, map_index).await?,
+            None => self.store.attempts_of(&run.facts.incarnation, Some(task)).await?,
+        };
         // A try that was taken up again has an attempt for each time: in the order in which they ran.
-        attempts.sort_by_key(|(key, attempt)| (key.try_number, attempt.start_date));
+        attempts.sort_by_key(|(key, attempt)| (key.map_index, key.try_number, attempt.start_date));
         for (key, attempt) in attempts {
             if try_number.is_some_and(|n| n != key.try_number) {
                 continue;
@@ -207,12 +241,13 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             };
             views.push(LogView { try_number: key.try_number, attempt: Some(attempt), text });
         }
-        if let Cell::Running { try_number: running, lease } = run.cell(task)
+        if let Cell::Running { try_number: running, lease } = &self.cell_of(run, task, map_index).await?
             && try_number.is_none_or(|n| n == *running)
         {
             let key = AttemptKey {
                 incarnation: run.facts.incarnation.clone(),
                 task,
+                map_index,
                 try_number: *running,
                 token: lease.token.clone(),
             };
@@ -223,7 +258,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         Ok(views)
     }
 
-    /// The XComs of a run, or of one of its tasks: task id, key, value.
+    /// The XComs of a run, or of one of its tasks: task id, key, value. Of mapped tasks see [`Engine::mapped_xcoms`].
     pub async fn xcoms<L: LogStore>(
         &self,
         logs: &L,
@@ -258,19 +293,33 @@ fn ended_as(outcome: AttemptOutcome) -> TaskInstanceState {
     }
 }
 
-/// The attempt of each task that began last.
-fn latest(attempts: Vec<(AttemptKey, Attempt)>) -> BTreeMap<TaskIndex, Attempt> {
-    let mut latest: BTreeMap<TaskIndex, Attempt> = BTreeMap::new();
+/// The attempt of each task instance that began last.
+pub(crate) type Latest = BTreeMap<(TaskIndex, Option<u32>), Attempt>;
+
+pub(crate) fn latest(attempts: Vec<(AttemptKey, Attempt)>) -> Latest {
+    let mut latest = Latest::new();
     for (key, attempt) in attempts {
-        if latest.get(&key.task).is_none_or(|other| attempt.start_date >= other.start_date) {
-            latest.insert(key.task, attempt);
+        let instance = (key.task, key.map_index);
+        if latest.get(&instance).is_none_or(|other| attempt.start_date >= other.start_date) {
+            latest.insert(instance, attempt);
         }
     }
     latest
 }
 
-fn task_instance(run: &RunDoc, task: TaskIndex, definition: &Task, attempt: Option<&Attempt>) -> TaskInstanceView {
-    let cell = run.cell(task);
+/// A task as a whole: of a mapped one that is expanded, what its instances come to.
+fn task_instance(run: &RunDoc, task: TaskIndex, plan: &Plan, attempt: Option<&Attempt>) -> TaskInstanceView {
+    let view = instance_view(task, plan.task(task), None, run.cell(task), attempt);
+    TaskInstanceView { state: updraft_scheduling::mapped::state(plan, &run.mapped, run.cell(task), task), ..view }
+}
+
+pub(crate) fn instance_view(
+    task: TaskIndex,
+    definition: &Task,
+    map_index: Option<u32>,
+    cell: &Cell,
+    attempt: Option<&Attempt>,
+) -> TaskInstanceView {
     let (start_date, end_date) = match cell {
         Cell::Running { lease, .. } | Cell::Restarting { lease, .. } => (Some(lease.since), None),
         Cell::None => (None, None),
@@ -279,6 +328,8 @@ fn task_instance(run: &RunDoc, task: TaskIndex, definition: &Task, attempt: Opti
     TaskInstanceView {
         task,
         task_id: definition.task_id.to_string(),
+        map_index,
+        rendered_map_index: attempt.and_then(|a| a.rendered_map_index.clone()),
         operator: definition.operator.clone(),
         state: cell.state(),
         try_number: cell.try_number(),

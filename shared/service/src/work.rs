@@ -1,6 +1,7 @@
 //! A worker's part: claim an attempt, run it, record it, finish it with everything its end decides, continue in place.
 
 use crate::engine::{Engine, Error, ROUNDS_MAX, Version};
+use crate::instances::OnPage;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -9,8 +10,8 @@ use std::time::Duration;
 use updraft_clock::Clock;
 use updraft_metastore::{Error as StoreError, Items, Outcome};
 use updraft_model::{
-    Attempt, AttemptKey, AttemptOutcome, Cell, Choice, DagId, Held, Incarnation, Lease, OutletEvent, Resumed, RunDoc,
-    TaskIndex, Token, ValueRef,
+    Attempt, AttemptKey, AttemptOutcome, Cell, Choice, DagId, Held, Incarnation, Lease, OutletEvent, PageDoc, Place,
+    Resumed, RunDoc, TaskIndex, Token, ValueRef,
 };
 use updraft_scheduling::choices;
 pub use updraft_scheduling::step::TimeoutMost;
@@ -26,6 +27,8 @@ pub struct TaskRef {
     pub task: TaskIndex,
     /// The try that was queued.
     pub try_number: u32,
+    /// Which of its instances, where it is mapped.
+    pub place: Option<Place>,
 }
 
 /// An attempt to run: everything a runner needs to know.
@@ -43,6 +46,8 @@ pub struct Work {
     pub lease: Lease,
     /// When this process will be gone, if that is known. The runner ends the attempt before that, early enough to record its end.
     pub deadline: Option<Timestamp>,
+    /// Its page, where it is an instance of a mapped task.
+    pub on_page: Option<OnPage>,
 }
 
 impl Work {
@@ -51,9 +56,24 @@ impl Work {
         AttemptKey {
             incarnation: self.run.facts.incarnation.clone(),
             task: self.task,
+            map_index: self.map_index(),
             try_number: self.try_number,
             token: self.lease.token.clone(),
         }
+    }
+
+    /// Which of its instances, where it is mapped.
+    pub fn map_index(&self) -> Option<u32> {
+        self.on_page.as_ref().map(|on| on.place.map_index)
+    }
+
+    /// The tries it may use, less one.
+    pub fn max_tries(&self) -> u32 {
+        let changed = match &self.on_page {
+            Some(on) => on.page.max_tries.get(&on.slot(self.task)),
+            None => self.run.max_tries.get(&self.task),
+        };
+        changed.copied().unwrap_or(self.definition().retries)
     }
 
     fn held(&self) -> Held {
@@ -63,7 +83,11 @@ impl Work {
     /// What is known of the earlier attempts of this try: how many gave their worker back, since when, and whose item may hold something
     /// for this one. None: this is the first.
     pub fn resumed(&self) -> Option<&Resumed> {
-        self.run.resumes.get(&self.task).filter(|r| r.try_number == self.try_number)
+        let resumed = match &self.on_page {
+            Some(on) => on.page.resumes.get(&on.slot(self.task)),
+            None => self.run.resumes.get(&self.task),
+        };
+        resumed.filter(|r| r.try_number == self.try_number)
     }
 
     /// When the try's first attempt began: a sensor's timeout counts from here.
@@ -101,6 +125,10 @@ pub struct Finished {
     pub outlet_events: Vec<OutletEvent>,
     /// What the next attempt of the same try is told, where the try goes on ([`AttemptOutcome::goes_on`]).
     pub handover: Option<serde_json::Value>,
+    /// How many instances can be made of what it returned, where a task is mapped over that.
+    pub map_length: Option<u32>,
+    /// The name of its mapped instance, as `map_index_template` renders it.
+    pub rendered_map_index: Option<String>,
 }
 
 impl Finished {
@@ -115,6 +143,8 @@ impl Finished {
             choice: None,
             outlet_events: Vec::new(),
             handover: None,
+            map_length: None,
+            rendered_map_index: None,
         }
     }
 }
@@ -172,13 +202,16 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         }
     }
 
-    fn lease_until(&self, now: Timestamp, deadline: Option<Timestamp>) -> Timestamp {
+    pub(crate) fn lease_until(&self, now: Timestamp, deadline: Option<Timestamp>) -> Timestamp {
         let until = now.saturating_add(self.settings.lease).unwrap_or(Timestamp::MAX);
         whole_millis(deadline.map_or(until, |deadline| deadline.min(until)))
     }
 
     /// Claims a queued try. None: it is not there to be claimed.
     async fn claim(&self, task: &TaskRef, deadline: Option<Timestamp>) -> Result<Option<Work>, Error> {
+        if let Some(place) = task.place {
+            return Box::pin(self.claim_instance(task, place, deadline)).await;
+        }
         let now = whole_millis(self.clock.now());
         let token = Token::trusted(self.clock.draw(8));
         let lease = Lease { token, until: self.lease_until(now, deadline), since: now };
@@ -207,6 +240,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 try_number: task.try_number,
                 lease,
                 deadline,
+                on_page: None,
             }));
         }
         Err(Error::Contention(task.incarnation.to_string()))
@@ -261,6 +295,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             choice: finished.choice,
             outlet_events: finished.outlet_events,
             handover: finished.handover,
+            map_length: finished.map_length,
+            rendered_map_index: finished.rendered_map_index,
         };
         let key = work.key();
         self.insist(&work, || self.store.put_attempt(&key, &attempt)).await?;
@@ -280,7 +316,13 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             }
             let mut stands = work.lease.clone();
             match self.renew(&work, &mut stands, deadline).await? {
-                Outcome::Updated(image) => work = Work { run: image, lease: stands, ..work },
+                Outcome::Updated(image) => {
+                    work.lease = stands;
+                    match image {
+                        Image::Run(run) => work.run = *run,
+                        Image::Page(page) => work.on_page = work.on_page.map(|on| OnPage { page: *page, ..on }),
+                    }
+                }
                 Outcome::Refused(_) => {
                     self.let_go(&work).await?;
                     return Ok(None);
@@ -295,15 +337,24 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         work: &Work,
         stands: &mut Lease,
         deadline: Option<Timestamp>,
-    ) -> Result<Outcome<RunDoc>, StoreError> {
+    ) -> Result<Outcome<Image>, StoreError> {
         for _ in 0..ROUNDS_MAX {
             let now = whole_millis(self.clock.now());
             let lease = Lease { until: self.lease_until(now, deadline), ..stands.clone() };
-            let change = step::renew(&work.held(), stands, &lease);
-            let outcome = self.store.update_run(&work.run.facts.incarnation, &change).await?;
+            let outcome = match &work.on_page {
+                Some(on) => {
+                    let outcome = self.renew_instance(work, on, stands, &lease).await?;
+                    outcome.try_map(|page| Ok::<_, StoreError>(Image::Page(Box::new(page))))?
+                }
+                None => {
+                    let change = step::renew(&work.held(), stands, &lease);
+                    let outcome = self.store.update_run(&work.run.facts.incarnation, &change).await?;
+                    outcome.try_map(|run| Ok::<_, StoreError>(Image::Run(Box::new(run))))?
+                }
+            };
             match &outcome {
                 Outcome::Updated(_) => *stands = lease,
-                Outcome::Refused(Some(image)) => match image.cell(work.task) {
+                Outcome::Refused(Some(image)) => match image.cell(work) {
                     // An earlier renewal of ours, whose answer was lost, has landed.
                     Cell::Running { lease: there, .. } if there.token == stands.token && there != stands => {
                         *stands = there.clone();
@@ -327,7 +378,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             match self.renew(work, &mut stands, deadline).await {
                 Ok(Outcome::Updated(_)) => {}
                 Ok(Outcome::Refused(image)) => {
-                    let state = image.map(|run| run.task_state(work.task));
+                    let state = image.map(|image| image.cell(work).state());
                     break match state {
                         Some(state) => format!("the task instance was set to {state} while it ran"),
                         None => "the run was deleted while it ran".to_owned(),
@@ -351,6 +402,9 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         deadline: Option<Timestamp>,
         may_continue: &(impl Fn() -> Option<Continuation> + Send),
     ) -> Result<Option<Work>, Error> {
+        if let Some(on) = work.on_page.clone() {
+            return Box::pin(self.finish_instance(work, on, ended, deadline, may_continue)).await;
+        }
         let incarnation = work.run.facts.incarnation.clone();
         let held = work.held();
         let version = work.version.clone();
@@ -423,11 +477,15 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         }
         let Some((task, try_number, lease)) = step.claimed.clone() else { return Ok(None) };
         let ours = after.cell(task).holder().is_some_and(|l| l.token == lease.token);
-        Ok(ours.then(|| Work { run: after, version: version.clone(), task, try_number, lease, deadline }))
+        let version = version.clone();
+        Ok(ours.then_some(Work { run: after, version, task, try_number, lease, deadline, on_page: None }))
     }
 
     /// Lets go of a cell that was cleared or marked while the attempt ran; call after the attempt was killed.
     async fn let_go(&self, work: &Work) -> Result<(), Error> {
+        if work.on_page.is_some() {
+            return Box::pin(self.let_go_instance(work)).await;
+        }
         let incarnation = &work.run.facts.incarnation;
         let Some(mut run) = self.store.run(incarnation).await? else { return Ok(()) };
         for _ in 0..ROUNDS_MAX {
@@ -447,7 +505,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     }
 
     /// Tries a write of an attempt's end again while the metastore is unavailable, for as long as a lease lasts.
-    async fn insist<T, F>(&self, work: &Work, write: impl Fn() -> F) -> Result<T, StoreError>
+    pub(crate) async fn insist<T, F>(&self, work: &Work, write: impl Fn() -> F) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, StoreError>>,
     {
@@ -466,6 +524,25 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     }
 }
 
+/// The document that an attempt is noted in.
+#[derive(Debug, Clone, PartialEq)]
+enum Image {
+    /// Its run's.
+    Run(Box<RunDoc>),
+    /// The page of a mapped instance.
+    Page(Box<PageDoc>),
+}
+
+impl Image {
+    fn cell(&self, work: &Work) -> &Cell {
+        match (self, &work.on_page) {
+            (Self::Page(page), Some(on)) => page.cell(on.slot(work.task)),
+            (Self::Run(run), _) => run.cell(work.task),
+            (Self::Page(_), None) => &Cell::None,
+        }
+    }
+}
+
 /// What a runner says, where it can be: a branch that follows what is not there has failed.
 fn checked(work: &Work, finished: Finished) -> Finished {
     let Some(choice) = &finished.choice else { return finished };
@@ -478,6 +555,6 @@ fn checked(work: &Work, finished: Finished) -> Finished {
 }
 
 /// Leases are kept in whole milliseconds.
-fn whole_millis(at: Timestamp) -> Timestamp {
+pub(crate) fn whole_millis(at: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at)
 }

@@ -6,7 +6,8 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use updraft_log_store::LogStore;
 use updraft_metastore::{Items, Metastore};
-use updraft_model::{Attempt, AttemptKey, Cell, RunDoc, TaskIndex, ValueRef};
+use updraft_model::attempt::RETURN_VALUE;
+use updraft_model::{Attempt, AttemptKey, Cell, PageDoc, Plan, RunDoc, Slot, TaskIndex, TaskInstanceState, ValueRef};
 
 /// The key of the attempt whose item holds a task's XComs, if it has ended by an attempt.
 pub fn winner(run: &RunDoc, task: TaskIndex) -> Option<AttemptKey> {
@@ -14,6 +15,7 @@ pub fn winner(run: &RunDoc, task: TaskIndex) -> Option<AttemptKey> {
         Cell::Final { try_number, winner: Some(token), .. } => Some(AttemptKey {
             incarnation: run.facts.incarnation.clone(),
             task,
+            map_index: None,
             try_number: *try_number,
             token: token.clone(),
         }),
@@ -47,6 +49,136 @@ pub async fn winners<I: Items>(
     Ok(store.attempts(&wanted).await?.into_iter().map(|(key, attempt)| (key.task, attempt)).collect())
 }
 
+/// How many attempts are read at once.
+const ATTEMPTS_AT_ONCE: usize = 500;
+
+/// The pages of a mapped task that are born, of its run's expansion; empty where it is not expanded.
+pub async fn pages_of<I: Items>(
+    store: &Metastore<I>,
+    plan: &Plan,
+    run: &RunDoc,
+    task: TaskIndex,
+) -> Result<Vec<PageDoc>, Error> {
+    let expanded = plan.unit_of(task).and_then(|unit| Some((unit, run.mapped.expansion(unit.unit)?)));
+    let Some((unit, expansion)) = expanded else { return Ok(Vec::new()) };
+    let pages = 0..unit.pages(expansion.count);
+    Ok(store.pages(&run.facts.incarnation, unit.unit, pages).await?)
+}
+
+/// Where the winning attempts of a mapped task's instances on a page left their items, by map index.
+pub fn winners_on(page: &PageDoc, task: TaskIndex) -> Vec<AttemptKey> {
+    let winner = |(slot, cell): (&Slot, &Cell)| match cell {
+        Cell::Final { try_number, winner: Some(token), .. } if slot.task == task => {
+            Some(crate::pages::instance_key(page, *slot, *try_number, token))
+        }
+        _ => None,
+    };
+    page.cells.iter().filter_map(winner).collect()
+}
+
+/// What the instances of a mapped task pushed under a key, by map index; with `map_indexes` only these.
+pub async fn rows<I: Items>(
+    store: &Metastore<I>,
+    plan: &Plan,
+    run: &RunDoc,
+    task: TaskIndex,
+    key: &str,
+    map_indexes: Option<&[u32]>,
+) -> Result<Vec<(u32, ValueRef)>, Error> {
+    let mut wanted = Vec::new();
+    for page in pages_of(store, plan, run, task).await? {
+        let is_wanted =
+            |k: &AttemptKey| map_indexes.is_none_or(|only| k.map_index.is_some_and(|index| only.contains(&index)));
+        wanted.extend(winners_on(&page, task).into_iter().filter(is_wanted));
+    }
+    let mut rows = Vec::new();
+    for some in wanted.chunks(ATTEMPTS_AT_ONCE) {
+        for (found, mut attempt) in store.attempts(some).await? {
+            let value = attempt.xcoms.remove(key);
+            rows.extend(value.and_then(|value| Some((found.map_index?, value))));
+        }
+    }
+    rows.sort_by_key(|(map_index, _)| *map_index);
+    Ok(rows)
+}
+
+/// The return value that is the `item`-th among those that a mapped task's instances left.
+pub async fn item<I: Items>(
+    store: &Metastore<I>,
+    plan: &Plan,
+    run: &RunDoc,
+    task: TaskIndex,
+    item: u64,
+) -> Result<Option<ValueRef>, Error> {
+    let expanded = plan.unit_of(task).and_then(|unit| Some((unit, run.mapped.expansion(unit.unit)?)));
+    let Some((unit, expansion)) = expanded else { return Ok(None) };
+    let mut left = item;
+    for (number, summary) in run.mapped.full(unit.unit, unit.pages(expansion.count)) {
+        let values = summary.tallies.get(&task).map_or(0, |tally| u64::from(tally.values));
+        if left >= values {
+            left -= values;
+            continue;
+        }
+        let key = updraft_model::PageKey { incarnation: run.facts.incarnation.clone(), unit: unit.unit, page: number };
+        let Some(page) = store.page(&key).await? else { return Ok(None) };
+        let has_value = |k: &AttemptKey| {
+            let slot = Slot { map_index: k.map_index.unwrap_or_default(), task };
+            let succeeded = page.cell(slot).state() == TaskInstanceState::Success;
+            succeeded && !page.silent.contains(&slot)
+        };
+        let left = usize::try_from(left).unwrap_or(usize::MAX);
+        let Some(key) = winners_on(&page, task).into_iter().filter(has_value).nth(left) else { return Ok(None) };
+        return Ok(store.attempt(&key).await?.and_then(|mut attempt| attempt.xcoms.remove(RETURN_VALUE)));
+    }
+    Ok(None)
+}
+
+/// How many instances can be made of what a task returned, where a task is mapped over it: of a list as many as it has items, of a mapping as
+/// many as it has keys. None: nothing is mapped over it, or it is mapped itself, and its values are counted.
+///
+/// # Errors
+/// Why the attempt has failed by it, as in Airflow.
+pub fn map_length(plan: &Plan, task: TaskIndex, value: Option<&Value>, most: u32) -> Result<Option<u32>, String> {
+    if !plan.is_mapped_over(task) || plan.unit_of(task).is_some() {
+        return Ok(None);
+    }
+    let below: Vec<String> = plan
+        .units()
+        .iter()
+        .filter(|unit| unit.sources.contains(&task))
+        .map(|unit| unit.group.clone().unwrap_or_else(|| plan.task(unit.unit).task_id.to_string()))
+        .collect();
+    let below = below.join("`, `");
+    let length = match value {
+        Some(Value::Array(items)) => items.len(),
+        Some(Value::Object(entries)) => entries.len(),
+        None | Some(Value::Null) => {
+            return Err(format!(
+                "`{below}` is expanded over what this task returns, but it returned nothing; return a list or a mapping"
+            ));
+        }
+        Some(other) => {
+            let kind = match other {
+                Value::String(_) => "text",
+                Value::Bool(_) => "a truth value",
+                _ => "a number",
+            };
+            return Err(format!(
+                "`{below}` is expanded over what this task returns, but it returned {kind}, which has no items to expand over; return a \
+                 list or a mapping"
+            ));
+        }
+    };
+    if length > most as usize {
+        return Err(format!(
+            "`{below}` is expanded over what this task returns, but it returned {length} items, and at most {most} may be expanded over; \
+             return fewer, or set `{}` to a greater number for every process of the deployment",
+            crate::engine::MAX_MAP_LENGTH
+        ));
+    }
+    Ok(Some(length as u32))
+}
+
 /// The name of an attempt's log in the log store. Spread over a bounded number of folders, none of which is ever to be removed.
 pub fn log_name(attempt: &AttemptKey) -> String {
     format!("logs/{}.log", blob_name(attempt))
@@ -59,7 +191,8 @@ pub fn value_name(attempt: &AttemptKey, number: usize) -> String {
 
 /// What the names of an attempt's log and large values have in common.
 fn blob_name(attempt: &AttemptKey) -> String {
-    let AttemptKey { incarnation, task, try_number, token } = attempt;
+    let AttemptKey { incarnation, task, map_index, try_number, token } = attempt;
+    let instance = map_index.map(|index| format!(".{index}")).unwrap_or_default();
     let folder: String = incarnation.as_str().chars().take(2).collect();
-    format!("{folder}/{incarnation}-{task}-{try_number}-{token}")
+    format!("{folder}/{incarnation}-{task}{instance}-{try_number}-{token}")
 }

@@ -28,6 +28,7 @@ fn task(dag_id: &str) -> Message {
         task: TaskIndex(7),
         try_number: 2,
         priority: -4,
+        place: None,
     }
 }
 

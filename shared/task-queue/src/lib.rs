@@ -11,7 +11,7 @@ pub use local::LocalQueue;
 use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::time::Duration;
-use updraft_model::{DagId, HolderId, Incarnation, TaskIndex};
+use updraft_model::{DagId, HolderId, Incarnation, Place, TaskIndex};
 
 /// The longest delay a message may have; SQS allows no more. What is due later is left to the time index.
 pub const DELAY_MAX: Duration = Duration::from_mins(15);
@@ -32,6 +32,19 @@ pub enum Message {
         try_number: u32,
         /// Its effective priority weight; only an in-process queue orders by it.
         priority: i64,
+        /// Which of its instances, where it is mapped.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        place: Option<Place>,
+    },
+    /// Pages of a mapped task or group.
+    Page {
+        /// Its run.
+        incarnation: Incarnation,
+        /// The unit, by its first task.
+        unit: TaskIndex,
+        /// One page that may have something to decide; none: all that are open, and those that are to be born.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        page: Option<u32>,
     },
     /// A run that may have something to decide.
     Run {
@@ -80,7 +93,7 @@ impl Message {
     pub fn lane(&self) -> Lane {
         match self {
             Self::Task { .. } => Lane::Tasks,
-            Self::Run { .. } | Self::Dag { .. } | Self::Holder { .. } => Lane::Looks,
+            Self::Run { .. } | Self::Page { .. } | Self::Dag { .. } | Self::Holder { .. } => Lane::Looks,
         }
     }
 }

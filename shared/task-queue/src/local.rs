@@ -26,7 +26,7 @@ impl Waiting {
         }
         let priority = match &message {
             Message::Task { priority, .. } => *priority,
-            Message::Run { .. } | Message::Dag { .. } | Message::Holder { .. } => 0,
+            Message::Run { .. } | Message::Page { .. } | Message::Dag { .. } | Message::Holder { .. } => 0,
         };
         self.sequence += 1;
         self.ready.insert((Reverse(priority), self.sequence), message);
@@ -141,6 +141,7 @@ mod tests {
             task: TaskIndex(n),
             try_number: 1,
             priority,
+            place: None,
         }
     }
 

@@ -5,7 +5,7 @@
 
 use crate::{Delivery, Lane, Message, Outgoing, TaskQueue};
 use std::time::{Duration, Instant};
-use updraft_model::{DagId, Incarnation, TaskIndex};
+use updraft_model::{DagId, Incarnation, Place, TaskIndex};
 
 fn task(n: u32) -> Message {
     Message::Task {
@@ -14,6 +14,7 @@ fn task(n: u32) -> Message {
         task: TaskIndex(n),
         try_number: 3,
         priority: 1,
+        place: Some(Place { unit: TaskIndex(n), page: 1, map_index: 70 }),
     }
 }
 

@@ -50,6 +50,10 @@ pub struct Context {
     pub params: Json,
     /// The run's conf: an object, or null if the run has none.
     pub conf: Json,
+    /// The task's arguments where they are rendered already, as attributes of `task`: for the names of mapped instances.
+    pub arguments: serde_json::Map<String, Json>,
+    /// The arguments of the mapped group around the task, as `expand`.
+    pub expand: serde_json::Map<String, Json>,
     /// More about the DAG.
     pub dag: DagFacts,
     /// More about the task.
@@ -137,6 +141,8 @@ impl Default for Context {
             hostname: String::new(),
             params: Json::Object(serde_json::Map::new()),
             conf: Json::Object(serde_json::Map::new()),
+            expand: serde_json::Map::new(),
+            arguments: serde_json::Map::new(),
             dag: DagFacts::default(),
             task: TaskFacts::default(),
             previous_success: None,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use minijinja::value::{Kwargs, Object, ObjectRepr, ValueKind, from_args};
 use minijinja::{Error, ErrorKind as Engine, State, Value};
+use serde_json::Value as Json;
 
 use crate::context::Context;
 use crate::corners::Drawing;
@@ -54,6 +55,9 @@ pub(crate) fn globals(context: &Context, xcoms: &XComs) -> BTreeMap<&'static str
         ("task_instance_key_str", Value::from(key_str(context))),
         (names::NOW, moment(context.now)),
     ]);
+    if !context.expand.is_empty() {
+        names.insert("expand", to_value(&Json::Object(context.expand.clone())));
+    }
     if let Some(logical_date) = context.logical_date {
         add_dates(&mut names, context, logical_date);
     }
@@ -109,7 +113,7 @@ fn key_str(context: &Context) -> String {
 }
 
 fn record<const N: usize>(shown: String, attributes: [(&'static str, Value); N]) -> Value {
-    Value::from_object(Record { shown, attributes: BTreeMap::from(attributes) })
+    Value::from_object(Record { shown, attributes: BTreeMap::from(attributes), more: BTreeMap::new() })
 }
 
 fn dag(context: &Context) -> Value {
@@ -131,19 +135,19 @@ fn dag(context: &Context) -> Value {
 fn task(context: &Context) -> Value {
     let facts = &context.task;
     let label = context.task_id.rsplit('.').next().unwrap_or_default();
-    record(
-        format!("<Task(Op): {}>", context.task_id),
-        [
-            ("dag_id", Value::from(context.dag_id.as_str())),
-            ("task_id", Value::from(context.task_id.as_str())),
-            ("label", Value::from(label)),
-            ("owner", Value::from(facts.owner.as_str())),
-            ("pool", Value::from(facts.pool.as_str())),
-            ("queue", Value::from(facts.queue.as_str())),
-            ("retries", Value::from(facts.retries)),
-            ("trigger_rule", Enumeration::value("TriggerRule", &facts.trigger_rule)),
-        ],
-    )
+    let attributes = [
+        ("dag_id", Value::from(context.dag_id.as_str())),
+        ("task_id", Value::from(context.task_id.as_str())),
+        ("label", Value::from(label)),
+        ("owner", Value::from(facts.owner.as_str())),
+        ("pool", Value::from(facts.pool.as_str())),
+        ("queue", Value::from(facts.queue.as_str())),
+        ("retries", Value::from(facts.retries)),
+        ("trigger_rule", Enumeration::value("TriggerRule", &facts.trigger_rule)),
+    ];
+    let more = context.arguments.iter().map(|(name, value)| (name.clone(), to_value(value))).collect();
+    let shown = format!("<Task(Op): {}>", context.task_id);
+    Value::from_object(Record { shown, attributes: BTreeMap::from(attributes), more })
 }
 
 /// The fields that `str(ti)` lists, in its order.
@@ -219,7 +223,7 @@ fn dag_run(context: &Context) -> Value {
         ("triggering_user_name", Value::from(context.triggering_user_name.as_deref())),
         ("note", Value::from(context.note.as_deref())),
     ]);
-    Value::from_object(Record { shown: fields(&attributes, &DAG_RUN_FIELDS), attributes })
+    Value::from_object(Record { shown: fields(&attributes, &DAG_RUN_FIELDS), attributes, more: BTreeMap::new() })
 }
 
 fn task_instance(context: &Context, xcoms: &XComs, task: &Value) -> Value {

@@ -57,7 +57,11 @@ impl Object for Macros {
                 Value::from_function(move || draw.fraction())
             }
             "uuid" => crate::uuids::module(self.draw.clone()),
-            "Any" => Value::from_object(Record { shown: "typing.Any".to_owned(), attributes: BTreeMap::new() }),
+            "Any" => Value::from_object(Record {
+                shown: "typing.Any".to_owned(),
+                attributes: BTreeMap::new(),
+                more: BTreeMap::new(),
+            }),
             "yaml" => not_yet("`macros.yaml` is not available yet; `macros.json` is"),
             _ => return None,
         })
@@ -108,7 +112,7 @@ fn not_yet(message: &'static str) -> Value {
 
 pub(crate) fn module(name: &str, members: &[(&'static str, Value)]) -> Value {
     let attributes: BTreeMap<_, _> = members.iter().cloned().collect();
-    Value::from_object(Record { shown: format!("<module '{name}'>"), attributes })
+    Value::from_object(Record { shown: format!("<module '{name}'>"), attributes, more: BTreeMap::new() })
 }
 
 fn constant(value: Value) -> Value {

@@ -120,12 +120,15 @@ async fn serve(engine: &TestEngine) {
     for lane in [Lane::Looks, Lane::Tasks] {
         for delivery in engine.queue.receive(lane, 10, Duration::from_millis(5)).await.unwrap() {
             match delivery.message {
-                Some(Message::Task { incarnation, task, try_number, .. }) => {
-                    let task = TaskRef { incarnation, task, try_number };
+                Some(Message::Task { incarnation, task, try_number, place, .. }) => {
+                    let task = TaskRef { incarnation, task, try_number, place };
                     engine.work(&task, &Actor, None, || None).await.unwrap();
                 }
                 Some(Message::Run { incarnation }) => {
                     engine.look_at_run(&incarnation, updraft_service::runs::Leases::Heed).await.unwrap();
+                }
+                Some(Message::Page { incarnation, unit, page }) => {
+                    engine.look_at_pages(&incarnation, unit, page).await.unwrap();
                 }
                 Some(Message::Dag { dag_id }) => engine.look_at_dag(&dag_id).await.unwrap(),
                 Some(Message::Holder { holder }) => engine.look_at_holder(&holder).await.unwrap(),

@@ -123,8 +123,8 @@ async fn worker<I: updraft_metastore::Items>(engine: &Local<I>, runner: &Noted) 
     loop {
         let received = engine.queue.receive(Lane::Tasks, 1, Duration::from_mins(1)).await;
         for delivery in received.into_iter().flatten() {
-            let Some(Message::Task { incarnation, task, try_number, .. }) = delivery.message else { continue };
-            let task = TaskRef { incarnation, task, try_number };
+            let Some(Message::Task { incarnation, task, try_number, place, .. }) = delivery.message else { continue };
+            let task = TaskRef { incarnation, task, try_number, place };
             engine.work(&task, runner, None, || Some(Continuation::default())).await.expect("the store is there");
         }
     }
@@ -139,6 +139,9 @@ async fn looks<I: updraft_metastore::Items>(engine: &Local<I>) {
                     engine.look_at_run(&incarnation, Leases::Heed).await.expect("the store is there");
                 }
                 Some(Message::Dag { dag_id }) => engine.look_at_dag(&dag_id).await.expect("the store is there"),
+                Some(Message::Page { incarnation, unit, page }) => {
+                    engine.look_at_pages(&incarnation, unit, page).await.expect("the store is there");
+                }
                 Some(Message::Holder { .. } | Message::Task { .. }) | None => {}
             }
         }

@@ -72,6 +72,7 @@ async fn winners_left_items(store: &Metastore<Embedded>, run: &RunDoc, plan: &Pl
         let key = AttemptKey {
             incarnation: run.facts.incarnation.clone(),
             task,
+            map_index: None,
             try_number: *try_number,
             token: token.clone(),
         };

@@ -73,9 +73,9 @@ impl Hand {
         let runner = SimRunner { world: self.world.clone(), process: self.process };
         loop {
             let Some((message, receipt)) = self.receive(Lane::Tasks).await else { continue };
-            let Message::Task { incarnation, task, try_number, .. } = message else { continue };
+            let Message::Task { incarnation, task, try_number, place, .. } = message else { continue };
             let deadline = limit.map(|limit| self.begin_invocation(limit));
-            let task = TaskRef { incarnation, task, try_number };
+            let task = TaskRef { incarnation, task, try_number, place };
             let result = self.engine.work(&task, &runner, deadline.map(instant), || self.may_continue(deadline)).await;
             match result {
                 Ok(worked) => {
@@ -125,6 +125,7 @@ impl Hand {
             let Some((message, receipt)) = self.receive(Lane::Looks).await else { continue };
             let result = match message {
                 Message::Run { incarnation } => self.engine.look_at_run(&incarnation, Leases::Heed).await,
+                Message::Page { incarnation, unit, page } => self.engine.look_at_pages(&incarnation, unit, page).await,
                 Message::Dag { dag_id } => self.engine.look_at_dag(&dag_id).await,
                 Message::Holder { holder } => self.engine.look_at_holder(&holder).await,
                 Message::Task { .. } => Ok(()),

@@ -104,6 +104,8 @@ impl World {
     pub(crate) fn observe(&mut self, process: usize, key: &Key, item: Option<&Item>) {
         match keys::document(key) {
             Some(keys::Document::Run(incarnation)) => self.observe_run(process, &incarnation, item),
+            // What pages hold is held against the run when it is summed up.
+            Some(keys::Document::Page(_)) => {}
             Some(keys::Document::Dag(dag_id)) => self.observe_dag(process, &dag_id, item),
             Some(keys::Document::Holder(holder)) => self.observe_holder(process, &holder, item),
             None if key.sk.starts_with(keys::ATTEMPTS) => {

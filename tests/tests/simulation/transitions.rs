@@ -168,6 +168,7 @@ impl Seen<'_> {
         let key = keys::attempt(&AttemptKey {
             incarnation: self.after.facts.incarnation.clone(),
             task: self.task,
+            map_index: None,
             try_number,
             token: lease.token.clone(),
         });

@@ -13,6 +13,8 @@ pub const GROUP: &[Key] = &[
     key("group_display_name", Shape::Text, "shown instead of the id"),
     key("ui_color", Shape::Text, "background in the graph"),
     key("ui_fgcolor", Shape::Text, "foreground in the graph"),
+    key("expand", Shape::Expand, "makes one group of each value when it runs"),
+    key("expand_kwargs", Shape::Any, "makes one group of each mapping of arguments when it runs"),
     no_effect("group_id", Shape::Text, "the group's name is its id"),
     no_effect("add_suffix_on_collision", Shape::Boolean, "names are unique in a DAG file"),
 ];

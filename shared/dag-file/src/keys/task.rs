@@ -21,6 +21,7 @@ pub const TASK: &[Key] = &[
     key("dependencies", Shape::Dependencies, "tasks and groups that must end before this one begins"),
     key("task_group_name", Shape::Text, "the group it belongs to"),
     key("expand", Shape::Expand, "makes one task of each value when it runs"),
+    key("expand_kwargs", Shape::Any, "makes one task of each mapping of arguments when it runs"),
     key("partial", Shape::Mapping, "arguments that stay the same for every value of expand"),
     key(
         "variables_as_arguments",

@@ -195,7 +195,7 @@ fn mapped_tasks_keep_what_they_are_expanded_over() {
     let xcom =
         |task: &str| ExpandInput::XCom { task_id: updraft_model::TaskId::trusted(task), key: "return_value".into() };
     assert_eq!(a.operator, "airflow.providers.standard.decorators.python._PythonDecoratedOperator");
-    assert_eq!((a.decorator.as_deref(), a.mapping.is_some(), a.not_run_yet()), (Some("airflow.sdk.task"), false, None));
+    assert_eq!((a.decorator.as_deref(), a.mapping.is_some()), (Some("airflow.sdk.task"), false));
     let mapping = b.mapping.as_ref().unwrap();
     assert_eq!(mapping.expand, [("x".to_owned(), xcom("a")), ("y".to_owned(), ExpandInput::Literal(json!([1, 2])))]);
     assert_eq!(mapping.partial, ["label"]);
@@ -208,13 +208,11 @@ fn mapped_tasks_keep_what_they_are_expanded_over() {
         json!({"n": 2, "x": {"__type__": "airflow.sdk.XComArg", "task_id": "a", "key": "k"}})
     );
     assert!(d.operator.ends_with("_BranchPythonDecoratedOperator") && d.multiple_outputs);
-    assert!([b, c].iter().all(|t| t.not_run_yet().is_some()));
-    assert_eq!((d.not_run_yet(), d.upstream.as_slice()), (None, &[updraft_model::TaskIndex(0)][..]));
+    assert_eq!(d.upstream.as_slice(), &[updraft_model::TaskIndex(0)][..]);
     // Whoever says nothing is asked when it returns; whoever says so, or is no decorated function, is not.
     let asked: Vec<bool> = loaded.dags[0].tasks.iter().map(|t| t.multiple_outputs_as_annotated).collect();
     assert_eq!(asked, [true, true, false, false]);
-    let told: Vec<_> = loaded.diagnostics.iter().filter(|d| d.code == "not-run-yet").collect();
-    assert_eq!(told.len(), 2);
+    assert!(loaded.diagnostics.is_empty(), "{:?}", loaded.diagnostics);
 }
 
 #[test]

@@ -145,13 +145,25 @@ class TaskInstance:
             raise ValueError("the key of an XCom must be text, not %r" % (key,))
         if (dag_id or self.dag_id) != self.dag_id or (run_id or self.run_id) != self.run_id or include_prior_dates:
             raise NotImplementedError("XComs can be pulled from this run only: leave out dag_id, run_id and include_prior_dates")
-        if map_indexes is Ellipsis:
-            default = None
-        elif map_indexes != -1:
-            raise NotImplementedError("XComs of single mapped instances cannot be pulled: leave out map_indexes")
         single = task_ids is None or isinstance(task_ids, str)
         wanted = [task_ids or self.task_id] if single else list(task_ids)
-        answer = self._channel.ask({"op": "pull", "task_ids": wanted, "key": key})
+        question = {"op": "pull", "task_ids": wanted, "key": key}
+        if map_indexes is Ellipsis:
+            default = None
+        else:
+            # None is an unmapped task, as -1 is.
+            one = map_indexes is None or isinstance(map_indexes, int)
+            indexes = [-1 if map_indexes is None else map_indexes] if one else list(map_indexes)
+            answer = self._channel.ask(dict(question, map_indexes=indexes))
+            if "error" in answer:
+                raise RuntimeError(answer["error"])
+            values = []
+            for rows in answer["rows"]:
+                found = dict((index, value) for index, value in rows)
+                of_task = [from_json(found[index]) if index in found else default for index in indexes]
+                values.append(of_task[0] if one else of_task)
+            return values[0] if single else values
+        answer = self._channel.ask(question)
         if "error" in answer:
             raise RuntimeError(answer["error"])
         values = [from_json(found[0]) if found else default for found in answer["values"]]

@@ -3,7 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 use updraft_model::cell::{End, Lease, Wait};
-use updraft_model::{Act, DagRunType, Held, Intent, LeftOut, OutboxEntry, RunFacts, Token};
+use updraft_model::{Act, DagRunType, Expansion, Held, Intent, LeftOut, OutboxEntry, RunFacts, Summary, Token};
 
 fn at() -> impl Strategy<Value = Timestamp> {
     (0i64..4_000_000_000).prop_map(|s| Timestamp::from_second(s).unwrap())
@@ -50,6 +50,7 @@ fn run() -> impl Strategy<Value = RunDoc> {
         any::<bool>(),
         proptest::option::of(at()),
         proptest::option::of((intent(), task())),
+        proptest::collection::btree_map(mapped_key(), Just(()), 0..4),
     );
     let kept = (kept, more);
     (state(), 0u32..3, cells, proptest::option::of(at()), 0u64..3, any::<bool>(), kept).prop_map(
@@ -69,8 +70,9 @@ fn run() -> impl Strategy<Value = RunDoc> {
                 asset_events: BTreeMap::from([(updraft_model::TopicId::trusted("a1"), (0, 3))]),
             };
             let mut run = RunDoc::new(facts, state, Timestamp::UNIX_EPOCH);
-            ((run.resumes, run.choices), (run.takes, run.past_met, run.past_met_by_all, run.timeout_at, _)) =
+            ((run.resumes, run.choices), (run.takes, run.past_met, run.past_met_by_all, run.timeout_at, _, _)) =
                 kept.clone();
+            run.mapped.0 = kept.1.5.into_keys().map(|key| (key, mapped_entry(&key, epoch))).collect();
             if let Some((intent, at)) = kept.1.4 {
                 (run.intent, run.intent_at) = (Some(intent), at);
             }
@@ -114,6 +116,23 @@ fn intent() -> impl Strategy<Value = Intent> {
         .prop_map(|(act, tasks)| Intent { act, tasks: tasks.into_iter().collect() })
 }
 
+fn mapped_key() -> impl Strategy<Value = MappedKey> {
+    prop_oneof![
+        task().prop_map(MappedKey::Length),
+        task().prop_map(MappedKey::Expansion),
+        (task(), 0u32..2).prop_map(|(unit, page)| MappedKey::Summary(unit, page)),
+        (task(), task()).prop_map(|(unit, task)| MappedKey::Sign { unit, page: 1, task, end: End::Failed }),
+    ]
+}
+
+fn mapped_entry(key: &MappedKey, number: u32) -> MappedEntry {
+    match key {
+        MappedKey::Length(_) | MappedKey::Epoch(..) | MappedKey::Sign { .. } => MappedEntry::Number(number),
+        MappedKey::Expansion(_) => MappedEntry::Expansion(Expansion { count: 9, epoch: number }),
+        MappedKey::Summary(..) => MappedEntry::Summary(Summary { epoch: number, tallies: BTreeMap::new() }),
+    }
+}
+
 fn held() -> impl Strategy<Value = Held> {
     (task(), 0u32..3, "[ab]{1}").prop_map(|(task, n, token)| Held { task, try_number: n, token: Token::trusted(token) })
 }
@@ -151,8 +170,15 @@ fn change() -> impl Strategy<Value = RunChange> {
         proptest::option::of(proptest::option::of(intent())),
         task(),
         proptest::option::weighted(0.1, at()),
+        proptest::collection::btree_map(mapped_key(), proptest::option::of(0u32..3), 0..2),
+        proptest::collection::btree_map(mapped_key(), proptest::option::of(0u32..3), 0..3),
     );
-    (conditions, changes, more).prop_map(|(c, w, m)| RunChange {
+    let entries = |entries: BTreeMap<MappedKey, Option<u32>>| {
+        entries.into_iter().map(|(key, number)| (key, number.map(|n| mapped_entry(&key, n)))).collect()
+    };
+    (conditions, changes, more).prop_map(move |(c, w, m)| RunChange {
+        if_mapped: entries(m.9),
+        mapped: entries(m.10),
         if_takes: m.0,
         if_intent_at: m.1,
         takes: m.2,

@@ -183,6 +183,9 @@ impl World {
                     Message::Run { incarnation } => {
                         self.engine.look_at_run(&incarnation, Leases::Heed).await.unwrap();
                     }
+                    Message::Page { incarnation, unit, page } => {
+                        self.engine.look_at_pages(&incarnation, unit, page).await.unwrap();
+                    }
                     Message::Dag { dag_id } => self.engine.look_at_dag(&dag_id).await.unwrap(),
                     Message::Holder { holder } => self.engine.look_at_holder(&holder).await.unwrap(),
                     Message::Task { .. } => panic!("a task is no look"),
@@ -193,8 +196,10 @@ impl World {
                 return;
             }
             for message in tasks {
-                let Message::Task { incarnation, task, try_number, .. } = message else { panic!("a look is no task") };
-                let task = TaskRef { incarnation, task, try_number };
+                let Message::Task { incarnation, task, try_number, place, .. } = message else {
+                    panic!("a look is no task")
+                };
+                let task = TaskRef { incarnation, task, try_number, place };
                 let deadline = self.worker_lives.map(|lives| self.clock.now() + lives);
                 let worked = self.engine.work(&task, &self.runner, deadline, || None).await.unwrap();
                 self.attempts += worked.attempts;

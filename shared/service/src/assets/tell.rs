@@ -39,7 +39,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             return Ok(());
         }
         let incarnation = &run.facts.incarnation;
-        let key = AttemptKey { incarnation: incarnation.clone(), task, try_number, token: token.clone() };
+        let key =
+            AttemptKey { incarnation: incarnation.clone(), task, map_index: None, try_number, token: token.clone() };
         // Its end was written after its item, so it is there, unless the run has been deleted since.
         let Some(attempt) = self.store.attempt(&key).await? else { return Ok(()) };
         let events = outlet_events(&definition.outlets, &attempt.outlet_events);

@@ -49,6 +49,9 @@ impl World {
                     Message::Run { incarnation } => {
                         Box::pin(self.engine.look_at_run(&incarnation, Leases::Heed)).await.unwrap();
                     }
+                    Message::Page { incarnation, unit, page } => {
+                        Box::pin(self.engine.look_at_pages(&incarnation, unit, page)).await.unwrap();
+                    }
                     Message::Dag { dag_id } => Box::pin(self.engine.look_at_dag(&dag_id)).await.unwrap(),
                     Message::Holder { holder } => Box::pin(self.engine.look_at_holder(&holder)).await.unwrap(),
                     Message::Task { .. } => panic!("a task among the looks"),
@@ -64,9 +67,11 @@ impl World {
                 return;
             }
             for delivery in tasks {
-                let Some(Message::Task { incarnation, task, try_number, .. }) = delivery.message else { continue };
+                let Some(Message::Task { incarnation, task, try_number, place, .. }) = delivery.message else {
+                    continue;
+                };
                 self.pool_is_kept("p").await;
-                self.run_one(TaskRef { incarnation, task, try_number }).await;
+                self.run_one(TaskRef { incarnation, task, try_number, place }).await;
                 self.engine.queue.acknowledge(Lane::Tasks, &delivery.receipt).await.unwrap();
                 self.pool_is_kept("p").await;
             }

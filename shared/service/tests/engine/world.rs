@@ -97,12 +97,12 @@ impl World {
     pub(crate) async fn work(&self, in_place: bool) {
         loop {
             let received = self.engine.queue.receive(Lane::Tasks, 1, Duration::ZERO).await.unwrap();
-            let Some(Message::Task { incarnation, task, try_number, .. }) =
+            let Some(Message::Task { incarnation, task, try_number, place, .. }) =
                 received.into_iter().find_map(|d| d.message)
             else {
                 return;
             };
-            let task = TaskRef { incarnation, task, try_number };
+            let task = TaskRef { incarnation, task, try_number, place };
             let may_continue = || in_place.then(Continuation::default);
             self.engine.work(&task, &self.succeeds(), None, may_continue).await.unwrap();
         }

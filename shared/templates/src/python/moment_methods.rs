@@ -210,7 +210,11 @@ pub(crate) fn time_tuple(civil: civil::DateTime) -> Value {
     let shown: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let attributes: BTreeMap<&'static str, Value> =
         fields.into_iter().map(|(name, value)| (name, Value::from(value))).collect();
-    Value::from_object(Record { shown: format!("time.struct_time({})", shown.join(", ")), attributes })
+    Value::from_object(Record {
+        shown: format!("time.struct_time({})", shown.join(", ")),
+        attributes,
+        more: BTreeMap::new(),
+    })
 }
 
 fn replace(moment: &DateTime, args: &[Value]) -> Result<Value, Error> {

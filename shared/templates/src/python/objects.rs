@@ -15,6 +15,8 @@ pub(crate) struct Record {
     pub shown: String,
     /// The attributes.
     pub attributes: BTreeMap<&'static str, Value>,
+    /// Attributes whose names are not known before.
+    pub more: BTreeMap<String, Value>,
 }
 
 impl fmt::Debug for Record {
@@ -33,7 +35,7 @@ impl Object for Record {
     }
 
     fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
-        self.attributes.get(key).cloned()
+        self.attributes.get(key).or_else(|| self.more.get(key)).cloned()
     }
 }
 
