@@ -1,76 +1,80 @@
-//! Clearing task instances: what would be cleared is shown, then asked about, then done.
+//! Clearing and marking task instances: what would change is shown, then asked about, then done.
 
 use crate::confirm::confirm;
 use crate::failure::Failure;
 use crate::metastore::Session;
 use crate::printer::{Cell, Printer, Rows, count};
-use std::collections::BTreeSet;
-use std::sync::Arc;
-use updraft_model::{RunDoc, TaskIndex, TaskInstanceState};
-use updraft_service::engine::Version;
+use updraft_model::DagId;
+use updraft_service::interventions::{Affected, Planned};
 
 /// Which task instances of those that were named, and whether to ask.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Which {
     /// Only failed ones
     #[arg(long, short = 'f', conflicts_with = "only_running")]
-    only_failed: bool,
+    pub(crate) only_failed: bool,
 
     /// Only running ones
     #[arg(long, short = 'r')]
-    only_running: bool,
+    pub(crate) only_running: bool,
+
+    #[command(flatten)]
+    pub(crate) assent: Assent,
+}
+
+/// Whether to do it, and whether to ask before.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Assent {
+    /// Only show what would change
+    #[arg(long, conflicts_with = "yes")]
+    pub(crate) dry_run: bool,
 
     /// Do not ask
     #[arg(long, short)]
-    yes: bool,
+    pub(crate) yes: bool,
 }
 
-impl Which {
-    /// Whether one in this state is meant. One without a state has nothing to clear.
-    fn means(&self, state: TaskInstanceState) -> bool {
-        use TaskInstanceState::{Failed, None, Restarting, Running, UpstreamFailed};
-        match state {
-            None => false,
-            Failed | UpstreamFailed => !self.only_running,
-            Running | Restarting => !self.only_failed,
-            _ => !self.only_failed && !self.only_running,
+impl Assent {
+    /// Whether to go on with what was shown. Where it is only to be shown, no.
+    pub(crate) fn given(&self, question: &str, printer: Printer) -> Result<bool, Failure> {
+        if self.dry_run {
+            printer.note("note: this is a dry run; nothing was done");
+            return Ok(false);
         }
+        confirm(self.yes, question, printer)?;
+        Ok(true)
     }
 }
 
-/// Task instances of one run.
-#[derive(Debug)]
-pub(crate) struct Picked {
-    run: RunDoc,
-    version: Arc<Version>,
-    tasks: Vec<TaskIndex>,
-}
-
-impl Picked {
-    /// Those among these tasks of the run that are meant.
-    pub(crate) fn new(run: RunDoc, version: Arc<Version>, tasks: &BTreeSet<TaskIndex>, which: &Which) -> Self {
-        let tasks = tasks.iter().copied().filter(|task| which.means(run.task_state(*task))).collect();
-        Self { run, version, tasks }
+/// Shows task instances. False: there are none.
+pub(crate) fn show(dag_id: &DagId, affected: &[Affected], rows: &mut Rows) {
+    for one in affected {
+        rows.push(vec![
+            Cell::text(dag_id),
+            Cell::text(&one.run_id),
+            Cell::text(&one.task_id),
+            Cell::State(Some(one.state.as_str())),
+        ]);
     }
 }
 
-/// Shows them, asks, and clears them.
+/// The columns of [`show`].
+pub(crate) fn rows() -> Rows {
+    Rows::new(&["dag_id", "run_id", "task_id", "state"])
+}
+
+/// Shows what is planned of some DAGs, asks, and does it; where it is done, notes are left.
 pub(crate) async fn clear(
-    picked: Vec<Picked>,
-    which: &Which,
+    planned: Vec<(DagId, Vec<Planned>)>,
+    assent: &Assent,
+    note: Option<&str>,
     session: &Session,
     printer: Printer,
 ) -> Result<(), Failure> {
-    let mut rows = Rows::new(&["dag_id", "run_id", "task_id", "state"]);
-    for Picked { run, version, tasks } in &picked {
-        for task in tasks {
-            rows.push(vec![
-                Cell::text(&run.facts.dag_id),
-                Cell::text(&run.facts.run_id),
-                Cell::text(&version.plan.task(*task).task_id),
-                Cell::State(Some(run.task_state(*task).as_str())),
-            ]);
-        }
+    let mut rows = rows();
+    for (dag_id, planned) in &planned {
+        let affected: Vec<Affected> = planned.iter().flat_map(Planned::affected).collect();
+        show(dag_id, &affected, &mut rows);
     }
     let number = rows.rows.len();
     if number == 0 {
@@ -78,9 +82,11 @@ pub(crate) async fn clear(
         return if printer.is_for_programs() { printer.rows(&rows) } else { Ok(()) };
     }
     printer.rows(&rows)?;
-    confirm(which.yes, &format!("clear {}, so that they run again?", count(number, "task instance")), printer)?;
-    for Picked { run, tasks, .. } in picked.iter().filter(|picked| !picked.tasks.is_empty()) {
-        session.engine.clear(&run.facts.incarnation, tasks).await?;
+    if !assent.given(&format!("clear {}, so that they run again?", count(number, "task instance")), printer)? {
+        return Ok(());
+    }
+    for (dag_id, planned) in &planned {
+        Box::pin(session.engine.carry_out_noted(dag_id, planned, note)).await?;
     }
     printer.note(format_args!("cleared {}", count(number, "task instance")));
     Ok(())

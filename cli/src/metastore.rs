@@ -70,6 +70,11 @@ impl fmt::Display for MetastoreUrl {
 /// The engine as the command line uses it.
 pub(crate) type CliEngine = Engine<Store, Queue, System>;
 
+/// The name of whoever types, as the environment has it.
+pub(crate) fn user_name() -> Option<String> {
+    ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()))
+}
+
 /// What a command works with.
 #[derive(Debug)]
 pub(crate) struct Session {

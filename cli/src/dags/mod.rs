@@ -15,6 +15,7 @@ mod pause;
 mod report;
 mod runs;
 mod schema;
+mod set_state;
 mod show;
 mod sources;
 mod state;
@@ -66,6 +67,8 @@ pub(crate) enum Command {
     Details(details::Arguments),
     /// Clear the task instances of a run, so that it runs again; shows them and asks first
     Clear(clear::Arguments),
+    /// Set a run to success, failed or queued; shows what that ends and asks first
+    SetState(set_state::Arguments),
     /// Remove a DAG with all its runs; asks first
     Delete(delete::Arguments),
     /// List the DAG files, with the DAGs and tasks they gave
@@ -97,7 +100,10 @@ pub(crate) async fn run(command: Command, metastore: &MetastoreUrl, printer: Pri
             next_execution::run(&arguments, &Session::open(metastore).await?, printer).await
         }
         Command::Details(arguments) => details::run(&arguments, &Session::open(metastore).await?, printer).await,
-        Command::Clear(arguments) => clear::run(arguments, &Session::open(metastore).await?, printer).await,
+        Command::Clear(arguments) => Box::pin(clear::run(arguments, &Session::open(metastore).await?, printer)).await,
+        Command::SetState(arguments) => {
+            Box::pin(set_state::run(arguments, &Session::open(metastore).await?, printer)).await
+        }
         Command::Delete(arguments) => delete::run(&arguments, &Session::open(metastore).await?, printer).await,
         Command::Report => parse_report::run(&Session::open(metastore).await?, printer).await,
         Command::Upload(arguments) => Box::pin(upload::run(&arguments, printer)).await,

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use serde_json::Value;
-use updraft_model::{DagId, DagRunState, RunDoc};
-use updraft_service::Trigger;
+use updraft_model::{DagId, DagRunState, RunDoc, TriggeredBy};
+use updraft_service::{Origin, Trigger};
 
 /// What to run.
 #[derive(Debug, clap::Args)]
@@ -58,7 +58,9 @@ pub(crate) async fn run(arguments: Arguments, session: &Session, printer: Printe
         logical_date: arguments.logical_date,
         conf: arguments.conf.unwrap_or_default(),
     };
-    let mut run = session.engine.trigger(trigger).await?;
+    let origin =
+        Origin { triggered_by: Some(TriggeredBy::Cli), user: crate::metastore::user_name(), ..Origin::default() };
+    let mut run = Box::pin(session.engine.trigger_from(trigger, &origin)).await?;
     if let Some(note) = held(session, &run).await? {
         printer.note(note);
     }

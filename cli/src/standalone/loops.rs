@@ -120,18 +120,7 @@ async fn looks(server: Arc<Server>) {
     loop {
         let Ok(deliveries) = server.queue.receive(Lane::Looks, 1, Duration::from_mins(1)).await else { continue };
         for message in deliveries.into_iter().filter_map(|d| d.message) {
-            let looked = match &message {
-                Message::Run { incarnation } => {
-                    server.engine.look_at_run(incarnation, updraft_service::runs::Leases::Heed).await
-                }
-                Message::Page { incarnation, unit, page } => {
-                    Box::pin(server.engine.look_at_pages(incarnation, *unit, *page)).await
-                }
-                Message::Dag { dag_id } => server.engine.look_at_dag(dag_id).await,
-                Message::Holder { holder } => server.engine.look_at_holder(holder).await,
-                Message::Task { .. } => Ok(()),
-            };
-            if let Err(error) = looked {
+            if let Err(error) = Box::pin(server.engine.look_where(&message)).await {
                 tracing::error!(%error, ?message, "a look failed; the sweep makes up for it");
             }
         }

@@ -1,6 +1,6 @@
 //! `updraft tasks clear`
 
-use crate::clearing::{Picked, Which, clear};
+use crate::clearing::{Which, clear};
 use crate::dags::{existing, parse_dag_id, parse_instant};
 use crate::failure::Failure;
 use crate::matching::parse_regex;
@@ -9,7 +9,8 @@ use crate::printer::Printer;
 use jiff::Timestamp;
 use regex::Regex;
 use std::collections::BTreeSet;
-use updraft_model::{DagId, Plan, RunDoc, TaskIndex};
+use updraft_model::DagId;
+use updraft_service::interventions::{ClearTaskInstances, Picks, TaskPick};
 
 /// Which tasks of which runs.
 #[derive(Debug, clap::Args)]
@@ -24,6 +25,26 @@ pub(crate) struct Arguments {
     /// Only tasks whose ids match this regular expression, anywhere in them
     #[arg(long, short, value_name = "REGEX", value_parser = parse_regex)]
     task_regex: Option<Regex>,
+
+    /// Only tasks of this group; may be given several times
+    #[arg(long, value_name = "GROUP_ID")]
+    task_group: Vec<String>,
+
+    /// Only this instance of the mapped tasks
+    #[arg(long, value_name = "N")]
+    map_index: Option<u32>,
+
+    /// Only this run; without it all runs between the dates
+    #[arg(long, value_name = "RUN_ID", conflicts_with_all = ["start_date", "end_date", "dag_regex"])]
+    run_id: Option<String>,
+
+    /// Also the runs of earlier logical dates
+    #[arg(long, requires = "run_id")]
+    past: bool,
+
+    /// Also the runs of later logical dates
+    #[arg(long, requires = "run_id")]
+    future: bool,
 
     /// Only runs whose logical date is this or later
     #[arg(long, short, value_name = "DATE", value_parser = parse_instant)]
@@ -41,63 +62,68 @@ pub(crate) struct Arguments {
     #[arg(long, short)]
     downstream: bool,
 
+    /// Leave runs that have ended as they are
+    #[arg(long)]
+    keep_dag_runs: bool,
+
+    /// Do nothing if one of the task instances is running
+    #[arg(long)]
+    prevent_running_task: bool,
+
+    /// Note this on the task instances
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
+
     #[command(flatten)]
     which: Which,
 }
 
 impl Arguments {
-    fn wants(&self, run: &RunDoc) -> bool {
-        let date = run.facts.logical_date;
-        self.start_date.is_none_or(|start| date.is_some_and(|date| date >= start))
-            && self.end_date.is_none_or(|end| date.is_some_and(|date| date <= end))
+    fn request(&self, tasks: Option<Vec<TaskPick>>) -> ClearTaskInstances {
+        ClearTaskInstances {
+            run_id: self.run_id.clone(),
+            include_past: self.past,
+            include_future: self.future,
+            start_date: self.start_date,
+            end_date: self.end_date,
+            picks: Picks { tasks, task_group_ids: self.task_group.clone() },
+            include_upstream: self.upstream,
+            include_downstream: self.downstream,
+            only_failed: self.which.only_failed,
+            only_running: self.which.only_running,
+            reset_dag_runs: !self.keep_dag_runs,
+            prevent_running_task: self.prevent_running_task,
+            note: self.note.clone(),
+        }
     }
 
-    /// The tasks of a plan that are meant.
-    fn tasks(&self, plan: &Plan) -> BTreeSet<TaskIndex> {
-        let matches = |task: &TaskIndex| match &self.task_regex {
-            Some(regex) => regex.is_match(plan.task(*task).task_id.as_str()),
-            None => true,
-        };
-        let named: Vec<TaskIndex> = plan.tasks().filter(matches).collect();
-        let mut all: BTreeSet<TaskIndex> = named.iter().copied().collect();
-        if self.downstream {
-            all.extend(named.iter().flat_map(|task| plan.descendants(*task)));
+    /// The tasks of a DAG that match, in the versions that its runs have. None: whether they match was not asked.
+    async fn matching(&self, dag_id: &DagId, session: &Session) -> Result<Option<Vec<TaskPick>>, Failure> {
+        if self.task_regex.is_none() && self.map_index.is_none() {
+            return Ok(None);
         }
-        if self.upstream {
-            let mut left = named;
-            while let Some(task) = left.pop() {
-                left.extend(plan.upstream(task).iter().copied().filter(|above| all.insert(*above)));
-            }
-        }
-        all
+        let ids = session.engine.task_ids_ever(dag_id).await?;
+        let matches = |id: &String| self.task_regex.as_ref().is_none_or(|regex| regex.is_match(id));
+        let picked: BTreeSet<String> = ids.into_iter().filter(matches).collect();
+        Ok(Some(picked.into_iter().map(|task_id| TaskPick { task_id, map_index: self.map_index }).collect()))
     }
 }
 
 /// Clears task instances, once that is agreed on.
 pub(crate) async fn run(arguments: Arguments, session: &Session, printer: Printer) -> Result<(), Failure> {
-    let mut picked = Vec::new();
+    let mut planned = Vec::new();
     let mut any_task = false;
     for dag_id in dags(&arguments, session).await? {
-        let mut page = None;
-        loop {
-            let found = session.engine.store.list_runs(&dag_id, 100, page).await?;
-            for run in found.items.into_iter().filter(|run| arguments.wants(run)) {
-                let version = session.engine.version(&run.facts.version).await?;
-                let tasks = arguments.tasks(&version.plan);
-                any_task |= !tasks.is_empty();
-                picked.push(Picked::new(run, version, &tasks, &arguments.which));
-            }
-            page = found.next;
-            if page.is_none() {
-                break;
-            }
-        }
+        let tasks = arguments.matching(&dag_id, session).await?;
+        any_task |= tasks.as_ref().is_none_or(|tasks| !tasks.is_empty());
+        let plan = Box::pin(session.engine.plan_clear(&dag_id, &arguments.request(tasks))).await?;
+        planned.push((dag_id, plan));
     }
-    if let (Some(regex), false, false) = (&arguments.task_regex, any_task, picked.is_empty()) {
+    if let (Some(regex), false) = (&arguments.task_regex, any_task) {
         return Err(Failure::user(format!("no task matches `{regex}`"))
             .hint(format!("`updraft tasks list {}` shows the tasks there are", arguments.dag_id)));
     }
-    clear(picked, &arguments.which, session, printer).await
+    clear(planned, &arguments.which.assent, arguments.note.as_deref(), session, printer).await
 }
 
 async fn dags(arguments: &Arguments, session: &Session) -> Result<Vec<DagId>, Failure> {

@@ -5,6 +5,7 @@ mod failed_deps;
 mod list;
 mod logs;
 mod render;
+mod set_state;
 mod state;
 mod states;
 mod test;
@@ -35,7 +36,9 @@ pub(crate) enum Command {
     /// Print why a task instance is not running
     FailedDeps(failed_deps::Arguments),
     /// Clear task instances, so that they run again; shows them and asks first
-    Clear(clear::Arguments),
+    Clear(Box<clear::Arguments>),
+    /// Set task instances to success, failed or skipped; shows them and asks first
+    SetState(Box<set_state::Arguments>),
 }
 
 /// Does it.
@@ -49,7 +52,8 @@ pub(crate) async fn run(command: Command, metastore: &MetastoreUrl, printer: Pri
         Command::Render(arguments) => Box::pin(render::run(*arguments, metastore, printer)).await,
         Command::Test(arguments) => Box::pin(test::run(*arguments, metastore, printer)).await,
         Command::FailedDeps(arguments) => failed_deps::run(arguments, &open().await?, printer).await,
-        Command::Clear(arguments) => clear::run(arguments, &open().await?, printer).await,
+        Command::Clear(arguments) => Box::pin(clear::run(*arguments, &open().await?, printer)).await,
+        Command::SetState(arguments) => Box::pin(set_state::run(*arguments, &open().await?, printer)).await,
     }
 }
 

@@ -214,6 +214,7 @@ impl Trial {
             version: version.id.clone(),
             conf: serde_json::Value::Null,
             asset_events: std::collections::BTreeMap::new(),
+            origin: updraft_model::RunOrigin::default(),
             partition: None,
         }
     }
@@ -224,13 +225,9 @@ impl Trial {
         let looks = queue.receive(Lane::Looks, 1, Duration::ZERO).await.map_err(updraft_service::Error::from)?;
         if let Some(delivery) = looks.into_iter().next() {
             match delivery.message {
-                Some(Message::Run { incarnation }) => self.engine.look_at_run(&incarnation, Leases::Heed).await?,
-                Some(Message::Page { incarnation, unit, page }) => {
-                    Box::pin(self.engine.look_at_pages(&incarnation, unit, page)).await?;
-                }
-                Some(Message::Holder { holder }) => self.engine.look_at_holder(&holder).await?,
                 // A look at a DAG would make the runs that are due by its schedule.
-                Some(Message::Dag { .. } | Message::Task { .. }) | None => {}
+                Some(Message::Dag { .. }) | None => {}
+                Some(message) => Box::pin(self.engine.look_where(&message)).await?,
             }
             return Ok(true);
         }

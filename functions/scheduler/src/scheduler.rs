@@ -10,7 +10,6 @@ use updraft_function::{BatchAnswer, Error, Record};
 use updraft_metastore_dynamodb::DynamoDb;
 use updraft_service::Engine;
 use updraft_service::ingest::Ingested;
-use updraft_service::runs::Leases;
 use updraft_task_queue::Message;
 use updraft_task_queue_sqs::{Sqs, parse_body};
 
@@ -78,12 +77,6 @@ impl Scheduler {
         let mut answer = BatchAnswer::default();
         for record in records {
             let looked = match parse_body(&record.body) {
-                Some(Message::Run { incarnation }) => self.engine.look_at_run(&incarnation, Leases::Heed).await,
-                Some(Message::Page { incarnation, unit, page }) => {
-                    Box::pin(self.engine.look_at_pages(&incarnation, unit, page)).await
-                }
-                Some(Message::Dag { dag_id }) => Box::pin(self.engine.look_at_dag(&dag_id)).await,
-                Some(Message::Holder { holder }) => self.engine.look_at_holder(&holder).await,
                 Some(Message::Task { .. }) | None => {
                     tracing::error!(
                         id = record.id,
@@ -92,6 +85,7 @@ impl Scheduler {
                     );
                     Ok(())
                 }
+                Some(message) => Box::pin(self.engine.look_where(&message)).await,
             };
             if let Err(error) = looked {
                 tracing::error!(id = record.id, body = record.body, %error, "a look failed; its message comes again");

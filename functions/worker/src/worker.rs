@@ -74,7 +74,7 @@ fn task(record: &Record) -> Option<TaskRef> {
         Message::Task { incarnation, task, try_number, place, .. } => {
             Some(TaskRef { incarnation, task, try_number, place })
         }
-        Message::Run { .. } | Message::Page { .. } | Message::Dag { .. } | Message::Holder { .. } => None,
+        _ => None,
     }
 }
 

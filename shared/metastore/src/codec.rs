@@ -8,6 +8,8 @@
 //! | `ep` | epoch | `pa` | 1 while paused |
 //! | `op` | last operation | `la` | last interval, `start.end` in microseconds |
 //! | `ae` | epoch of its active place | | |
+//! | `cn` | how often it was cleared | | |
+//! | `vr` | its version, where a clear has changed it | | |
 //! | `sd`, `ed` | start, end in microseconds | `nd` | next due, microseconds |
 //! | `c` | cells by task index | `mx` | most active runs |
 //! | `mt` | max tries by task index | `ac` | active runs: `<epoch>:<facts, JSON>` |
@@ -32,7 +34,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 use updraft_model::{
     ActiveRun, Cell, Chosen, DagChange, DagDoc, DagId, DagRunState, DataInterval, Incarnation, Mapped, MappedEntry,
-    MappedKey, OperationId, Queued, Resumed, RunChange, RunDoc, TaskIndex, TopicId, VersionId,
+    MappedKey, OperationId, Queued, Resumed, RunChange, RunDoc, RunFacts, TaskIndex, TopicId, VersionId,
 };
 
 /// The attribute that holds items which are one JSON text.
@@ -148,6 +150,7 @@ pub fn run_item(run: &RunDoc) -> Item {
         ("rv".to_owned(), Value::N(run.revision as i64)),
     ]);
     set(&mut item, "tk", (run.takes > 0).then_some(Value::N(run.takes as i64)));
+    set(&mut item, "cn", (run.clear_number > 0).then_some(Value::N(i64::from(run.clear_number))));
     set(&mut item, "pa", run.past_met_by_all.then_some(Value::N(1)));
     set(&mut item, "to", run.timeout_at.map(|at| Value::N(at.as_millisecond())));
     set(&mut item, "da", run.deadline_at.map(|at| Value::N(at.as_millisecond())));
@@ -196,12 +199,17 @@ pub fn run_doc(item: &Item) -> Result<RunDoc, Error> {
         Value::S(text) => Ok((k.to_owned(), from_json(text)?)),
         _ => Err(corrupt(format_args!("outbox entry {k}"))),
     };
+    let mut facts: RunFacts = from_json(text(item, "f")?)?;
+    if let Ok(version) = text(item, "vr") {
+        facts.version = VersionId::trusted(version);
+    }
     Ok(RunDoc {
-        facts: from_json(text(item, "f")?)?,
+        facts,
         state,
         epoch: small(number(item, "ep")),
         operations: text(item, "op")
             .map_or_else(|_| Vec::new(), |ids| ids.split(' ').map(OperationId::trusted).collect()),
+        clear_number: small(number(item, "cn")),
         active_epoch: small(number(item, "ae")),
         start_date: instant(item, "sd")?,
         end_date: instant(item, "ed")?,
@@ -340,6 +348,8 @@ pub fn run_update(incarnation: &Incarnation, change: &RunChange) -> Update {
         changes.push(Change::Set(Path::Top("ep"), Value::N(i64::from(*epoch))));
         changes.push(Change::Set(Path::Top("op"), operations(acted)));
     }
+    changes.extend(change.clear_number.map(|n| Change::Set(Path::Top("cn"), Value::N(i64::from(n)))));
+    changes.extend(change.version.as_ref().map(|v| Change::Set(Path::Top("vr"), Value::text(v.as_str()))));
     changes.extend(change.active_epoch.map(|e| Change::Set(Path::Top("ae"), Value::N(i64::from(e)))));
     changes.extend(change.start_date.map(|at| Change::Set(Path::Top("sd"), micros(at))));
     changes.extend(change.end_date.map(|at| match at {
@@ -360,7 +370,7 @@ fn tombstone(change: &RunChange, at: Timestamp, changes: &mut Vec<Change>) {
     changes.extend(
         ["c", "m", "mt", "rs", "ch", "pm", "ob"].map(|map| Change::Set(Path::Top(map), Value::M(BTreeMap::new()))),
     );
-    changes.extend(["tk", "pa", "to", "da", "in", "ia", "sd", "ed"].map(|name| Change::Remove(Path::Top(name))));
+    changes.extend(["tk", "pa", "to", "da", "in", "ia", "sd", "ed", "cn"].map(|name| Change::Remove(Path::Top(name))));
     changes.extend(["ae", "lk"].map(|name| Change::Set(Path::Top(name), Value::N(0))));
     changes.push(Change::Set(Path::Top("dl"), micros(at)));
     changes.extend(change.state.map(|s| Change::Set(Path::Top("st"), Value::text(s.as_str()))));

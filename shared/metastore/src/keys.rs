@@ -6,6 +6,9 @@
 //! | attempt | `R#<incarnation>` | `A#<task, 5 digits>#<try, 4 digits>#<token>` | once |
 //! | attempt of a mapped instance | `R#<incarnation>` | `A#<task, 5 digits>#m<map index, 10 digits>#<try, 4 digits>#<token>` | once |
 //! | page of a mapped task or group | `R#<incarnation>` | `M#<first task, 5 digits>#<page, 8 digits>` | updatable |
+//! | note on a run | `R#<incarnation>` | `C#` | over |
+//! | note on a task instance | `R#<incarnation>` | `C#<task, 5 digits>#<map index, or nothing>` | over |
+//! | intervention in several runs | `I#<operation>` | `I` | updatable; until it is made |
 //! | run index, by name | `D#<dag id>` | `N#<run id>` | once |
 //! | run index, by time | `D#<dag id>` | `O#<run_after, micros, 20 digits>#<run id>` | once |
 //! | manual run, by logical date | `D#<dag id>` | `L#<logical date, micros, 20 digits>` | once; over where its run is gone |
@@ -26,13 +29,15 @@
 //! | variable | `VARIABLES` | `<key>` | over |
 //! | connection | `CONNECTIONS` | `<conn id>` | over |
 //!
-//! The time index holds run, page, DAG, holder and topic documents, by `shard` (of [`SHARDS`]) and `wake_at`.
+//! The time index holds run, page, DAG, holder and topic documents, and interventions, by `shard` (of [`SHARDS`]) and `wake_at`.
 
 use crate::item::Key;
+use crate::notes::Noted;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use updraft_model::{
-    AttemptKey, DagId, HolderId, Incarnation, PageKey, TaskId, TaskIndex, Token, Topic, TopicId, VersionId,
+    AttemptKey, DagId, HolderId, Incarnation, OperationId, PageKey, TaskId, TaskIndex, Token, Topic, TopicId,
+    VersionId,
 };
 
 /// How many partitions the time index is spread over. Persisted: changing it needs both old and new to be read.
@@ -86,6 +91,32 @@ pub fn read_attempt(sk: &str) -> Option<(TaskIndex, Option<u32>, u32, Token)> {
     };
     let (try_number, token) = rest.split_once('#')?;
     Some((TaskIndex(task.parse().ok()?), map_index, try_number.parse().ok()?, Token::trusted(token)))
+}
+
+/// A note on a run or a task instance.
+pub fn note(incarnation: &Incarnation, noted: Noted) -> Key {
+    let sk = match noted {
+        Noted::Run => NOTES.to_owned(),
+        Noted::Task(task, None) => format!("{NOTES}{:05}#", task.0),
+        Noted::Task(task, Some(map_index)) => format!("{NOTES}{:05}#{map_index}", task.0),
+    };
+    key(format!("R#{incarnation}"), sk)
+}
+
+/// What the sort keys of all notes of a run begin with.
+pub const NOTES: &str = "C#";
+
+/// What a note of this sort key is on.
+pub fn read_note(sk: &str) -> Option<Noted> {
+    let rest = sk.strip_prefix(NOTES)?;
+    let Some((task, map_index)) = rest.split_once('#') else { return rest.is_empty().then_some(Noted::Run) };
+    let map_index = if map_index.is_empty() { None } else { Some(map_index.parse().ok()?) };
+    Some(Noted::Task(TaskIndex(task.parse().ok()?), map_index))
+}
+
+/// An intervention in several runs.
+pub fn intervention(operation: &OperationId) -> Key {
+    key(format!("I#{operation}"), "I")
 }
 
 /// A run index item, by name.
@@ -251,6 +282,8 @@ pub enum Document {
     Holder(HolderId),
     /// A topic's document.
     Topic(TopicId),
+    /// An intervention in several runs.
+    Intervention(OperationId),
 }
 
 /// Reads a key of the time index.
@@ -264,6 +297,7 @@ pub fn document(key: &Key) -> Option<Document> {
         }
         (("D", id), "D") => Some(Document::Dag(DagId::trusted(id))),
         (("A", id), "A") => Some(Document::Topic(TopicId::trusted(id))),
+        (("I", id), "I") => Some(Document::Intervention(OperationId::trusted(id))),
         (("P", name), "P") => Some(Document::Holder(HolderId::Pool(name.to_owned()))),
         (("T", id), "T") => {
             let (dag_id, task_id) = id.split_once('#')?;
@@ -293,6 +327,11 @@ mod tests {
         #[test]
         fn keys_are_read_back(id in "[a-zA-Z0-9_.-]{1,40}", task in 0u32..99_999, n in 0u32..9_999, index in proptest::option::of(any::<u32>()), token in "[a-z0-9]{8}") {
             prop_assert_eq!(document(&run(&Incarnation::trusted(&id))), Some(Document::Run(Incarnation::trusted(&id))));
+            let operation = OperationId::trusted(&id);
+            prop_assert_eq!(document(&intervention(&operation)), Some(Document::Intervention(operation)));
+            for noted in [Noted::Run, Noted::Task(TaskIndex(task), None), Noted::Task(TaskIndex(task), Some(n))] {
+                prop_assert_eq!(read_note(&note(&Incarnation::trusted(&id), noted).sk), Some(noted));
+            }
             prop_assert_eq!(document(&dag(&DagId::trusted(&id))), Some(Document::Dag(DagId::trusted(&id))));
             let attempt = attempt(&AttemptKey {
                 incarnation: Incarnation::trusted(&id), task: TaskIndex(task), map_index: index, try_number: n, token: Token::trusted(&token),

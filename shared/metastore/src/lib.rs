@@ -12,15 +12,19 @@ pub mod counting;
 mod history;
 pub mod holders;
 pub mod item;
+pub mod jobs;
 pub mod keys;
 pub mod memory;
 mod named;
 pub mod pages;
+pub mod notes;
 pub mod store;
 pub mod suite;
 
 pub use assets::Consumed;
 pub use item::{Change, Condition, Item, Key, Path, Update, Value};
+pub use jobs::Job;
+pub use notes::{Note, Noted};
 pub use store::{DagSummary, DueEntry, DueWhat, FileRecord, ImportError, Metastore, Page, Version};
 
 use std::future::Future;

@@ -184,11 +184,15 @@ impl<I: Items> Metastore<I> {
         self.items.delete(&key, condition.as_slice()).await.map(|_| ())
     }
 
-    /// Removes all attempts of a run.
+    /// Removes all attempts of a run, and all notes.
     pub async fn delete_attempts(&self, incarnation: &Incarnation) -> Result<(), Error> {
+        self.delete_of_run(incarnation, keys::ATTEMPTS).await?;
+        self.delete_of_run(incarnation, keys::NOTES).await
+    }
+
+    async fn delete_of_run(&self, incarnation: &Incarnation, prefix: &str) -> Result<(), Error> {
         let pk = keys::run(incarnation).pk;
-        let range =
-            Range { pk: pk.clone(), prefix: keys::ATTEMPTS.to_owned(), after: None, descending: false, limit: 200 };
+        let range = Range { pk: pk.clone(), prefix: prefix.to_owned(), after: None, descending: false, limit: 200 };
         loop {
             let page = self.items.query(&range).await?;
             for (sk, _) in &page {

@@ -85,6 +85,10 @@ pub struct RunChange {
     pub state: Option<DagRunState>,
     /// A new epoch, with the interventions up to the one that made it ([`RunDoc::operations`]).
     pub epoch: Option<(u32, Vec<OperationId>)>,
+    /// How often the run was cleared.
+    pub clear_number: Option<u32>,
+    /// Another version of its DAG, one whose tasks lie where those of the version before did.
+    pub version: Option<VersionId>,
     /// The epoch at which the run took its place among the active ones.
     pub active_epoch: Option<u32>,
     /// When the run began to run.
@@ -161,6 +165,10 @@ impl RunChange {
         if let Some((epoch, operations)) = &self.epoch {
             run.epoch = *epoch;
             run.operations.clone_from(operations);
+        }
+        run.clear_number = self.clear_number.unwrap_or(run.clear_number);
+        if let Some(version) = &self.version {
+            run.facts.version.clone_from(version);
         }
         run.active_epoch = self.active_epoch.unwrap_or(run.active_epoch);
         run.start_date = self.start_date.or(run.start_date);

@@ -115,6 +115,10 @@ text_id! {
     VersionId
 }
 text_id! {
+    /// The id of a backfill: drawn, and a number, as Airflow's are.
+    BackfillId
+}
+text_id! {
     /// The drawn identity of one intervention, stored beside the epoch, so that a retry whose answer was lost does not act
     /// twice (ARCHITECTURE.md, rule F1).
     OperationId

@@ -15,6 +15,7 @@ pub mod dag_parts;
 pub mod display;
 pub mod holder;
 pub mod ids;
+pub mod intervention;
 pub mod mapped;
 pub mod page;
 mod percent;
@@ -40,15 +41,16 @@ pub use dag_parts::{
     Mapping, SensorMode, SensorSettings, TaskGroup, TemplateSettings,
 };
 pub use holder::{Claim, Generation, HolderChange, HolderDoc, HolderId, HolderName};
-pub use ids::{DagId, Incarnation, OperationId, TaskId, TaskIndex, Token, TopicId, VersionId};
+pub use ids::{BackfillId, DagId, Incarnation, OperationId, TaskId, TaskIndex, Token, TopicId, VersionId};
+pub use intervention::{Intervention, RunIntent};
 pub use mapped::{Expansion, Mapped, MappedEntry, MappedKey, Place, Summary, Tally};
 pub use page::{PageChange, PageDoc, PageHeld, PageKey, Slot};
 pub use plan::{Plan, PlanSettings};
 pub use run::{
-    Act, Intent, OPERATIONS_MAX, OutboxEntry, Resumed, RunDate, RunDoc, RunEndReason, RunFacts, RunName, TaskSet,
-    TryEnd,
+    Act, Intent, OPERATIONS_MAX, OutboxEntry, Resumed, RunDate, RunDoc, RunEndReason, RunFacts, RunName, RunOrigin,
+    TaskSet, TryEnd,
 };
-pub use states::{DagRunState, DagRunType, TaskInstanceState, TriggerRule};
+pub use states::{DagRunState, DagRunType, TaskInstanceState, TriggerRule, TriggeredBy};
 pub use unit::Unit;
 /// The registry of operators.
 pub use updraft_operators as operators;

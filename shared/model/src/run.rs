@@ -3,9 +3,9 @@
 use crate::cell::{Cell, End};
 use crate::choice::Chosen;
 use crate::dag_parts::CallbackKind;
-use crate::ids::{DagId, Incarnation, OperationId, TaskIndex, Token, TopicId, VersionId};
+use crate::ids::{BackfillId, DagId, Incarnation, OperationId, TaskIndex, Token, TopicId, VersionId};
 use crate::mapped::Mapped;
-use crate::states::{DagRunState, DagRunType, TaskInstanceState};
+use crate::states::{DagRunState, DagRunType, TaskInstanceState, TriggeredBy};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -44,6 +44,30 @@ pub struct RunFacts {
     /// The asset events that made it: of each topic those after the first number, up to the second.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub asset_events: BTreeMap<TopicId, (u64, u64)>,
+    /// Who or what made it.
+    #[serde(default, skip_serializing_if = "RunOrigin::is_empty")]
+    pub origin: RunOrigin,
+}
+
+/// Who or what made a run.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RunOrigin {
+    /// By which way it was asked for; none: the run's type says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub triggered_by: Option<TriggeredBy>,
+    /// The name of the person who asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub triggering_user_name: Option<String>,
+    /// The backfill it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backfill: Option<BackfillId>,
+}
+
+impl RunOrigin {
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// How many interventions a run remembers. One whose answer was lost finds itself among them, unless so many others came between.
@@ -52,7 +76,7 @@ pub const OPERATIONS_MAX: usize = 8;
 /// A run document, as one read or one write returns it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunDoc {
-    /// Fixed at creation.
+    /// Fixed at creation, but for the version, which a clear may change on request.
     pub facts: RunFacts,
     /// Where the run stands.
     pub state: DagRunState,
@@ -60,6 +84,8 @@ pub struct RunDoc {
     pub epoch: u32,
     /// The last interventions, the latest first, at most [`OPERATIONS_MAX`] (ARCHITECTURE.md, rule F1).
     pub operations: Vec<OperationId>,
+    /// How often the run was cleared.
+    pub clear_number: u32,
     /// The epoch at which it took its place among the DAG's active runs; the end gives back that place (ARCHITECTURE.md, rule C1).
     pub active_epoch: u32,
     /// When it began to run.
@@ -111,6 +137,7 @@ impl RunDoc {
             state,
             epoch: 0,
             operations: Vec::new(),
+            clear_number: 0,
             active_epoch: 0,
             start_date: None,
             end_date: None,
@@ -165,11 +192,16 @@ impl RunDoc {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Act {
-    /// They lose their state and run again.
+    /// They lose their state and run again, and a run that has ended is queued.
     Clear,
+    /// They lose their state; a run that has ended stays as it is.
+    ClearTasks,
+    /// The run is queued; no task instance changes.
+    Requeue,
     /// They get this end.
     Mark(End),
-    /// The run ends as failed: what has not ended is skipped, and what is under way gets this end.
+    /// The run ends: what has not ended is skipped, and what is under way gets this end. Teardowns are left to run, and then the run too;
+    /// unless the end is a skip, as of a run whose time is over.
     Cancel(End),
 }
 
@@ -181,6 +213,16 @@ pub struct Intent {
     pub act: Act,
     /// To which tasks.
     pub tasks: TaskSet,
+    /// Those of these tasks that have failed by then, themselves or because of an upstream, are cleared with it.
+    #[serde(default, skip_serializing_if = "TaskSet::is_empty")]
+    pub resume: TaskSet,
+}
+
+impl Intent {
+    /// An act on some tasks alone.
+    pub fn new(act: Act, tasks: impl IntoIterator<Item = TaskIndex>) -> Self {
+        Self { act, tasks: tasks.into_iter().collect(), resume: TaskSet::default() }
+    }
 }
 
 /// A set of tasks, kept as ranges.
@@ -192,6 +234,17 @@ impl TaskSet {
     /// The tasks from one on, in order.
     pub fn from(&self, first: TaskIndex) -> impl Iterator<Item = TaskIndex> + '_ {
         self.0.iter().flat_map(move |(from, to)| (*from.max(&first.0)..=*to).map(TaskIndex))
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether a task is among them.
+    pub fn contains(&self, task: TaskIndex) -> bool {
+        let at = self.0.partition_point(|(_, to)| *to < task.0);
+        self.0.get(at).is_some_and(|(from, _)| *from <= task.0)
     }
 }
 
@@ -394,6 +447,8 @@ mod tests {
             let set: TaskSet = tasks.iter().rev().copied().map(TaskIndex).collect();
             let expected: Vec<TaskIndex> = tasks.range(first..).copied().map(TaskIndex).collect();
             prop_assert_eq!(set.from(TaskIndex(first)).collect::<Vec<_>>(), expected);
+            prop_assert_eq!(set.contains(TaskIndex(first)), tasks.contains(&first));
+            prop_assert_eq!(set.is_empty(), tasks.is_empty());
             prop_assert_eq!(serde_json::from_str::<TaskSet>(&serde_json::to_string(&set).unwrap()).unwrap(), set);
         }
 

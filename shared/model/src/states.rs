@@ -135,6 +135,28 @@ impl DagRunState {
 }
 
 named_enum! {
+    /// By which way a run was asked for.
+    TriggeredBy, "way to trigger a run" {
+        /// The command line.
+        Cli = "cli",
+        /// A task of another DAG.
+        Operator = "operator",
+        /// The REST API.
+        RestApi = "rest_api",
+        /// The web UI.
+        Ui = "ui",
+        /// A test.
+        Test = "test",
+        /// The timetable.
+        Timetable = "timetable",
+        /// Asset events.
+        Asset = "asset",
+        /// A backfill.
+        Backfill = "backfill",
+    }
+}
+
+named_enum! {
     /// How a run came to be.
     DagRunType, "run type" {
         /// By a backfill.

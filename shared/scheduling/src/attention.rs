@@ -51,8 +51,11 @@ pub fn needed(run: &RunDoc, now: Timestamp) -> Option<Timestamp> {
         DagRunState::Queued => Some(deadline.into_iter().chain(owed).fold(regular, Timestamp::min)),
         DagRunState::Running => Some(own.fold(regular, Timestamp::min)),
         DagRunState::Success | DagRunState::Failed if !run.outbox.is_empty() => Some(own.fold(regular, Timestamp::min)),
-        DagRunState::Failed if deadline.is_some() => deadline,
-        // Nothing to deliver. Attempts that were marked and have not let go need no look: their cells are final.
-        DagRunState::Success | DagRunState::Failed => None,
+        // Nothing to deliver. Attempts that were marked and have not let go need no look: their cells are final. Those that were cleared
+        // without their run have to be seen gone.
+        DagRunState::Success | DagRunState::Failed => {
+            let restarting = run.cells.values().filter(|cell| matches!(cell, Cell::Restarting { .. }));
+            restarting.filter_map(|cell| cell.holder().map(|lease| lease.until)).chain(deadline).min()
+        }
     }
 }

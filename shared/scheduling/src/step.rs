@@ -15,7 +15,8 @@ use updraft_model::attempt::RETURN_VALUE;
 use updraft_model::cell::{End, Wait};
 use updraft_model::{
     Act, Attempt, AttemptOutcome, Cell, Choice, DagRunState, Generation, Held, Intent, Lease, MappedEntry, MappedKey,
-    OPERATIONS_MAX, OperationId, OutboxEntry, Plan, RunChange, RunDoc, RunEndReason, TaskIndex, Token,
+    OPERATIONS_MAX, OperationId, OutboxEntry, Plan, RunChange, RunDoc, RunEndReason, TaskIndex, TaskInstanceState,
+    Token,
 };
 
 /// The outbox key of [`OutboxEntry::Leave`].
@@ -402,6 +403,11 @@ pub fn intervene(
     operation: &OperationId,
     now: Timestamp,
 ) -> Step {
+    intervene_with(plan, run, &Intent::new(act, tasks), operation, now)
+}
+
+/// As [`intervene`], with all that an intent may say.
+pub fn intervene_with(plan: &Plan, run: &RunDoc, intent: &Intent, operation: &OperationId, now: Timestamp) -> Step {
     let change = RunChange {
         if_epoch: Some(run.epoch),
         if_state: Some(run.state),
@@ -410,8 +416,18 @@ pub fn intervene(
         looks: Some(0),
         ..RunChange::default()
     };
-    let intent = Intent { act, tasks: tasks.into_iter().collect() };
-    advance(plan, run, &intent, TaskIndex(0), change, now)
+    advance(plan, run, intent, TaskIndex(0), change, now)
+}
+
+/// What an intervention makes of a run by itself, without anything that follows from it: what people are told before they agree.
+pub fn acted(plan: &Plan, run: &RunDoc, intent: &Intent, now: Timestamp) -> RunDoc {
+    let mut change = RunChange::default();
+    let mut resumed = false;
+    for task in meant(plan, intent, TaskIndex(0)) {
+        resumed |= act_on(plan, run, intent, task, &mut change);
+    }
+    act_on_run(plan, run, intent, resumed, now, &mut change);
+    change.apply(run)
 }
 
 /// The epoch that an intervention makes, with the last interventions up to it (ARCHITECTURE.md, rule F1).
@@ -435,7 +451,8 @@ pub fn proceed(plan: &Plan, run: &RunDoc, now: Timestamp) -> Option<Step> {
 
 /// As much of an intervention as one write may change, and what follows from it where that is all.
 fn advance(plan: &Plan, run: &RunDoc, intent: &Intent, from: TaskIndex, mut change: RunChange, now: Timestamp) -> Step {
-    for task in intent.tasks.from(from).filter(|task| task.at() < plan.dag.tasks.len()) {
+    let mut resumed = false;
+    for task in meant(plan, intent, from) {
         if change.cells.len() == CHANGES_MAX {
             if run.intent.is_none() {
                 change.intent = Some(Some(intent.clone()));
@@ -444,37 +461,85 @@ fn advance(plan: &Plan, run: &RunDoc, intent: &Intent, from: TaskIndex, mut chan
             change.intent_at = Some(task);
             return complete(run, change, now);
         }
-        act_on(plan, run, intent.act, task, &mut change);
+        resumed |= act_on(plan, run, intent, task, &mut change);
     }
     if run.intent.is_some() {
         change.intent = Some(None);
     }
+    act_on_run(plan, run, intent, resumed, now, &mut change);
+    if change.state.is_some_and(DagRunState::is_finished) {
+        return complete(run, change, now);
+    }
+    with_decision(plan, run, change, Scope::Everything, now, None)
+}
+
+/// The tasks that an intent is about, from one on.
+fn meant(plan: &Plan, intent: &Intent, from: TaskIndex) -> BTreeSet<TaskIndex> {
+    let tasks = intent.tasks.from(from).chain(intent.resume.from(from));
+    tasks.filter(|task| task.at() < plan.dag.tasks.len()).collect()
+}
+
+/// What an intervention makes of the run itself. `resumed`: this write has cleared some of what is to be cleared where it has failed.
+fn act_on_run(plan: &Plan, run: &RunDoc, intent: &Intent, resumed: bool, now: Timestamp, change: &mut RunChange) {
+    let was_cleared = |cell: &Cell| matches!(cell, Cell::Cleared { .. } | Cell::Restarting { .. });
+    let resumed =
+        resumed || (run.intent.is_some() && intent.resume.from(TaskIndex(0)).any(|t| was_cleared(run.cell(t))));
+    let queue = |change: &mut RunChange| {
+        change.state = Some(DagRunState::Queued);
+        change.end_date = Some(None);
+        change.timeout_at = Some(None);
+        change.wake_at = Some(Some(now));
+    };
     match intent.act {
         Act::Cancel(end) => {
-            let state = if end == End::Success { DagRunState::Success } else { DagRunState::Failed };
-            // Only the time that is over is an end that callbacks are told of; of the others somebody knows who made them.
-            let reason = (end == End::Skipped).then_some(RunEndReason::TimedOut);
-            end_run(plan, run, state, reason, now, &mut change);
-            complete(run, change, now)
+            let left = |task: &TaskIndex| plan.task(*task).is_teardown && is_left(run.cell(*task), end);
+            if !plan.tasks().any(|task| left(&task)) {
+                let state = if end == End::Success { DagRunState::Success } else { DagRunState::Failed };
+                // Only the time that is over is an end that callbacks are told of; of the others somebody knows who made them.
+                let reason = (end == End::Skipped).then_some(RunEndReason::TimedOut);
+                end_run(plan, run, state, reason, now, change);
+            }
         }
-        Act::Clear if run.state.is_finished() => {
-            change.state = Some(DagRunState::Queued);
-            change.end_date = Some(None);
-            change.timeout_at = Some(None);
-            change.wake_at = Some(Some(now));
-            with_decision(plan, run, change, Scope::Everything, now, None)
+        Act::Requeue => {
+            if run.state == DagRunState::Running {
+                let leave = OutboxEntry::Leave { epoch: run.active_epoch };
+                change.outbox_put.push((leave.id(), leave));
+            }
+            queue(change);
         }
-        Act::Clear | Act::Mark(_) => with_decision(plan, run, change, Scope::Everything, now, None),
+        Act::ClearTasks => {}
+        Act::Mark(_) if !resumed => {}
+        Act::Clear | Act::Mark(_) => {
+            change.clear_number = Some(run.clear_number + 1);
+            if run.state.is_finished() {
+                queue(change);
+            }
+        }
     }
 }
 
-/// What an intervention makes of one task instance.
-fn act_on(plan: &Plan, run: &RunDoc, act: Act, task: TaskIndex, change: &mut RunChange) {
+/// Whether a teardown is left to run where its run is ended by hand: only a run whose time is over ends without them.
+fn is_left(cell: &Cell, end: End) -> bool {
+    end != End::Skipped && !cell.is_final()
+}
+
+/// What an intervention makes of one task instance. True: it had failed, and is cleared with what failed above it.
+fn act_on(plan: &Plan, run: &RunDoc, intent: &Intent, task: TaskIndex, change: &mut RunChange) -> bool {
     let cell = run.cell(task);
+    let is_named = intent.tasks.contains(task);
+    let state = match intent.act {
+        Act::Mark(end) if is_named => end.state(),
+        _ => cell.state(),
+    };
+    let has_failed = matches!(state, TaskInstanceState::Failed | TaskInstanceState::UpstreamFailed);
+    let resumes = has_failed && intent.resume.contains(task);
+    if !resumes && !is_named {
+        return false;
+    }
     let try_number = cell.try_number();
     let marked = |end, winner| Cell::Final { end, try_number, winner, leaving: cell.holder().cloned() };
-    let to = match act {
-        Act::Clear => {
+    let to = match if resumes { Act::Clear } else { intent.act } {
+        Act::Clear | Act::ClearTasks => {
             change.past_unmet.extend(run.past_met.contains(&task).then_some(task));
             change.past_met_by_all = run.past_met_by_all.then_some(false).or(change.past_met_by_all);
             let length = MappedKey::Length(task);
@@ -490,10 +555,12 @@ fn act_on(plan: &Plan, run: &RunDoc, act: Act, task: TaskIndex, change: &mut Run
         Act::Mark(end) => match cell {
             // What it left behind stays: its XComs, its log.
             Cell::Final { end: before, winner, .. } if *before != end => marked(end, winner.clone()),
-            Cell::Final { .. } => return,
+            Cell::Final { .. } => return false,
             _ => marked(end, None),
         },
-        Act::Cancel(_) if cell.is_final() => return,
+        Act::Requeue => return false,
+        Act::Cancel(_) if cell.is_final() => return false,
+        Act::Cancel(end) if plan.task(task).is_teardown && is_left(cell, end) => return false,
         Act::Cancel(end) => {
             let is_under_way = match cell {
                 Cell::Running { .. } => true,
@@ -507,6 +574,7 @@ fn act_on(plan: &Plan, run: &RunDoc, act: Act, task: TaskIndex, change: &mut Run
         change.if_cells.push((task, cell.clone()));
         change.cells.push((task, to));
     }
+    resumes
 }
 
 /// Notes that the runs of earlier dates let these tasks go (`all`: every task, since there is no earlier run), and decides what follows.

@@ -195,6 +195,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             version: version.id.clone(),
             conf: serde_json::Value::Null,
             asset_events: BTreeMap::new(),
+            origin: updraft_model::RunOrigin::default(),
         }
     }
 

@@ -41,6 +41,11 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 let Some(image) = self.miss_deadlines(&version, run).await? else { return Ok(()) };
                 run = image;
             }
+            if !run.outbox.is_empty() {
+                Box::pin(self.deliver(run)).await?;
+                let Some(image) = self.store.run(incarnation).await? else { return Ok(()) };
+                run = image;
+            }
             return Box::pin(self.start_run(run)).await;
         }
         let version = self.version(&run.facts.version).await?;
@@ -51,6 +56,10 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let Some((run, sent)) = swept else { return Ok(()) };
         let Some((run, waits)) = Box::pin(self.follow(&version, Some(&base), run)).await? else { return Ok(()) };
         if run.outbox.is_empty() && attention::needed(&run, self.clock.now()).is_none() {
+            // Found in the index with nothing left to do: an attempt that was cleared without its run has let go.
+            if run.wake_at.is_some() {
+                self.store.update_run(incarnation, &step::rearm(&run, waits, self.clock.now())).await?;
+            }
             return Ok(());
         }
         // Re-armed before messages go out again. Refused means somebody wrote meanwhile: the wake-up stays where it is, and the

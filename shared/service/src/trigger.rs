@@ -1,13 +1,15 @@
 //! Triggering a run by hand.
 
 use crate::engine::{Engine, Error, ROUNDS_MAX};
+use crate::interventions::check_note;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 use updraft_clock::Clock;
 use updraft_metastore::{Items, Outcome};
 use updraft_model::run_id::Ending;
 use updraft_model::{
-    Dag, DagId, DagRunState, DagRunType, DataInterval, Incarnation, RunDoc, RunFacts, RunName, run_id,
+    Dag, DagId, DagRunState, DagRunType, DataInterval, Incarnation, RunDoc, RunFacts, RunName, RunOrigin, TriggeredBy,
+    run_id,
 };
 use updraft_scheduling::deadlines;
 use updraft_task_queue::{Message, Outgoing, TaskQueue};
@@ -40,12 +42,35 @@ pub struct Origin {
     pub run_after: Option<Timestamp>,
     /// The run stands for no instant, instead of the present one, where none is asked for.
     pub without_logical_date: bool,
+    /// A run id that is made has no drawn tail, as those of Airflow's REST API.
+    pub without_tail: bool,
+    /// The data it covers; none, or where it stands for no instant: as the timetable says.
+    pub data_interval: Option<DataInterval>,
+    /// The part of the data it makes: only for DAGs whose timetable is partitioned.
+    pub partition_key: Option<String>,
+    /// By which way it is asked for.
+    pub triggered_by: Option<TriggeredBy>,
+    /// Who asks for it.
+    pub user: Option<String>,
+    /// Noted on the run.
+    pub note: Option<String>,
 }
 
 impl Default for Origin {
     /// By hand.
     fn default() -> Self {
-        Self { incarnation: None, run_type: DagRunType::Manual, run_after: None, without_logical_date: false }
+        Self {
+            incarnation: None,
+            run_type: DagRunType::Manual,
+            run_after: None,
+            without_logical_date: false,
+            without_tail: false,
+            data_interval: None,
+            partition_key: None,
+            triggered_by: None,
+            user: None,
+            note: None,
+        }
     }
 }
 
@@ -81,19 +106,36 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             )));
         };
         check_conf(&trigger.conf)?;
+        check_note(origin.note.as_deref().unwrap_or_default())?;
         let version = self.version(&version_id).await?;
+        if origin.partition_key.is_some() {
+            return Err(Error::Refused(if version.plan.dag.timetable.is_partitioned() {
+                format!(
+                    "the DAG `{}` makes the runs of its partitions by its schedule only; leave partition_key out",
+                    dag.dag_id
+                )
+            } else {
+                format!("the DAG `{}` is not partitioned and takes no partition_key; leave it out", dag.dag_id)
+            }));
+        }
         updraft_params::check_run(&version.plan.dag, &trigger.conf)
             .map_err(|problem| Error::Refused(format!("the DAG `{}` cannot be triggered: {problem}", dag.dag_id)))?;
         // Airflow's command line draws a tail only where no logical date is given.
         let name = if let Some(name) = trigger.run_id {
             name
         } else {
-            let tail = trigger.logical_date.is_none().then(|| self.clock.draw(run_id::TAIL_LENGTH));
-            run_id::generate(origin.run_type, now, tail.as_deref().map_or(Ending::None, Ending::Tail))
+            let has_tail = trigger.logical_date.is_none() && !origin.without_tail;
+            let tail = has_tail.then(|| self.clock.draw(run_id::TAIL_LENGTH));
+            let at = origin.run_after.unwrap_or(now);
+            run_id::generate(origin.run_type, at, tail.as_deref().map_or(Ending::None, Ending::Tail))
         };
         run_id::check(origin.run_type, &name).map_err(|e| Error::Refused(e.to_string()))?;
         let logical_date = trigger.logical_date.or((!origin.without_logical_date).then_some(now));
-        let interval = logical_date.map(|at| version.plan.dag.timetable.infer_manual_data_interval(at)).transpose();
+        let interval = match (logical_date, origin.data_interval) {
+            (None, _) => Ok(None),
+            (Some(_), Some(given)) => Ok(Some(given)),
+            (Some(at), None) => version.plan.dag.timetable.infer_manual_data_interval(at).map(Some),
+        };
         let run_after = origin.run_after.unwrap_or(now);
         let facts = RunFacts {
             incarnation: origin.incarnation.clone().unwrap_or_else(|| Incarnation::trusted(self.clock.draw(12))),
@@ -108,6 +150,11 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             version: version_id,
             conf: trigger.conf,
             asset_events: BTreeMap::new(),
+            origin: RunOrigin {
+                triggered_by: origin.triggered_by,
+                triggering_user_name: origin.user.clone(),
+                backfill: None,
+            },
         };
         let incarnation = facts.incarnation.clone();
         let entry = RunName { run_id: name.clone(), incarnation: incarnation.clone(), run_after };
@@ -129,12 +176,15 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             if let Some(logical_date) = logical_date {
                 self.store.delete_run_date(&trigger.dag_id, logical_date, &entry).await?;
             }
-            return Err(Error::Refused(format!(
+            return Err(Error::Conflict(format!(
                 "the DAG `{}` already has a run `{name}`; choose another run id",
                 trigger.dag_id
             )));
         }
         self.store.put_run_order(&trigger.dag_id, &entry).await?;
+        if let Some(note) = &origin.note {
+            self.note_run(&run, note).await?;
+        }
         self.send(vec![Outgoing::now(Message::Run { incarnation })]).await;
         Ok(run)
     }
@@ -147,7 +197,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// Claims a logical date: as in Airflow, a DAG has one run of it.
     async fn claim_date(&self, dag: &Dag, logical_date: Timestamp, entry: &RunName) -> Result<(), Error> {
         let refused = |run_id: &str| {
-            Error::Refused(format!(
+            Error::Conflict(format!(
                 "the DAG `{}` already has a run of the logical date {logical_date}: `{run_id}`; choose another date, or clear that run",
                 dag.dag_id
             ))

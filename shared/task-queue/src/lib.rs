@@ -11,7 +11,7 @@ pub use local::LocalQueue;
 use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::time::Duration;
-use updraft_model::{DagId, HolderId, Incarnation, Place, TaskIndex};
+use updraft_model::{DagId, HolderId, Incarnation, OperationId, Place, TaskIndex};
 
 /// The longest delay a message may have; SQS allows no more. What is due later is left to the time index.
 pub const DELAY_MAX: Duration = Duration::from_mins(15);
@@ -61,6 +61,11 @@ pub enum Message {
         /// Which.
         holder: HolderId,
     },
+    /// An intervention in several runs that may have to be gone on with.
+    Intervention {
+        /// Which.
+        operation: OperationId,
+    },
 }
 
 /// A message to send.
@@ -93,7 +98,7 @@ impl Message {
     pub fn lane(&self) -> Lane {
         match self {
             Self::Task { .. } => Lane::Tasks,
-            Self::Run { .. } | Self::Page { .. } | Self::Dag { .. } | Self::Holder { .. } => Lane::Looks,
+            _ => Lane::Looks,
         }
     }
 }

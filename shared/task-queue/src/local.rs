@@ -26,7 +26,7 @@ impl Waiting {
         }
         let priority = match &message {
             Message::Task { priority, .. } => *priority,
-            Message::Run { .. } | Message::Page { .. } | Message::Dag { .. } | Message::Holder { .. } => 0,
+            _ => 0,
         };
         self.sequence += 1;
         self.ready.insert((Reverse(priority), self.sequence), message);

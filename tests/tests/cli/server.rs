@@ -124,14 +124,7 @@ async fn serve(engine: &TestEngine) {
                     let task = TaskRef { incarnation, task, try_number, place };
                     engine.work(&task, &Actor, None, || None).await.unwrap();
                 }
-                Some(Message::Run { incarnation }) => {
-                    engine.look_at_run(&incarnation, updraft_service::runs::Leases::Heed).await.unwrap();
-                }
-                Some(Message::Page { incarnation, unit, page }) => {
-                    engine.look_at_pages(&incarnation, unit, page).await.unwrap();
-                }
-                Some(Message::Dag { dag_id }) => engine.look_at_dag(&dag_id).await.unwrap(),
-                Some(Message::Holder { holder }) => engine.look_at_holder(&holder).await.unwrap(),
+                Some(message) => Box::pin(engine.look_where(&message)).await.unwrap(),
                 None => {}
             }
             engine.queue.acknowledge(lane, &delivery.receipt).await.unwrap();

@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod service;
+#[cfg(test)]
 mod shapes;
 
 /// One module and one test for each file of cases, and a test that prints the table of all.
@@ -47,6 +49,7 @@ macro_rules! files {
 }
 
 files!(
+    clear_mark,
     dagrun_state,
     e2e_runs,
     graph,
@@ -58,5 +61,6 @@ files!(
     templates,
     ti_transitions,
     timetables,
+    trigger_api,
     trigger_rules
 );

@@ -116,6 +116,7 @@ fn run(task: Task, cell: Cell) -> (Plan, RunDoc) {
         version: VersionId::trusted("v"),
         conf: Value::Null,
         asset_events: std::collections::BTreeMap::new(),
+        origin: updraft_model::RunOrigin::default(),
     };
     let mut run = RunDoc::new(facts, DagRunState::Running, Timestamp::UNIX_EPOCH);
     run.cells.insert(T, cell);

@@ -158,6 +158,7 @@ impl World<'_> {
             version: VersionId::trusted("v"),
             conf: Value::Null,
             asset_events: std::collections::BTreeMap::new(),
+            origin: updraft_model::RunOrigin::default(),
         };
         let change = places::create(&self.dag, &facts, interval, following, now);
         // A DAG that is paused, or has no place, stands in the way.

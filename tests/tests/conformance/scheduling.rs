@@ -48,6 +48,7 @@ fn run_doc(incarnation: &str, run_type: DagRunType, logical_date: Timestamp, sta
         version: VersionId::trusted("v"),
         conf: Value::Null,
         asset_events: std::collections::BTreeMap::new(),
+        origin: updraft_model::RunOrigin::default(),
     };
     RunDoc::new(facts, state, NOW)
 }

@@ -99,6 +99,7 @@ impl World {
             version: VersionId::trusted("v"),
             conf: serde_json::Value::Null,
             asset_events: std::collections::BTreeMap::new(),
+            origin: updraft_model::RunOrigin::default(),
         };
         let mut run = RunDoc::new(facts, DagRunState::Running, NOW);
         run.cells.extend([(A, a), (B, b), (C, cell(TaskInstanceState::Queued))].into_iter().filter(|(_, cell)| *cell != Cell::None));

@@ -134,15 +134,8 @@ async fn looks<I: updraft_metastore::Items>(engine: &Local<I>) {
     loop {
         let received = engine.queue.receive(Lane::Looks, 1, Duration::from_mins(1)).await;
         for delivery in received.into_iter().flatten() {
-            match delivery.message {
-                Some(Message::Run { incarnation }) => {
-                    engine.look_at_run(&incarnation, Leases::Heed).await.expect("the store is there");
-                }
-                Some(Message::Dag { dag_id }) => engine.look_at_dag(&dag_id).await.expect("the store is there"),
-                Some(Message::Page { incarnation, unit, page }) => {
-                    engine.look_at_pages(&incarnation, unit, page).await.expect("the store is there");
-                }
-                Some(Message::Holder { .. } | Message::Task { .. }) | None => {}
+            if let Some(message) = delivery.message {
+                Box::pin(engine.look_where(&message)).await.expect("the store is there");
             }
         }
     }

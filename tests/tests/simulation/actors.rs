@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use updraft_metastore::Metastore;
 use updraft_model::{DagChange, DagId, Incarnation, Plan, TaskIndex};
-use updraft_service::runs::Leases;
 use updraft_service::{Continuation, Engine, Settings, TaskRef, Trigger};
 use updraft_task_queue::{Lane, Message, TaskQueue};
 
@@ -123,14 +122,7 @@ impl Hand {
     pub(crate) async fn look(self) {
         loop {
             let Some((message, receipt)) = self.receive(Lane::Looks).await else { continue };
-            let result = match message {
-                Message::Run { incarnation } => self.engine.look_at_run(&incarnation, Leases::Heed).await,
-                Message::Page { incarnation, unit, page } => self.engine.look_at_pages(&incarnation, unit, page).await,
-                Message::Dag { dag_id } => self.engine.look_at_dag(&dag_id).await,
-                Message::Holder { holder } => self.engine.look_at_holder(&holder).await,
-                Message::Task { .. } => Ok(()),
-            };
-            match result {
+            match Box::pin(self.engine.look_where(&message)).await {
                 Ok(()) => self.acknowledge(Lane::Looks, &receipt).await,
                 Err(error) => self.failed("look", &error),
             }

@@ -68,7 +68,8 @@ impl From<Error> for Failure {
         let status = match &error {
             Error::NotFound { .. } => StatusCode::NOT_FOUND,
             Error::Refused(_) => StatusCode::BAD_REQUEST,
-            Error::Contention(_) => StatusCode::CONFLICT,
+            Error::Conflict(_) | Error::Contention(_) => StatusCode::CONFLICT,
+            Error::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };
         if status == StatusCode::SERVICE_UNAVAILABLE {

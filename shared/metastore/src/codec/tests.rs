@@ -68,6 +68,7 @@ fn run() -> impl Strategy<Value = RunDoc> {
                 version: VersionId::trusted("v"),
                 conf: serde_json::json!({"a": 1}),
                 asset_events: BTreeMap::from([(updraft_model::TopicId::trusted("a1"), (0, 3))]),
+                origin: updraft_model::RunOrigin::default(),
             };
             let mut run = RunDoc::new(facts, state, Timestamp::UNIX_EPOCH);
             ((run.resumes, run.choices), (run.takes, run.past_met, run.past_met_by_all, run.timeout_at, _, _)) =
@@ -77,6 +78,7 @@ fn run() -> impl Strategy<Value = RunDoc> {
                 (run.intent, run.intent_at) = (Some(intent), at);
             }
             (run.epoch, run.cells, run.wake_at, run.revision) = (epoch, cells, wake_at, revision);
+            run.clear_number = epoch;
             run.operations =
                 ["op2", "op1"].map(OperationId::trusted).into_iter().take(usize::from(leave) * 2).collect();
             run.deadline_at = run.timeout_at.filter(|_| leave);
@@ -111,9 +113,19 @@ fn chosen() -> impl Strategy<Value = Chosen> {
 }
 
 fn intent() -> impl Strategy<Value = Intent> {
-    let act = prop_oneof![Just(Act::Clear), Just(Act::Mark(End::Success)), Just(Act::Cancel(End::Failed))];
-    (act, proptest::collection::vec(task(), 0..4))
-        .prop_map(|(act, tasks)| Intent { act, tasks: tasks.into_iter().collect() })
+    let act = prop_oneof![
+        Just(Act::Clear),
+        Just(Act::ClearTasks),
+        Just(Act::Requeue),
+        Just(Act::Mark(End::Success)),
+        Just(Act::Cancel(End::Failed))
+    ];
+    let tasks = || proptest::collection::vec(task(), 0..4);
+    (act, tasks(), tasks()).prop_map(|(act, tasks, resume)| Intent {
+        act,
+        tasks: tasks.into_iter().collect(),
+        resume: resume.into_iter().collect(),
+    })
 }
 
 fn mapped_key() -> impl Strategy<Value = MappedKey> {
@@ -205,6 +217,8 @@ fn change() -> impl Strategy<Value = RunChange> {
         state: w.2,
         epoch: w.3.map(|e| (e, ["new", "op2", "op1"].map(OperationId::trusted).to_vec())),
         active_epoch: w.3,
+        clear_number: w.3,
+        version: w.6.then(|| VersionId::trusted("w")),
         start_date: w.4.flatten(),
         end_date: w.4,
         wake_at: w.5,

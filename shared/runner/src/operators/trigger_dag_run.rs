@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha1::{Digest, Sha1};
 use updraft_model::run_id::{self, Ending};
-use updraft_model::{DagId, DagRunState, DagRunType, Incarnation, RunDoc};
+use updraft_model::{DagId, DagRunState, DagRunType, Incarnation, RunDoc, TriggeredBy};
 use updraft_service::{Error, Origin, Trigger, Work};
 
 use crate::arguments::Arguments;
@@ -155,6 +155,8 @@ async fn trigger<S: Services>(attempt: &mut Attempt<'_, S>, wish: &Wish) -> Resu
         run_type: DagRunType::OperatorTriggered,
         run_after: wish.run_after,
         without_logical_date: logical_date.is_none(),
+        triggered_by: Some(TriggeredBy::Operator),
+        ..Origin::default()
     };
     let trigger = Trigger { dag_id: wish.dag_id.clone(), run_id: Some(run_id), logical_date, conf: wish.conf.clone() };
     let run = attempt.services.trigger(trigger, &origin).await.map_err(failed)?;

@@ -179,17 +179,7 @@ impl World {
     pub(crate) async fn work(&mut self) {
         loop {
             for looked in self.receive(Lane::Looks).await {
-                match looked {
-                    Message::Run { incarnation } => {
-                        self.engine.look_at_run(&incarnation, Leases::Heed).await.unwrap();
-                    }
-                    Message::Page { incarnation, unit, page } => {
-                        self.engine.look_at_pages(&incarnation, unit, page).await.unwrap();
-                    }
-                    Message::Dag { dag_id } => self.engine.look_at_dag(&dag_id).await.unwrap(),
-                    Message::Holder { holder } => self.engine.look_at_holder(&holder).await.unwrap(),
-                    Message::Task { .. } => panic!("a task is no look"),
-                }
+                self.engine.look_where(&looked).await.unwrap();
             }
             let tasks = self.receive(Lane::Tasks).await;
             if tasks.is_empty() {

@@ -117,6 +117,7 @@ fn facts() -> RunFacts {
         version: VersionId::trusted("v"),
         conf: serde_json::Value::Null,
         asset_events: std::collections::BTreeMap::new(),
+        origin: updraft_model::RunOrigin::default(),
     }
 }
 

@@ -80,6 +80,10 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             queued_at: now,
             version: version.id.clone(),
             conf: serde_json::Value::Null,
+            origin: updraft_model::RunOrigin {
+                triggered_by: Some(updraft_model::TriggeredBy::Asset),
+                ..updraft_model::RunOrigin::default()
+            },
             asset_events: taken.iter().map(|(topic, queued)| (topic.clone(), (queued.taken, queued.told))).collect(),
         }
     }

@@ -7,7 +7,7 @@ use updraft_model::{
     Claim, DagId, DagRunState, Generation, HolderChange, HolderId, HolderName, Incarnation, RunDoc, TaskIndex,
     TaskInstanceState,
 };
-use updraft_service::interventions::Selection;
+use updraft_service::interventions::{ClearTaskInstances, Picks};
 use updraft_service::pools::PoolWish;
 use updraft_service::runs::Leases;
 use updraft_service::{TaskRef, Trigger};
@@ -29,7 +29,7 @@ fn pooled(dag_id: &str, pool: &str, slots: u32) -> String {
     format!("{dag_id}:\n  schedule: null\n  tasks:\n{}{}", task(0), task(1))
 }
 
-async fn world(files: &[(&str, String)]) -> World {
+pub(crate) async fn world(files: &[(&str, String)]) -> World {
     let world = World::new();
     for (path, text) in files {
         world.write(path, text).await;
@@ -41,21 +41,12 @@ async fn world(files: &[(&str, String)]) -> World {
 
 impl World {
     /// Follows messages until there are none: looks, and tasks if they may run.
-    async fn drain(&self, runs_tasks: bool) {
+    pub(crate) async fn drain(&self, runs_tasks: bool) {
         loop {
             let looks = self.engine.queue.receive(Lane::Looks, 1, Duration::ZERO).await.unwrap();
             for delivery in &looks {
-                match delivery.message.clone().expect("a message of ours") {
-                    Message::Run { incarnation } => {
-                        Box::pin(self.engine.look_at_run(&incarnation, Leases::Heed)).await.unwrap();
-                    }
-                    Message::Page { incarnation, unit, page } => {
-                        Box::pin(self.engine.look_at_pages(&incarnation, unit, page)).await.unwrap();
-                    }
-                    Message::Dag { dag_id } => Box::pin(self.engine.look_at_dag(&dag_id)).await.unwrap(),
-                    Message::Holder { holder } => Box::pin(self.engine.look_at_holder(&holder)).await.unwrap(),
-                    Message::Task { .. } => panic!("a task among the looks"),
-                }
+                let message = delivery.message.clone().expect("a message of ours");
+                Box::pin(self.engine.look_where(&message)).await.unwrap();
                 self.engine.queue.acknowledge(Lane::Looks, &delivery.receipt).await.unwrap();
             }
             let tasks = if runs_tasks {
@@ -84,7 +75,7 @@ impl World {
         assert!(doc.size.is_none_or(|size| size < 0 || doc.used <= size), "{doc:?}");
     }
 
-    async fn run(&self, run: &RunDoc) -> RunDoc {
+    pub(crate) async fn run(&self, run: &RunDoc) -> RunDoc {
         self.engine.store.run(&run.facts.incarnation).await.unwrap().unwrap()
     }
 
@@ -99,7 +90,7 @@ impl World {
         [0, 1].map(|task| run.task_state(TaskIndex(task))).to_vec()
     }
 
-    async fn trigger_at(&self, dag_id: &str, date: &str) -> RunDoc {
+    pub(crate) async fn trigger_at(&self, dag_id: &str, date: &str) -> RunDoc {
         let trigger = Trigger {
             dag_id: DagId::trusted(dag_id),
             run_id: Some(format!("at_{date}")),
@@ -230,7 +221,7 @@ async fn one_instance_of_a_task_runs_at_a_time_over_all_runs() {
     assert_eq!(world.states(&second).await, [Success, Success]);
 }
 
-fn past(dag_id: &str, more: &str) -> String {
+pub(crate) fn past(dag_id: &str, more: &str) -> String {
     format!(
         "{dag_id}:\n  schedule: null\n  tasks:\n    t0: {{operator: BashOperator, bash_command: 'true', {more}}}\n    \
          t1: {{operator: BashOperator, bash_command: 'true', dependencies: [t0]}}\n"
@@ -284,23 +275,29 @@ async fn a_selection_is_cleared_as_it_was_shown() {
     let second = world.trigger_at("a", "2025-01-02T00:00:00Z").await;
     world.drain(true).await;
     let dag_id = DagId::trusted("a");
-    let from = Some("2025-01-02T00:00:00Z".parse::<Timestamp>().unwrap());
-    let selection = Selection { from, task_ids: Some(vec!["t0".to_owned()]), downstream: true, ..Selection::default() };
-    let shown = world.engine.select(&dag_id, &selection).await.unwrap();
+    let start_date = Some("2025-01-02T00:00:00Z".parse::<Timestamp>().unwrap());
+    let of_t0 = ClearTaskInstances {
+        start_date,
+        picks: Picks::of(["t0"]),
+        include_downstream: true,
+        ..ClearTaskInstances::default()
+    };
+    let clear = |request, dry_run| Box::pin(world.engine.clear_task_instances(&dag_id, request, dry_run));
+    let shown = clear(&of_t0, true).await.unwrap();
     assert_eq!(shown.iter().map(|s| s.task_id.as_str()).collect::<Vec<_>>(), ["t0", "t1"]);
     assert!(shown.iter().all(|s| s.run_id == second.facts.run_id && s.state == Success));
     assert_eq!(world.run(&second).await.state, DagRunState::Success, "showing changes nothing");
-    assert_eq!(Box::pin(world.engine.clear_selected(&dag_id, &selection)).await.unwrap(), shown);
+    assert_eq!(clear(&of_t0, false).await.unwrap(), shown);
     assert_eq!(world.run(&second).await.state, DagRunState::Queued);
     assert_eq!(world.run(&first).await.state, DagRunState::Success);
     world.drain(true).await;
     assert_eq!(world.run(&second).await.cell(TaskIndex(0)).try_number(), 2);
-    let failed = Selection { only_failed: true, ..Selection::default() };
-    assert_eq!(world.engine.select(&dag_id, &failed).await.unwrap(), []);
-    let unknown = Selection { task_ids: Some(vec!["t9".to_owned()]), ..Selection::default() };
-    assert!(world.engine.select(&dag_id, &unknown).await.unwrap_err().to_string().contains("`t9`"));
-    let both = Selection { only_failed: true, only_running: true, ..Selection::default() };
-    assert!(world.engine.select(&dag_id, &both).await.is_err());
+    let failed = ClearTaskInstances { only_failed: true, ..ClearTaskInstances::default() };
+    assert_eq!(clear(&failed, true).await.unwrap(), []);
+    let unknown = ClearTaskInstances { picks: Picks::of(["t9"]), ..ClearTaskInstances::default() };
+    assert!(clear(&unknown, true).await.unwrap_err().to_string().contains("`t9`"));
+    let both = ClearTaskInstances { only_failed: true, only_running: true, ..ClearTaskInstances::default() };
+    assert!(clear(&both, true).await.is_err());
 }
 
 /// Costs: a task in a pool costs two writes on the pool and one more on its run, and a read of the pool for each.

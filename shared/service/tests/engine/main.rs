@@ -9,6 +9,8 @@ mod files;
 #[cfg(test)]
 mod history;
 #[cfg(test)]
+mod interventions;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod triggers;

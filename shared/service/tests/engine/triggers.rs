@@ -19,7 +19,7 @@ fn trigger(run_id: Option<&str>, logical_date: &str, conf: Value) -> Trigger {
 
 async fn asked(world: &World, run_id: Option<&str>, logical_date: &str) -> Result<RunDoc, String> {
     world.engine.trigger(trigger(run_id, logical_date, Value::Null)).await.map_err(|error| match error {
-        Error::Refused(why) => why,
+        Error::Refused(why) | Error::Conflict(why) => why,
         other => panic!("{other}"),
     })
 }

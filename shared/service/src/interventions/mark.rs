@@ -1,0 +1,193 @@
+//! Giving task instances and runs a state by hand, as Airflow's PATCH requests do.
+
+use super::runs::{Planned, check_note};
+use super::selection::{Affected, Picks, Reach, Reader};
+use crate::engine::{Engine, Error};
+use std::collections::BTreeSet;
+use updraft_clock::Clock;
+use updraft_metastore::Items;
+use updraft_model::cell::End;
+use updraft_model::{Act, DagId, DagRunState, Intent, Plan, RunDoc, TaskIndex};
+use updraft_scheduling::step;
+use updraft_task_queue::TaskQueue;
+
+/// Which task instances get which end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PatchTaskInstances {
+    /// Of this run.
+    pub run_id: String,
+    /// And of the runs of earlier logical dates.
+    pub include_past: bool,
+    /// And of the runs of later logical dates.
+    pub include_future: bool,
+    /// Which tasks.
+    pub picks: Picks,
+    /// And everything above them.
+    pub include_upstream: bool,
+    /// And everything below them, teardowns apart.
+    pub include_downstream: bool,
+    /// Their end: success, failed or skipped.
+    pub new_state: End,
+    /// Noted on each that was picked.
+    pub note: Option<String>,
+}
+
+impl PatchTaskInstances {
+    /// These tasks of a run, and nothing else.
+    pub fn new(run_id: impl Into<String>, picks: Picks, new_state: End) -> Self {
+        Self {
+            run_id: run_id.into(),
+            include_past: false,
+            include_future: false,
+            picks,
+            include_upstream: false,
+            include_downstream: false,
+            new_state,
+            note: None,
+        }
+    }
+
+    /// What is done to a run of this plan: the picked tasks and their relatives get the end, and what has failed below them runs again.
+    fn intent(&self, plan: &Plan, picked: &BTreeSet<TaskIndex>) -> Intent {
+        let mut tasks = picked.clone();
+        let mut below = picked.clone();
+        for task in picked {
+            if self.include_upstream {
+                tasks.append(&mut plan.ancestors(*task));
+            }
+            let mut descendants = plan.descendants(*task);
+            if self.include_downstream {
+                tasks.extend(descendants.iter().filter(|task| !plan.task(**task).is_teardown));
+            }
+            below.append(&mut descendants);
+        }
+        below.append(&mut plan.setups_and_teardowns(&below));
+        below.retain(|task| !picked.contains(task));
+        Intent { resume: below.into_iter().collect(), ..Intent::new(Act::Mark(self.new_state), tasks) }
+    }
+}
+
+/// What a run gets by hand.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RunPatch {
+    /// Its state: success, failed or queued.
+    pub state: Option<DagRunState>,
+    /// A note; an empty one takes the note back.
+    pub note: Option<String>,
+}
+
+impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
+    /// Gives task instances an end and says which those are that had another, latest run first; `dry_run`: only says which. What has
+    /// failed below them is cleared, so that it runs again.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for a DAG, run, task or group that is not there; [`Error::Refused`] for the past or future of a run without a
+    /// logical date; [`Error::Conflict`] where all have that end already; [`Error::Invalid`] for an end that nobody may give.
+    pub async fn patch_task_instances(
+        &self,
+        dag_id: &DagId,
+        request: &PatchTaskInstances,
+        dry_run: bool,
+    ) -> Result<Vec<Affected>, Error> {
+        let (planned, affected) = self.plan_patch(dag_id, request).await?;
+        if affected.is_empty() && !dry_run {
+            return Err(Error::Conflict(format!(
+                "{} of the run `{}` of `{dag_id}` is already in the state {}; nothing was changed",
+                named(&request.picks),
+                request.run_id,
+                request.new_state.state()
+            )));
+        }
+        if !dry_run {
+            self.carry_out_noted(dag_id, &planned, request.note.as_deref()).await?;
+        }
+        Ok(affected)
+    }
+
+    /// What [`Engine::patch_task_instances`] would do, run by run, the latest first, and the task instances that have another state.
+    /// [`Engine::carry_out`] does it.
+    ///
+    /// # Errors
+    /// As [`Engine::patch_task_instances`], but for the conflict.
+    pub async fn plan_patch(
+        &self,
+        dag_id: &DagId,
+        request: &PatchTaskInstances,
+    ) -> Result<(Vec<Planned>, Vec<Affected>), Error> {
+        if !matches!(request.new_state, End::Success | End::Failed | End::Skipped) {
+            return Err(Error::Invalid(format!(
+                "a task instance cannot be set to {}; give success, failed or skipped",
+                request.new_state.state()
+            )));
+        }
+        check_note(request.note.as_deref().unwrap_or_default())?;
+        let reach = Reach { past: request.include_past, future: request.include_future };
+        let mut reader = Reader::default();
+        let (mut planned, mut affected) = (Vec::new(), Vec::new());
+        for (run, version) in self.runs_from(dag_id, &request.run_id, reach).await? {
+            let picked = reader.tasks(&version.plan, &request.picks);
+            let intent = request.intent(&version.plan, &picked);
+            let differs = |task: &TaskIndex| run.task_state(*task) != request.new_state.state();
+            let changed = intent.tasks.from(TaskIndex(0)).filter(differs);
+            affected.extend(changed.map(|task| Affected::new(&version.plan, &run, task)));
+            let after = step::acted(&version.plan, &run, &intent, self.clock.now());
+            if after.cells != run.cells {
+                planned.push(Planned { run, version, tasks: picked, intent, prevent_running_task: false });
+            }
+        }
+        reader.check(&request.picks)?;
+        Ok((planned, affected))
+    }
+
+    /// Gives a run a state, a note, or both. Success and failed: what runs gets that end, what else has not ended is skipped, and teardowns
+    /// are left to run; while one is to run, so is the run. Queued: the run is started anew, its task instances stay as they are.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for a DAG or run that is not there; [`Error::Invalid`] for a state that nobody may give.
+    pub async fn patch_dag_run(&self, dag_id: &DagId, run_id: &str, patch: &RunPatch) -> Result<RunDoc, Error> {
+        check_note(patch.note.as_deref().unwrap_or_default())?;
+        let mut run = self.run_named(dag_id, run_id).await?;
+        let act = match patch.state {
+            None => None,
+            Some(DagRunState::Success) => Some(Act::Cancel(End::Success)),
+            Some(DagRunState::Failed) => Some(Act::Cancel(End::Failed)),
+            Some(DagRunState::Queued) => Some(Act::Requeue),
+            Some(DagRunState::Running) => {
+                return Err(Error::Invalid(
+                    "a run cannot be set to running; give success, failed or queued (a queued run starts by itself)"
+                        .to_owned(),
+                ));
+            }
+        };
+        if let Some(act) = act {
+            run = self.act_on_run(&run, act).await?;
+        }
+        if let Some(note) = &patch.note {
+            self.note_run(&run, note).await?;
+        }
+        Ok(run)
+    }
+
+    async fn act_on_run(&self, run: &RunDoc, act: Act) -> Result<RunDoc, Error> {
+        let operation = self.new_operation();
+        self.intervene(&run.facts.incarnation, &operation, |version, run| {
+            let now = self.clock.now();
+            let all = version.plan.tasks().filter(|_| act != Act::Requeue);
+            let intent = Intent::new(act, all);
+            let after = step::acted(&version.plan, run, &intent, now);
+            let changes = after.state != run.state || after.cells != run.cells;
+            Ok(changes.then(|| step::intervene_with(&version.plan, run, &intent, &operation, now)))
+        })
+        .await
+    }
+}
+
+fn named(picks: &Picks) -> String {
+    let tasks = picks.tasks.iter().flatten().map(|pick| match pick.map_index {
+        Some(map_index) => format!("the task `{}` [{map_index}]", pick.task_id),
+        None => format!("the task `{}`", pick.task_id),
+    });
+    let groups = picks.task_group_ids.iter().map(|id| format!("the task group `{id}`"));
+    let all: Vec<String> = tasks.chain(groups).collect();
+    if all.is_empty() { "every task".to_owned() } else { all.join(", ") }
+}
