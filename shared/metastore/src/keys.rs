@@ -36,8 +36,7 @@ use crate::notes::Noted;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use updraft_model::{
-    AttemptKey, DagId, HolderId, Incarnation, OperationId, PageKey, TaskId, TaskIndex, Token, Topic, TopicId,
-    VersionId,
+    AttemptKey, DagId, HolderId, Incarnation, OperationId, PageKey, TaskId, TaskIndex, Token, Topic, TopicId, VersionId,
 };
 
 /// How many partitions the time index is spread over. Persisted: changing it needs both old and new to be read.

@@ -16,8 +16,8 @@ pub mod jobs;
 pub mod keys;
 pub mod memory;
 mod named;
-pub mod pages;
 pub mod notes;
+pub mod pages;
 pub mod store;
 pub mod suite;
 

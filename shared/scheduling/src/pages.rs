@@ -552,7 +552,8 @@ pub fn close(
     let first = key.page.saturating_mul(unit.per_page());
     let mut page = there.cloned().unwrap_or_else(|| PageDoc::new(key.clone(), epoch, first));
     let end = match act {
-        Act::Clear => None,
+        Act::Clear | Act::ClearTasks => None,
+        Act::Requeue => return None,
         Act::Mark(end) | Act::Cancel(end) => Some(end),
     };
     match end {

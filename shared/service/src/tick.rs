@@ -65,9 +65,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         match message {
             Message::Task { .. } => Ok(()),
             Message::Run { incarnation } => self.look_at_run(incarnation, Leases::Heed).await,
-            Message::Page { incarnation, unit, page } => {
-                Box::pin(self.look_at_pages(incarnation, *unit, *page)).await
-            }
+            Message::Page { incarnation, unit, page } => Box::pin(self.look_at_pages(incarnation, *unit, *page)).await,
             Message::Dag { dag_id } => Box::pin(self.look_at_dag(dag_id)).await,
             Message::Holder { holder } => self.look_at_holder(holder).await,
             Message::Intervention { operation } => Box::pin(self.look_at_intervention(operation)).await,
