@@ -49,3 +49,40 @@ fn the_built_ui_is_the_one_of_its_sources() {
         "the sources of the UI have changed; run `ui/build` and commit `ui/dist`"
     );
 }
+
+/// What a browser loads before it shows anything, compressed.
+const FIRST_LOAD_MAX: usize = 100 * 1024;
+
+/// The scripts that the page names, and those they import at once, by their names in `dist/assets`.
+fn first_load(dist: &Path) -> Vec<String> {
+    let page = std::fs::read_to_string(dist.join("index.html")).expect("the built page");
+    let name = |text: &str| text.split(['"', '\'']).next().map(str::to_owned);
+    let mut found: Vec<String> =
+        page.split("/assets/").skip(1).filter_map(name).filter(|n| n.ends_with(".js")).collect();
+    let mut at = 0;
+    while let Some(script) = found.get(at) {
+        let text = std::fs::read_to_string(dist.join("assets").join(script)).expect("a built script");
+        // Static imports stand at the beginning: `import{a as b}from"./x.js";`. Those of `import(...)` come later, when they are asked for.
+        let head = text.split(';').take_while(|statement| statement.starts_with("import"));
+        for import in head.filter_map(|statement| statement.rsplit("./").next().and_then(name)) {
+            if import.ends_with(".js") && !found.contains(&import) {
+                found.push(import);
+            }
+        }
+        at += 1;
+    }
+    found
+}
+
+#[test]
+fn the_first_load_is_small() {
+    let dist = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ui/dist");
+    let scripts = first_load(&dist);
+    assert!(!scripts.is_empty(), "the page names no script");
+    let size = |script: &String| {
+        let path = dist.join("assets").join(format!("{script}.gz"));
+        std::fs::metadata(&path).unwrap_or_else(|_| panic!("`ui/build` makes {}", path.display())).len() as usize
+    };
+    let bytes: usize = scripts.iter().map(size).sum();
+    assert!(bytes <= FIRST_LOAD_MAX, "{bytes} bytes in {scripts:?}; load what is not needed at once by `import()`");
+}

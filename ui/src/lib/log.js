@@ -7,12 +7,14 @@ export const LEVEL_NAMES = [
   [3, 'Errors'],
 ];
 
-/** How bad a line is: the level it carries, else what it looks like. */
-function levelOf(line, text) {
-  if (line.level) return LEVELS[line.level.toLowerCase()] ?? 1;
-  const found = text.match(/\b(DEBUG|INFO|WARN(?:ING)?|ERROR|CRITICAL|FATAL)\b/);
-  if (found) return LEVELS[found[1].toLowerCase()] ?? 1;
-  return /^Traceback |^\w*(Error|Exception)\b/.test(text) ? 3 : 1;
+/** A worker writes a line's level before it. */
+const PREFIX = /^(DEBUG|INFO|WARNING|ERROR|CRITICAL) - /;
+
+/** How bad a line is: the level it carries, or, if that is worse, what it begins with. */
+function levelOf(given, text) {
+  const found = text.match(/^\[?(DEBUG|INFO|WARN(?:ING)?|ERROR|CRITICAL|FATAL)\b/i);
+  const seems = found ? LEVELS[found[1].toLowerCase()] : /^Traceback |^[\w.]*(Error|Exception):/.test(text) ? 3 : 1;
+  return Math.max(LEVELS[given?.toLowerCase()] ?? 0, seems);
 }
 
 /**
@@ -21,7 +23,9 @@ function levelOf(line, text) {
  */
 export function readLines(content, from = 0) {
   return content.map((line, i) => {
-    const raw = String(line.event ?? '');
+    const said = String(line.event ?? '');
+    const prefix = said.match(PREFIX);
+    const raw = prefix ? said.slice(prefix[0].length) : said;
     const text = plain(raw);
     const opens = text.match(/^(?:::group::|##\[group\])(.*)$/);
     return {
@@ -29,7 +33,7 @@ export function readLines(content, from = 0) {
       at: line.timestamp ?? null,
       text,
       pieces: ansi(raw),
-      level: levelOf(line, text),
+      level: levelOf(line.level ?? prefix?.[1], text),
       opens: opens ? opens[1].trim() || 'group' : null,
       closes: /^(?:::endgroup::|##\[endgroup\])/.test(text),
     };

@@ -1,0 +1,48 @@
+// What people do, each with its preview.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { api, at } from './harness.mjs';
+
+test('a run is triggered by a form made from the params', async () => {
+  await at('#/dags/shop', async (page) => {
+    await page.getByRole('button', { name: 'Trigger', exact: true }).click();
+    const dialog = page.getByRole('dialog', { name: 'Trigger shop' });
+    await dialog.getByText('Params have their defaults.').waitFor();
+    await dialog.getByLabel('Region').selectOption('us');
+    await dialog.getByLabel('limit').fill('12');
+    await dialog.getByLabel('full').check();
+    await dialog.getByLabel('tables').fill('orders\nstock');
+    await dialog.getByText('region = "us"').waitFor();
+    await dialog.getByText('tables = ["orders","stock"]').waitFor();
+    await dialog.getByLabel('options').fill('{"deep": ');
+    await dialog.getByText(/options is no JSON/).waitFor();
+    assert.equal(await dialog.getByRole('button', { name: 'Trigger a run' }).isDisabled(), true);
+    await dialog.getByLabel('options').fill('{"deep": 2}');
+    await dialog.getByRole('button', { name: 'As JSON' }).click();
+    assert.deepEqual(JSON.parse(await dialog.getByLabel('Conf, as JSON').inputValue()), { region: 'us', limit: 12, full: true, tables: ['orders', 'stock'], options: { deep: 2 } });
+    await dialog.getByRole('button', { name: 'As a form' }).click();
+    await dialog.getByText('Run id and logical date').click();
+    await dialog.getByLabel('Run id').fill('by-hand');
+    await dialog.getByRole('button', { name: 'Trigger a run' }).click();
+    await page.getByRole('region', { name: 'Run', exact: true }).getByRole('heading', { name: 'by-hand' }).waitFor();
+    const { conf } = await api('/api/v2/dags/shop/dagRuns/by-hand');
+    assert.deepEqual(conf, { region: 'us', limit: 12, full: true, tables: ['orders', 'stock'], options: { deep: 2 } });
+  });
+});
+
+test('what the server refuses is said in the form', async () => {
+  await at(
+    '#/dags/shop',
+    async (page) => {
+      await page.getByRole('button', { name: 'Trigger', exact: true }).click();
+      const dialog = page.getByRole('dialog', { name: 'Trigger shop' });
+      await dialog.getByText('Run id and logical date').click();
+      await dialog.getByLabel('Run id').fill('by-hand');
+      await dialog.getByRole('button', { name: 'Trigger a run' }).click();
+      await dialog.getByRole('alert').getByText('by-hand').waitFor();
+      await page.keyboard.press('Escape');
+      assert.equal(await page.getByRole('dialog').count(), 0);
+    },
+    { expected: ['status of 4'] },
+  );
+});

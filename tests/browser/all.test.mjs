@@ -1,0 +1,11 @@
+import { after } from 'node:test';
+import { browser } from './harness.mjs';
+
+await import('./lists.mjs');
+await import('./dag.mjs');
+await import('./task.mjs');
+await import('./actions.mjs');
+await import('./admin.mjs');
+await import('./everywhere.mjs');
+
+after(() => browser.close());

@@ -1,0 +1,170 @@
+// The views of a DAG.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { at, link, run, until } from './harness.mjs';
+
+const cells = (page, row) => page.locator('tr', { has: page.getByRole('rowheader', { name: row }) }).locator('td a');
+
+test('the grid shows runs against tasks, and groups fold', async () => {
+  await run('shop');
+  await at('#/dags/shop', async (page) => {
+    await page.getByRole('rowheader', { name: 'orders' }).waitFor();
+    const newest = cells(page, 'orders').last();
+    assert.match(await newest.getAttribute('aria-label'), /^extract\.orders: success, manual__/);
+    await page.getByRole('button', { name: /^extract/ }).click();
+    assert.equal(await page.getByRole('rowheader', { name: 'orders' }).count(), 0);
+    assert.match(await cells(page, /^extract/).last().getAttribute('aria-label'), /^extract: success, 2 of 2 tasks ended/);
+    await page.reload();
+    await page.getByRole('button', { name: 'Unfold all' }).click();
+    await page.getByRole('rowheader', { name: 'orders' }).waitFor();
+    await newest.click();
+    await page.getByRole('region', { name: 'Task instance' }).getByRole('heading', { name: 'extract.orders' }).waitFor();
+    await page.keyboard.press('Escape');
+    await page.getByRole('region', { name: 'Run', exact: true }).waitFor();
+    await page.keyboard.press('Escape');
+    await until('the panel is closed', async () => (await page.getByRole('region', { name: 'Run', exact: true }).count()) === 0);
+  });
+});
+
+test('the keyboard alone goes through the grid', async () => {
+  await at('#/dags/shop', async (page) => {
+    await page.getByRole('rowheader', { name: 'orders' }).waitFor();
+    const focused = () => page.evaluate(() => document.activeElement?.getAttribute('aria-label') ?? '');
+    // The page reads more than once; Tab until the grid has the focus.
+    await until('Tab reaches the grid', async () => {
+      await page.keyboard.press('Tab');
+      return /__.*: (success|failed)/.test(await focused());
+    });
+    await page.keyboard.press('End');
+    await page.keyboard.press('ArrowDown');
+    assert.match(await focused(), /^start: success/);
+    await page.keyboard.press('ArrowDown');
+    await page.keyboard.press('ArrowDown');
+    assert.match(await focused(), /^extract\.orders: success/);
+    await page.keyboard.press('Enter');
+    await page.getByRole('region', { name: 'Task instance' }).getByRole('heading', { name: 'extract.orders' }).waitFor();
+  });
+});
+
+test('the graph is drawn, enlarged, folded, and leads to tasks', async () => {
+  const id = await run('shop');
+  await at(link('shop', 'graph', { run: id }), async (page) => {
+    const box = (name) => page.locator('svg a', { hasText: name });
+    await page.getByRole('link', { name: /^check success: check, BashOperator/ }).waitFor();
+    assert.equal(await page.locator('svg rect.frame').count(), 2);
+    assert.equal(await page.locator('svg path.edge').count(), 4);
+    const zoom = () => page.locator('svg > g').getAttribute('transform');
+    const before = await zoom();
+    await page.getByRole('button', { name: 'Enlarge' }).click();
+    assert.notEqual(await zoom(), before);
+    await page.getByRole('button', { name: 'Show all of it' }).click();
+    assert.equal(await zoom(), before);
+    await page.getByRole('button', { name: /^Fold extract/ }).click();
+    await page.getByRole('button', { name: /^extract 2 tasks: group extract, 2 success/ }).waitFor();
+    assert.equal(await page.locator('svg rect.frame').count(), 1);
+    await page.getByRole('button', { name: 'Unfold all' }).click();
+    await until('both are open', async () => (await page.locator('svg rect.frame').count()) === 2);
+    await box('check').click();
+    await page.getByRole('region', { name: 'Task instance' }).getByRole('heading', { name: 'check' }).waitFor();
+  });
+});
+
+test('the graph follows a run while it runs', async () => {
+  await at('#/dags/steady/graph', async (page) => {
+    await page.getByRole('combobox', { name: 'Run' }).waitFor();
+    const id = await run('steady', {}, false);
+    await page.getByRole('combobox', { name: 'Run' }).getByText(id).waitFor({ state: 'attached' });
+    const seen = new Set();
+    await until('it comes to its end', async () => {
+      const text = await page.getByRole('link', { name: /^one / }).getAttribute('aria-label');
+      seen.add(text);
+      return text.startsWith('one success') && seen.size > 1;
+    });
+  });
+});
+
+test('Gantt, calendar, durations and runs show the runs', async () => {
+  const id = await run('shop');
+  await at(link('shop', 'gantt', { run: id }), async (page) => {
+    await page.locator('.runs.s-success').first().waitFor();
+    assert.equal(await page.locator('.runs').count(), 5, 'a bar for each task that ran');
+    await page.getByRole('listitem').getByRole('link', { name: 'success tables' }).click();
+    await page.getByRole('region', { name: 'Task instance' }).getByRole('heading', { name: 'load.tables' }).waitFor();
+    const main = page.getByRole('navigation', { name: 'Views of the DAG' });
+    await main.getByRole('link', { name: 'Calendar' }).click();
+    const today = new Date();
+    const name = `${today.getDate()} ${today.toLocaleString('en', { month: 'short' })} ${today.getFullYear()}`;
+    await page.getByRole('button', { name: new RegExp(`^${name}: .*success`) }).click();
+    await page.getByRole('region', { name: 'Runs of the day' }).getByText(id).waitFor();
+    await main.getByRole('link', { name: 'Durations' }).click();
+    await page.getByRole('link', { name: new RegExp(`^${id.replace(/[+.]/g, '\\$&')}: success, took`) }).waitFor();
+    await main.getByRole('link', { name: 'Runs' }).click();
+    await page.locator('table').getByText(id).waitFor();
+    await page.getByLabel('State', { exact: true }).selectOption('failed');
+    await until('the list is filtered', async () => (await page.locator('table').getByText(id).count()) === 0);
+  });
+});
+
+test('details say what the file says', async () => {
+  await at('#/dags/shop/details', async (page) => {
+    await page.getByText('Loads orders.').waitFor();
+    await page.getByText('are left out').waitFor();
+    await page.getByRole('cell', { name: 'extract.customers', exact: true }).waitFor();
+    await page.getByRole('cell', { name: 'Where the orders are from' }).waitFor();
+  });
+});
+
+test('10,000 instances: only what is in sight is in the page', async (t) => {
+  const count = 10_000;
+  const tasks = Array.from({ length: count }, (_, i) => ({ task_id: `task_${i}`, label: `task_${i}`, group: null, operator: 'BashOperator', is_mapped: false }));
+  const states = 'sfsxsrsqs-'.repeat(count / 10);
+  const times = Array.from({ length: count }, (_, i) => i * 10);
+  const one = { run_id: 'large', run_type: 'manual', state: 'running', run_after: '2026-01-01T00:00:00Z', start_date: '2026-01-01T00:00:00Z', end_date: null };
+  const small = await (await fetch(`${process.env.BASE}/api/updraft/v1/dags/shop/grid?limit=1`)).json();
+  const rows = tasks.map((_, i) => i);
+  const grid = { ...small, tasks, rows, runs: [{ ...one, states, tries: {}, is_other_version: false }] };
+  const whole = {
+    run: { ...one, dag_run_id: 'large', conf: {} }, tasks, rows, states, base: Date.now() - 60_000, messages: {}, used: { attempts: 0, seconds: 0 },
+    tries: times.map(() => 1), start: times, end: times.map((at) => at + 500), upstream: times.map(() => []),
+  };
+  await at('#/home', async (page) => {
+    await page.getByText('All is well').waitFor();
+    await page.route('**/api/updraft/v1/dags/shop/grid?*', (route) => route.fulfill({ json: grid }));
+    await page.route('**/api/updraft/v1/dags/shop/runs/large', (route) => route.fulfill({ json: whole }));
+    const open = async (hash, sign) => {
+      const took = await page.evaluate(
+        ([hash, sign]) =>
+          new Promise((done) => {
+            const from = performance.now();
+            location.hash = hash;
+            const look = () => (document.querySelector(sign) ? requestAnimationFrame(() => done(performance.now() - from)) : requestAnimationFrame(look));
+            look();
+          }),
+        [hash, sign],
+      );
+      const nodes = await page.evaluate(() => document.querySelectorAll('*').length);
+      t.diagnostic(`${hash}: painted after ${Math.round(took)} ms, ${nodes} elements`);
+      assert.ok(nodes < 3000, `${nodes} elements at ${hash}`);
+    };
+    await open('#/dags/shop/grid', 'td a.sign');
+    const box = page.getByRole('region', { name: 'Runs and tasks' });
+    await box.evaluate((element) => element.scrollTo(0, element.scrollHeight));
+    await page.getByRole('rowheader', { name: 'task_9999' }).waitFor();
+    const frames = await box.evaluate(async (element) => {
+      const slow = [];
+      let last = performance.now();
+      for (let i = 0; i < 60; i++) {
+        element.scrollTop = element.scrollHeight - i * 700;
+        await new Promise(requestAnimationFrame);
+        slow.push(performance.now() - last);
+        last = performance.now();
+      }
+      return slow.sort((a, b) => a - b);
+    });
+    t.diagnostic(`scrolling: half of the frames within ${Math.round(frames[30])} ms, nine of ten within ${Math.round(frames[54])} ms`);
+    await open('#/dags/shop/grid?run=large', '.side .task');
+    await page.getByLabel('Find a task').fill('task_777');
+    await page.getByRole('link', { name: /task_7777 / }).waitFor();
+    await open('#/dags/shop/gantt?run=large', '.gantt .runs');
+  });
+});
