@@ -199,7 +199,15 @@ fn operator(cursor: &Cursor<'_>, map: &Map, task: &mut Task) -> Option<&'static 
     found.map_or(name, |o| o.class_path).clone_into(&mut task.operator);
     if found.is_none() {
         let short = name.rsplit('.').next().unwrap_or(name);
-        let hint = cursor.sink.did_you_mean(short, operators::all().iter().map(Operator::short_name));
+        let known = || operators::all().iter().map(Operator::short_name);
+        // `bash` is far from `BashOperator` by letters, and near it for people.
+        let whole = |name: &&str| {
+            ["operator", "sensor"].iter().any(|kind| name.eq_ignore_ascii_case(&format!("{short}{kind}")))
+        };
+        let hint = match known().find(whole) {
+            Some(meant) => Some(format!("did you mean `{meant}`?")),
+            None => cursor.sink.did_you_mean(short, known()),
+        };
         let message = format!("the operator `{}` is not known here; the task will fail when it runs", clip(name));
         here.warn("unknown-operator", message, hint);
     }

@@ -33,6 +33,20 @@ fn every_problem_has_its_place_its_way_of_keys_and_a_hint() {
 }
 
 #[test]
+fn an_operator_that_is_not_known_is_told_with_what_was_meant() {
+    for (name, meant) in [
+        ("BashOperatr", "BashOperator"),
+        ("bash", "BashOperator"),
+        ("a.b.file", "FileSensor"),
+        ("PYTHON", "PythonOperator"),
+    ] {
+        let found = loaded(&in_dag(&format!("tasks:\n  a: {{operator: {name}}}")));
+        let warning = found.diagnostics.iter().find(|d| d.code == "unknown-operator").expect("it is not known");
+        assert_eq!(warning.hint.as_deref(), Some(&*format!("did you mean `{meant}`?")), "{name}");
+    }
+}
+
+#[test]
 fn a_cycle_is_told_with_its_way() {
     let tasks = "tasks:\n  a: {operator: EmptyOperator, dependencies: [c]}\n  b: {operator: EmptyOperator, dependencies: [a]}\n  \
                  c: {operator: EmptyOperator, dependencies: [b, free]}\n  free: {operator: EmptyOperator}\n  \
