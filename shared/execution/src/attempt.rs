@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::sync::watch;
+use updraft_model::OutletEvent;
 
 use crate::account;
 use crate::cancel::Cancel;
@@ -62,6 +63,7 @@ pub async fn run(
         outcome,
         xcoms: ended.xcoms,
         returned: ended.returned,
+        outlet_events: ended.outlet_events,
         log: output.into_summary(),
         ran_for,
         all_ended: ended.all_ended,
@@ -73,6 +75,7 @@ pub(crate) struct Settled {
     pub(crate) outcome: Outcome,
     pub(crate) xcoms: Vec<(String, Value)>,
     pub(crate) returned: Option<Returned>,
+    pub(crate) outlet_events: Vec<OutletEvent>,
     /// How the main process ended, where that is known.
     pub(crate) exit: Option<Exit>,
     pub(crate) all_ended: bool,
@@ -82,7 +85,15 @@ pub(crate) struct Settled {
 
 impl Settled {
     pub(crate) fn new(outcome: Outcome) -> Self {
-        Self { outcome, xcoms: Vec::new(), returned: None, exit: None, all_ended: true, multiple_outputs: false }
+        Self {
+            outcome,
+            xcoms: Vec::new(),
+            returned: None,
+            outlet_events: Vec::new(),
+            exit: None,
+            all_ended: true,
+            multiple_outputs: false,
+        }
     }
 }
 

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
-use updraft_model::Connection;
 use updraft_model::variable::texts_to_mask;
+use updraft_model::{Connection, OutletEvent, Topic};
 
 use crate::masks::Masks;
 use crate::output::DRAIN_PAUSE;
@@ -53,6 +53,9 @@ pub(crate) struct Done {
     /// Whether the callable is annotated to return a mapping, where that was asked.
     #[serde(default)]
     pub(crate) multiple_outputs: bool,
+    /// What was said about the assets that the task writes.
+    #[serde(default)]
+    pub(crate) outlet_events: Vec<OutletEvent>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -85,6 +88,10 @@ enum Message {
     },
     Connection {
         conn_id: String,
+    },
+    AssetEvents {
+        kind: String,
+        name: String,
     },
     Mask {
         values: Vec<String>,
@@ -158,6 +165,10 @@ async fn answer(question: Message, lookups: &impl Lookups, masks: &Masks) -> Val
             masks.add(found.iter().flat_map(Connection::texts_to_mask));
             json!({ "value": found })
         }),
+        Message::AssetEvents { kind, name } => {
+            let topic = if kind == "alias" { Topic::Alias(name) } else { Topic::Asset(name) };
+            lookups.asset_events(topic).await.map(|found| json!({ "value": found }))
+        }
         Message::Mask { values } => {
             masks.add(values);
             Ok(json!({}))

@@ -50,7 +50,9 @@ pub use launcher::{Launcher, PYTHON, PYTHON_FRESH};
 pub use lines::{Level, log_lines};
 pub use ports::{LogSink, LookupError, Lookups, NoLookups};
 pub use report::{LogSummary, Outcome, Report, Returned};
-pub use spec::{AttemptSpec, BashCall, Callable, OperatorCall, OwnPython, PythonCall, RunContext, http_response};
+pub use spec::{
+    AssetContext, AttemptSpec, BashCall, Callable, OperatorCall, OwnPython, PythonCall, RunContext, http_response,
+};
 pub use supervisor::{SUPERVISE, supervisor_main};
 
 /// The key under which the value that a task returns is stored, as in Airflow.

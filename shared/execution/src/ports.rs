@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 
 use serde_json::Value;
-use updraft_model::Connection;
+use updraft_model::{Connection, Topic};
 
 /// Where an attempt's output goes.
 pub trait LogSink: Send {
@@ -56,6 +56,11 @@ pub trait Lookups: Send + Sync {
     /// A connection, if there is one of this id. Its password is masked in the log, and what Airflow takes for secrets in its `extra`.
     fn connection(&self, conn_id: String) -> impl Future<Output = Result<Option<Connection>, LookupError>> + Send {
         async move { Err(LookupError(format!("connection `{conn_id}`: tasks that run here have no connections"))) }
+    }
+
+    /// The last events of an asset or an alias, in order, as a callable's `inlet_events` shows them.
+    fn asset_events(&self, topic: Topic) -> impl Future<Output = Result<Vec<Value>, LookupError>> + Send {
+        async move { Err(LookupError(format!("`{}`: tasks that run here have no asset events", topic.name()))) }
     }
 }
 

@@ -24,6 +24,7 @@ use crate::supervised::{Exit, ProcessSpec, WarmPython};
 const BOOTSTRAP: &str = include_str!("python/bootstrap.py");
 /// What it imports.
 const MODULES: &[(&str, &str)] = &[
+    ("updraft_assets.py", include_str!("python/assets.py")),
     ("updraft_airflow.py", include_str!("python/airflow.py")),
     ("updraft_context.py", include_str!("python/context.py")),
     ("updraft_log.py", include_str!("python/log.py")),
@@ -173,6 +174,7 @@ fn greeting(call: &PythonCall, spec: &AttemptSpec) -> io::Result<Value> {
         "run_type": context.run_type,
         "conf": context.conf,
         "params": context.params,
+        "assets": context.assets,
         "extra": context.extra,
     }))
 }
@@ -182,7 +184,7 @@ pub(crate) fn outcome(call: &PythonCall, said: Said, exit: Option<Exit>) -> (Set
     let mut ended = Settled { xcoms: said.pushed, ..Settled::new(Outcome::Success) };
     let skips = |code: i32| call.own.as_ref().is_some_and(|own| own.skip_on_exit_code.contains(&code));
     let skipped = |code: i32| Outcome::Skipped { reason: format!("Process exited with code {code}. Skipping.") };
-    let Some(done) = said.done else {
+    let Some(mut done) = said.done else {
         if let Some(Exit::Code(code)) = exit
             && said.fault.is_none()
             && skips(code)
@@ -203,6 +205,7 @@ pub(crate) fn outcome(call: &PythonCall, said: Said, exit: Option<Exit>) -> (Set
         });
         return (ended, Value::Null);
     };
+    ended.outlet_events = std::mem::take(&mut done.outlet_events);
     if call.wants_value {
         ended.returned =
             Some(Returned { value: done.value.clone(), not_json: done.not_json, truthy: done.truthy, poke: done.poke });

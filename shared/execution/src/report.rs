@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use updraft_model::OutletEvent;
 
 use crate::masks::Masks;
 
@@ -81,6 +82,9 @@ pub struct Report {
     pub xcoms: Vec<(String, Value)>,
     /// What a Python callable returned, where the call asks for it; also where it is no XCom.
     pub returned: Option<Returned>,
+    /// What a Python callable said about the assets that its task writes.
+    #[serde(default)]
+    pub outlet_events: Vec<OutletEvent>,
     /// What is known about its output.
     pub log: LogSummary,
     /// From the start of the process to its end.

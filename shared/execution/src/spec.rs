@@ -75,8 +75,23 @@ pub struct RunContext {
     pub params: Map<String, Value>,
     /// The task's owner.
     pub owner: String,
+    /// The task's inlets and outlets, and the asset events that made the run.
+    pub assets: AssetContext,
     /// Further names for a Python callable's context, `var` for instance; these win over the ones computed here.
     pub extra: Map<String, Value>,
+}
+
+/// What a process may learn about assets.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AssetContext {
+    /// What the task reads: `{kind, name, uri, group, extra}`.
+    pub inlets: Vec<Value>,
+    /// What it writes, likewise.
+    pub outlets: Vec<Value>,
+    /// The events that made the run: `{asset, extra, timestamp, aliases, source_dag_id, source_task_id, source_run_id, source_map_index,
+    /// source_dag_run}`.
+    pub triggering: Vec<Value>,
 }
 
 /// What an operator runs.

@@ -127,6 +127,7 @@ fn daily() -> RunContext {
         conf: object(json!({ "c": [1] })),
         params: object(json!({ "p": { "q": 1 } })),
         owner: "me".to_owned(),
+        assets: updraft_execution::AssetContext::default(),
         extra: object(json!({ "partition_key": "k" })),
     }
 }

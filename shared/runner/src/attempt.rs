@@ -3,8 +3,8 @@
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use updraft_execution::{Level, OperatorCall, Report};
-use updraft_model::{AttemptOutcome, Choice, Task};
+use updraft_execution::{AssetContext, Level, OperatorCall, Report};
+use updraft_model::{AttemptOutcome, Choice, OutletEvent, Task};
 use updraft_service::Work;
 
 use crate::arguments::Arguments;
@@ -21,6 +21,8 @@ pub(crate) struct Ended {
     pub(crate) xcoms: BTreeMap<String, Value>,
     /// What it lets go on.
     pub(crate) choice: Option<Choice>,
+    /// What it said about the assets it writes.
+    pub(crate) outlet_events: Vec<OutletEvent>,
     /// What the next attempt of the same try is told.
     pub(crate) handover: Option<Value>,
     /// The name of the mapped instance.
@@ -29,7 +31,15 @@ pub(crate) struct Ended {
 
 impl Ended {
     fn new(outcome: AttemptOutcome, message: Option<String>) -> Self {
-        Self { outcome, message, xcoms: BTreeMap::new(), choice: None, handover: None, rendered_map_index: None }
+        Self {
+            outcome,
+            message,
+            xcoms: BTreeMap::new(),
+            choice: None,
+            outlet_events: Vec::new(),
+            handover: None,
+            rendered_map_index: None,
+        }
     }
 
     pub(crate) fn success() -> Self {
@@ -109,6 +119,10 @@ pub(crate) struct Attempt<'a, S> {
     pub(crate) log: &'a mut Log,
     /// Said to the runner while a process runs, which takes time to end.
     pub(crate) busy: &'a std::sync::atomic::AtomicBool,
+    /// What it is shown of assets.
+    pub(crate) assets: AssetContext,
+    /// What was said so far about the assets that the task writes.
+    pub(crate) outlet_events: Vec<OutletEvent>,
     /// What was pushed so far besides the result: kept however the attempt ends.
     pub(crate) pushed: BTreeMap<String, Value>,
     /// Ends processes.
@@ -162,10 +176,12 @@ impl<S: Services> Attempt<'_, S> {
         let mut spec = crate::processes::spec(self.work, &self.params, call);
         spec.do_xcom_push = do_xcom_push;
         spec.secrets.clone_from(&self.secrets);
+        spec.context.assets.clone_from(&self.assets);
         spec.execution_timeout = left.map(|left| left.max(Duration::from_millis(1)));
         self.busy.store(true, Ordering::SeqCst);
         let report = self.services.process(self.work, &spec, self.log, self.cancel.clone()).await;
         self.busy.store(false, Ordering::SeqCst);
+        self.outlet_events.clone_from(&report.outlet_events);
         match report.outcome {
             updraft_execution::Outcome::Killed { .. } => Err(Break::Killed),
             _ => Ok(report),

@@ -7,6 +7,7 @@
 //! What happens to a task after that is not decided here: retries, states and skips are the engine's.
 
 mod arguments;
+mod assets;
 mod attempt;
 mod expand;
 mod glob;

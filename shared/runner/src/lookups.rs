@@ -4,7 +4,7 @@ use serde_json::Value;
 use updraft_execution::{LookupError, Lookups};
 use updraft_log_store::LogStore;
 use updraft_metastore::{Items, Metastore};
-use updraft_model::Connection;
+use updraft_model::{Connection, Topic};
 use updraft_service::{Environment, Error, Lookup, Work, xcoms};
 
 /// What an attempt may look up.
@@ -140,5 +140,10 @@ impl<I: Items, L: LogStore> Lookups for AttemptLookups<'_, I, L> {
         let lookup = Lookup { store: self.store, environment: self.environment };
         let found = lookup.connection(&conn_id).await;
         found.map_err(|e| LookupError(format!("the connection `{conn_id}` could not be read: {e}")))
+    }
+
+    async fn asset_events(&self, topic: Topic) -> Result<Vec<Value>, LookupError> {
+        let found = crate::assets::last_events(self.store, &topic).await;
+        found.map_err(|e| LookupError(format!("the events of `{}` could not be read: {e}", topic.name())))
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
-use updraft_execution::{AttemptSpec, Callable, OperatorCall, PythonCall, RunContext};
+use updraft_execution::{AssetContext, AttemptSpec, Callable, OperatorCall, PythonCall, RunContext};
 use updraft_service::Work;
 
 use crate::arguments::Arguments;
@@ -30,6 +30,7 @@ pub(crate) fn spec(work: &Work, params: &Value, call: OperatorCall) -> AttemptSp
         conf: object(&facts.conf),
         params: object(params),
         owner: task.owner.clone(),
+        assets: AssetContext::default(),
         extra: Map::new(),
     };
     spec

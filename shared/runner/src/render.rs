@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
+use updraft_execution::AssetContext;
 use updraft_log_store::LogStore;
 use updraft_metastore::Items;
 use updraft_model::{Dag, Task, references, variable};
@@ -23,6 +24,8 @@ pub(crate) struct Source<'a, I, L> {
     pub(crate) lookups: AttemptLookups<'a, I, L>,
     /// The arguments of the mapped group around the task.
     pub(crate) of_group: Map<String, Value>,
+    /// What the task is shown of assets.
+    pub(crate) assets: AssetContext,
 }
 
 impl<I: Items, L: LogStore> Source<'_, I, L> {
@@ -87,6 +90,9 @@ impl<I: Items, L: LogStore> Source<'_, I, L> {
         let xcoms = self.fetch(&needs.xcoms).await.map_err(unreachable)?;
         let mut context = context(work, params);
         context.expand.clone_from(&self.of_group);
+        context.inlets.clone_from(&self.assets.inlets);
+        context.outlets.clone_from(&self.assets.outlets);
+        context.triggering_asset_events.clone_from(&self.assets.triggering);
         let spelled_out = needs.variables.into_iter().map(Wanted::Variable);
         for wanted in spelled_out.chain(needs.connections.into_iter().map(Wanted::Connection)) {
             self.note(&mut context.stored, secrets, wanted).await.map_err(unreachable)?;

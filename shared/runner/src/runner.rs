@@ -10,12 +10,13 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use updraft_clock::Clock;
-use updraft_execution::{AttemptSpec, Cancel, Launcher, Report, cancellation};
+use updraft_execution::{AssetContext, AttemptSpec, Cancel, Launcher, Report, cancellation};
 use updraft_log_store::LogStore;
 use updraft_metastore::Items;
+use updraft_model::asset::EXTRA_BYTES_MAX;
 use updraft_model::attempt::{INLINE_BYTES_MAX, RETURN_VALUE};
 use updraft_model::{
-    AttemptKey, AttemptOutcome, Connection, DagDoc, DagId, Incarnation, RunDoc, TaskIndex, ValueRef, VersionId,
+    AttemptKey, AttemptOutcome, Connection, DagDoc, DagId, Incarnation, OutletEvent, RunDoc, TaskIndex, ValueRef, VersionId,
 };
 use updraft_service::engine::Version;
 use updraft_service::{Engine, Environment, Error, Finished, Lookup, Origin, Runner, Trigger, Work, xcoms};
@@ -117,6 +118,21 @@ fn timed_out_after(work: &Work, timeout: Option<Duration>) -> Ended {
     }
 }
 
+/// What was said about assets, unless it is more than an event holds: no other try says less.
+fn checked_events(said: Vec<OutletEvent>) -> Result<Vec<OutletEvent>, Ended> {
+    for event in &said {
+        let bytes = serde_json::to_vec(&event.extra).map_or(0, |bytes| bytes.len());
+        if bytes > EXTRA_BYTES_MAX {
+            return Err(Ended::failed_for_good(format!(
+                "the extra of the event of the asset `{}` has {bytes} bytes; at most {EXTRA_BYTES_MAX} fit: put the data into a file and \
+                 say where it is",
+                event.asset.name
+            )));
+        }
+    }
+    Ok(said)
+}
+
 /// A value without the secrets in its texts.
 fn without(value: Value, secrets: &[String]) -> Value {
     match value {
@@ -155,6 +171,8 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> ProcessRunner<I, Q, L, C> {
         };
         let params = work.version.plan.dag.params_for(task, &work.run.facts.conf);
         let mut source = self.source(work);
+        let assets = crate::assets::context(&self.engine, work).await;
+        source.assets = assets.map_err(|e| Ended::failed(format!("the task's assets could not be read: {e}")))?;
         let mut attempt = Attempt {
             work,
             arguments: Arguments::new(operator, serde_json::Map::new()),
@@ -163,6 +181,8 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> ProcessRunner<I, Q, L, C> {
             services: self,
             log,
             busy,
+            assets: source.assets.clone(),
+            outlet_events: Vec::new(),
             pushed: BTreeMap::new(),
             cancel,
             time_over,
@@ -179,6 +199,7 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> ProcessRunner<I, Q, L, C> {
             Err(Break::Ended(ended)) => *ended,
             Err(Break::Killed) => return Err(Break::Killed),
         };
+        ended.outlet_events = checked_events(std::mem::take(&mut attempt.outlet_events))?;
         for (key, value) in attempt.pushed {
             ended.xcoms.entry(key).or_insert(value);
         }
@@ -200,6 +221,7 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> ProcessRunner<I, Q, L, C> {
             .ok_or_else(|| format!("the operator `{}` is not one that Updraft runs", task.operator))?;
         let params = work.version.plan.dag.params_for(task, &work.run.facts.conf);
         let mut source = self.source(work);
+        source.assets = crate::assets::context(&self.engine, work).await.map_err(|e| e.to_string())?;
         let mut secrets = Vec::new();
         let why = |ended: Ended| ended.message.unwrap_or_else(|| "its templates cannot be rendered".to_owned());
         let expanded = expand::expanded::<I, L, Self>(&source.lookups, None).await.map_err(|ended| match ended {
@@ -214,7 +236,12 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> ProcessRunner<I, Q, L, C> {
     }
 
     fn source<'a>(&'a self, work: &'a Work) -> render::Source<'a, I, L> {
-        render::Source { renderer: &self.renderer, lookups: self.lookups(work), of_group: serde_json::Map::new() }
+        render::Source {
+            renderer: &self.renderer,
+            lookups: self.lookups(work),
+            of_group: serde_json::Map::new(),
+            assets: AssetContext::default(),
+        }
     }
 
     fn lookups<'a>(&'a self, work: &'a Work) -> AttemptLookups<'a, I, L> {
@@ -245,6 +272,7 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> ProcessRunner<I, Q, L, C> {
             message: ended.message,
             xcoms: kept,
             choice: ended.choice,
+            outlet_events: ended.outlet_events,
             handover: ended.handover,
             map_length,
             rendered_map_index: ended.rendered_map_index,
@@ -305,7 +333,9 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> Services for ProcessRunner<I
     ) -> Result<Value, Ended> {
         let operator = updraft_operators::find(&work.definition().operator)
             .ok_or_else(|| Ended::failed_for_good("the operator is not one that Updraft runs"))?;
-        let source = self.source(work);
+        let mut source = self.source(work);
+        let assets = crate::assets::context(&self.engine, work).await;
+        source.assets = assets.map_err(|e| Ended::failed(format!("the task's assets could not be read: {e}")))?;
         let fields = std::iter::once(("text".to_owned(), Value::String(text))).collect();
         let mut rendered = Box::pin(source.fields(fields, operator, params.clone(), secrets)).await?;
         Ok(rendered.remove("text").unwrap_or(Value::Null))

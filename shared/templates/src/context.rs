@@ -60,6 +60,13 @@ pub struct Context {
     pub task: TaskFacts,
     /// The last successful run before this one, if any.
     pub previous_success: Option<PreviousRun>,
+    /// What the task reads: assets and aliases as `{kind, name, uri, group, extra}`.
+    pub inlets: Vec<Json>,
+    /// What it writes, likewise.
+    pub outlets: Vec<Json>,
+    /// The events that made the run: `{asset, extra, timestamp, aliases, source_dag_id, source_task_id, source_run_id, source_map_index,
+    /// source_dag_run}`.
+    pub triggering_asset_events: Vec<Json>,
     /// The variables and connections that were fetched.
     pub stored: Stored,
     /// The id of this try, a UUID as text.
@@ -146,6 +153,9 @@ impl Default for Context {
             dag: DagFacts::default(),
             task: TaskFacts::default(),
             previous_success: None,
+            inlets: Vec::new(),
+            outlets: Vec::new(),
+            triggering_asset_events: Vec::new(),
             stored: Stored::new(),
             ti_id: NO_UUID.to_owned(),
             dag_version_id: NO_UUID.to_owned(),

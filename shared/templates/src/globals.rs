@@ -8,6 +8,7 @@ use minijinja::value::{Kwargs, Object, ObjectRepr, ValueKind, from_args};
 use minijinja::{Error, ErrorKind as Engine, State, Value};
 use serde_json::Value as Json;
 
+use crate::assets;
 use crate::context::Context;
 use crate::corners::Drawing;
 use crate::draw::Draw;
@@ -17,7 +18,7 @@ use crate::macros::Macros;
 use crate::names;
 use crate::python::json::to_value;
 use crate::python::moment::DateTime;
-use crate::python::objects::{Enumeration, NotYet, Record, Set, Uuid};
+use crate::python::objects::{Enumeration, Record, Set, Uuid};
 use crate::python::text::to_repr;
 use crate::stored::{Connections, Variables};
 use crate::xcoms::{RETURN_VALUE, XComs};
@@ -43,9 +44,9 @@ pub(crate) fn globals(context: &Context, xcoms: &XComs) -> BTreeMap<&'static str
         (names::DRAW, Value::from_object(Drawing(draw))),
         ("var", Value::from_object(Variables(context.stored.clone()))),
         ("conn", Value::from_object(Connections(context.stored.clone()))),
-        ("triggering_asset_events", Value::from_object(ASSET_EVENTS)),
-        ("inlets", Value::from(Vec::<Value>::new())),
-        ("outlets", Value::from(Vec::<Value>::new())),
+        ("triggering_asset_events", assets::events(&context.triggering_asset_events)),
+        ("inlets", assets::list(&context.inlets)),
+        ("outlets", assets::list(&context.outlets)),
         ("map_index_template", Value::from(())),
         ("task_reschedule_count", Value::from(context.reschedule_count)),
         ("partition_key", Value::from(context.partition_key.as_deref())),
@@ -63,11 +64,6 @@ pub(crate) fn globals(context: &Context, xcoms: &XComs) -> BTreeMap<&'static str
     }
     names
 }
-
-const ASSET_EVENTS: NotYet = NotYet {
-    shown: "TriggeringAssetEventAccessor(_events=defaultdict(<class 'list'>, {}))",
-    message: "asset events are not available in templates yet",
-};
 
 fn moment(instant: Timestamp) -> Value {
     DateTime::utc(instant).value()

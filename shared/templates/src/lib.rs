@@ -26,6 +26,7 @@
 //!
 //! Not here: user-defined macros and filters, which are Python, and templates in files, which whoever calls reads.
 
+mod assets;
 mod context;
 mod corners;
 mod depth;

@@ -196,7 +196,6 @@ fn undefined_modes_differ_as_in_jinja2() {
 fn what_is_not_there_yet_says_so() {
     for (template, what) in [
         ("{{ macros.yaml.safe_load('a: 1') }}", "macros.yaml"),
-        ("{{ triggering_asset_events.x }}", "asset events"),
         ("{{ ti.xcom_pull(task_ids='extract', dag_id='other') }}", "another DAG"),
     ] {
         for undefined in [Undefined::Strict, Undefined::Default, Undefined::Chainable] {
@@ -205,6 +204,38 @@ fn what_is_not_there_yet_says_so() {
             assert_eq!(error.kind, ErrorKind::Unsupported, "{template}: {error}");
             assert!(error.message.contains(what), "{template}: {error}");
         }
+    }
+}
+
+#[test]
+fn assets_and_their_events_are_shown() {
+    let asset = |name: &str| json!({"kind": "asset", "name": name, "uri": name, "group": "asset", "extra": {}});
+    let event = |name: &str, rows: u32, aliases: &[&str]| {
+        json!({"asset": asset(name), "extra": {"rows": rows}, "timestamp": "2025-01-02T03:04:05+00:00", "aliases": aliases,
+               "source_dag_id": "p", "source_task_id": "t", "source_run_id": "r", "source_map_index": -1,
+               "source_dag_run": {"dag_id": "p", "run_id": "r", "run_type": "manual", "state": "success",
+                                  "data_interval_start": "2025-01-01T00:00:00+00:00"}})
+    };
+    let context = Context {
+        outlets: vec![asset("s3://o"), json!({"kind": "alias", "name": "l", "group": "asset"})],
+        triggering_asset_events: vec![event("s3://a", 1, &[]), event("s3://b", 2, &["l"]), event("s3://a", 3, &[])],
+        ..context()
+    };
+    for (template, expected) in [
+        ("{{ outlets[0].uri }} {{ outlets[1] }} {{ inlets }}", "s3://o AssetAlias(name='l', group='asset') []"),
+        (
+            "{{ (triggering_asset_events.values() | first | first).source_dag_run.data_interval_start | ds }}",
+            "2025-01-01",
+        ),
+        (
+            "{% for asset, events in triggering_asset_events.items() %}{{ asset.name }}={{ events | map(attribute='extra.rows') | join('+') }} {% endfor %}",
+            "s3://a=1+3 s3://b=2 l=2 ",
+        ),
+        ("{{ triggering_asset_events['s3://b'][0].timestamp | ts }}", "2025-01-02T03:04:05+00:00"),
+        ("{{ triggering_asset_events['nothing'] }}", "[]"),
+        ("{% for asset in triggering_asset_events %}{{ asset.name }} {% endfor %}", "s3://a s3://b l "),
+    ] {
+        assert_eq!(render_in(template, &context, Options::default()).as_deref(), Ok(expected), "{template}");
     }
 }
 

@@ -231,11 +231,14 @@ def apply_defaults(function):
 
 CONTEXT = {"get_current_context": updraft_context.get_current_context, "Context": dict}
 MASKING = {"mask_secret": mask_secret}
+ASSETS = {name: getattr(updraft_context.ours("updraft_assets"), name) for name in ("Asset", "AssetAlias", "Metadata")}
 SENSORS = {"PokeReturnValue": PokeReturnValue}
 TASK = {"task": TaskDecorator()}
 
 # What each module has; the packages above them follow.
 MODULES = {
+    "airflow.datasets": {"Dataset": ASSETS["Asset"], "DatasetAlias": ASSETS["AssetAlias"]},
+    "airflow.datasets.metadata": {"Metadata": ASSETS["Metadata"]},
     "airflow.decorators": TASK,
     "airflow.exceptions": RAISED,
     "airflow.hooks.base": {"BaseHook": BaseHook},
@@ -244,9 +247,11 @@ MODULES = {
     "airflow.models.variable": {"Variable": Variable},
     "airflow.operators.python": CONTEXT,
     "airflow.providers.standard.operators.python": CONTEXT,
-    "airflow.sdk": dict(CONTEXT, **MASKING, **SENSORS, **TASK, Variable=Variable, Connection=Connection, BaseHook=BaseHook),
+    "airflow.sdk": dict(CONTEXT, **ASSETS, **MASKING, **SENSORS, **TASK, Variable=Variable, Connection=Connection, BaseHook=BaseHook),
     "airflow.sdk.bases.hook": {"BaseHook": BaseHook},
     "airflow.sdk.bases.sensor": SENSORS,
+    "airflow.sdk.definitions.asset": dict(ASSETS, Dataset=ASSETS["Asset"], Model=ASSETS["Asset"]),
+    "airflow.sdk.definitions.asset.metadata": {"Metadata": ASSETS["Metadata"]},
     "airflow.sdk.definitions.connection": {"Connection": Connection},
     "airflow.sdk.definitions.context": CONTEXT,
     "airflow.sdk.definitions.decorators": TASK,

@@ -279,6 +279,21 @@ def is_poke(value):
     return any(kind.__name__ == "PokeReturnValue" and kind.__module__.split(".")[0] == "airflow" for kind in type(value).__mro__)
 
 
+def exhausted(generator, context):
+    """Runs a generator to its end and gives what it returns. What it yields of Airflow's Metadata is said about assets; as in Airflow,
+    other things that it yields are left out with a warning."""
+    while True:
+        try:
+            one = next(generator)
+        except StopIteration as end:
+            return end.value
+        is_metadata = any(kind.__name__ == "Metadata" and kind.__module__.split(".")[0] == "airflow" for kind in type(one).__mro__)
+        if is_metadata and hasattr(context["outlet_events"], "take"):
+            context["outlet_events"].take(one)
+        else:
+            updraft_log.write("WARNING", "what the callable yields is left out: a `%s`" % type_name(one))
+
+
 def call_it(call, ti):
     """Calls what is to be called, and returns what the worker is told."""
     sys.path.extend(folder for folder in call["search_path"] if folder not in sys.path)
@@ -293,9 +308,14 @@ def call_it(call, ti):
     args = [updraft_context.native(value) for value in call["native_args"]] + typed(call["op_args"], "op_args")
     op_kwargs = typed(call["op_kwargs"], "op_kwargs")
     value = function(*args, **arguments(function, args, op_kwargs, context, len(call["native_args"])))
+    if isinstance(value, types.GeneratorType):
+        value = exhausted(value, context)
     done = {"op": "done", "status": "success"}
     if call["as_annotated"] and value is not None and returns_mapping(function):
         done["multiple_outputs"] = True
+    outlet_events = context["outlet_events"]
+    if hasattr(outlet_events, "told"):
+        done["outlet_events"] = updraft_context.to_json(outlet_events.told(), "the extra of an asset event")
     poke = is_poke(value)
     if call["wants_value"]:
         try:

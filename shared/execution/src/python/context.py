@@ -264,6 +264,14 @@ def native(value):
     return from_json(value)
 
 
+def add_assets(context, told):
+    """The names that have to do with assets; of classes of their own only where the task or its run has to do with some."""
+    if any(told.values()):
+        context.update(ours("updraft_assets").context(told))
+    else:
+        context.update(inlets=[], outlets=[], inlet_events={}, outlet_events={}, triggering_asset_events={})
+
+
 def build_context(call, ti):
     """The names that a callable may ask for; those that derive from the logical date only if there is one."""
     logical_date = parse_date(call["logical_date"])
@@ -308,6 +316,7 @@ def build_context(call, ti):
             data_interval_end=end,
         )
     context["task_instance_key_str"] = "%s__%s__%s" % (ti.dag_id, ti.task_id, suffix)
+    add_assets(context, call["assets"])
     context.update(call["extra"])
     if call["templates_dict"] is not None:
         context["templates_dict"] = call["templates_dict"]
