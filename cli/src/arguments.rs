@@ -2,7 +2,9 @@
 
 use crate::metastore::MetastoreUrl;
 use crate::printer::Format;
-use crate::{completion, config, connections, dags, db, pools, settings, standalone, tasks, variables, xcom};
+use crate::{
+    assets, callbacks, completion, config, connections, dags, db, pools, settings, standalone, tasks, variables, xcom,
+};
 use clap::{Parser, Subcommand};
 
 /// Schedules and runs the tasks of DAG files, on this machine or on AWS.
@@ -41,6 +43,12 @@ pub(crate) enum Command {
     Connections(connections::Command),
     /// Run scheduler, executor, workers and web server in one process
     Standalone(standalone::Arguments),
+    /// Show assets and their events, make events, run what makes an asset
+    #[command(subcommand)]
+    Assets(assets::Command),
+    /// Show the callbacks of runs, and how they stand
+    #[command(subcommand)]
+    Callbacks(callbacks::Command),
     /// Keep, show and exchange pools
     #[command(subcommand)]
     Pools(pools::Command),

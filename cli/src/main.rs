@@ -5,8 +5,10 @@
 //! and for lists of errors that are not empty; 2 for wrong usage and for faults.
 
 mod arguments;
+mod assets;
 #[cfg(feature = "aws")]
 mod aws;
+mod callbacks;
 mod cheat_sheet;
 mod clearing;
 mod completion;
@@ -79,6 +81,8 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Variables(command) => Box::pin(variables::run(command, &metastore, printer)).await,
         Command::Connections(command) => Box::pin(connections::run(command, &metastore, printer)).await,
         Command::Standalone(arguments) => Ok(Box::pin(standalone::run(arguments)).await?),
+        Command::Assets(command) => Box::pin(assets::run(command, &metastore, printer)).await,
+        Command::Callbacks(command) => Box::pin(callbacks::run(command, &metastore, printer)).await,
         Command::Pools(command) => Box::pin(pools::run(command, &metastore, printer)).await,
         Command::Config(command) => config::run(command, &metastore, printer),
         Command::Db(command) => Box::pin(db::run(command, &metastore, printer)).await,

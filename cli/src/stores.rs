@@ -210,3 +210,16 @@ impl DagStore for DagFolder {
         }
     }
 }
+
+/// How messages leave for SNS: with this process's AWS credentials, which are looked for when the first one leaves.
+#[cfg(feature = "aws")]
+#[expect(clippy::unnecessary_wraps, reason = "builds without AWS have none")]
+pub(crate) fn sns() -> Option<std::sync::Arc<dyn updraft_notify::SnsSigner>> {
+    Some(std::sync::Arc::new(updraft_notify_sns::Signer::of_process()))
+}
+
+/// How messages leave for SNS: not at all in a build without AWS.
+#[cfg(not(feature = "aws"))]
+pub(crate) fn sns() -> Option<std::sync::Arc<dyn updraft_notify::SnsSigner>> {
+    None
+}

@@ -40,6 +40,8 @@ const CRATES: &[(&str, Kind, &[&str])] = &[
     ("updraft-task-queue", Port, &["updraft-model"]),
     ("updraft-dag-store", Port, &["updraft-model"]),
     ("updraft-log-store", Port, &["updraft-model"]),
+    ("updraft-notify", Port, &[]),
+    ("updraft-notify-sns", Adapter, &["updraft-notify"]),
     ("updraft-metastore-embedded", Adapter, &["updraft-metastore", "updraft-model", "updraft-timetables"]),
     ("updraft-metastore-dynamodb", Adapter, &["updraft-metastore", "updraft-model", "updraft-timetables"]),
     ("updraft-task-queue-sqs", Adapter, &["updraft-model", "updraft-task-queue"]),
@@ -73,6 +75,7 @@ const CRATES: &[(&str, Kind, &[&str])] = &[
             "updraft-log-store",
             "updraft-metastore",
             "updraft-model",
+            "updraft-notify",
             "updraft-operators",
             "updraft-service",
             "updraft-task-queue",
@@ -111,6 +114,7 @@ const USES_AWS: &[&str] = &[
     "updraft-task-queue-sqs",
     "updraft-dag-store-s3",
     "updraft-log-store-s3",
+    "updraft-notify-sns",
     "updraft-e2e",
 ];
 

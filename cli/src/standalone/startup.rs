@@ -162,6 +162,7 @@ fn wire(arguments: &Arguments, home: &Path) -> Result<Server, Error> {
         search_path: vec![dags.clone()],
         renderer: Arc::new(Renderer::new()),
         environment: Environment::of_process(),
+        sns: crate::stores::sns(),
     };
     Ok(Server { engine, items, queue, runner, dags: Directory::new(dags) })
 }

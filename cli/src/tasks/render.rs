@@ -74,6 +74,7 @@ async fn of_run(arguments: &Arguments, metastore: &MetastoreUrl) -> Result<Optio
         search_path: Vec::new(),
         renderer: Arc::new(Renderer::new()),
         environment: Environment::of_process(),
+        sns: crate::stores::sns(),
     };
     rendered(&runner, &work).await.map(Some)
 }

@@ -89,6 +89,7 @@ impl Trial {
             search_path: vec![folder],
             renderer: Arc::new(Renderer::new()),
             environment: Environment::of_process(),
+            sns: crate::stores::sns(),
         };
         let interrupted = watch::Interrupted::listen()?;
         let runner = Shown::new(runner, logs, interrupted.clone(), mark_success, printer);
@@ -233,6 +234,10 @@ impl Trial {
         }
         let tasks = queue.receive(Lane::Tasks, 1, Duration::ZERO).await.map_err(updraft_service::Error::from)?;
         for message in tasks.into_iter().filter_map(|delivery| delivery.message) {
+            if let Message::Callback { key } = &message {
+                Box::pin(self.engine.call(key, &self.runner, None)).await?;
+                return Ok(true);
+            }
             let Message::Task { incarnation, task, try_number, place, .. } = message else { continue };
             let task = TaskRef { incarnation, task, try_number, place };
             Box::pin(self.engine.work(&task, &self.runner, None, || None)).await?;

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 use updraft_log_store::{Directory, LogStore};
 use updraft_model::AttemptOutcome;
-use updraft_service::{Finished, Runner, Work};
+use updraft_service::{CallEnded, Called, Caller, Finished, Runner, Work};
 
 /// How often a log is looked at for more.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -41,6 +41,12 @@ impl<R> Shown<R> {
     /// The runner that does the work.
     pub(super) fn inner(&self) -> &R {
         &self.inner
+    }
+}
+
+impl<R: Caller> Caller for Shown<R> {
+    async fn call(&self, called: &Called) -> CallEnded {
+        self.inner.call(called).await
     }
 }
 

@@ -77,7 +77,7 @@ impl Scheduler {
         let mut answer = BatchAnswer::default();
         for record in records {
             let looked = match parse_body(&record.body) {
-                Some(Message::Task { .. }) | None => {
+                Some(Message::Task { .. } | Message::Callback { .. }) | None => {
                     tracing::error!(
                         id = record.id,
                         body = record.body,

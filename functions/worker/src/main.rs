@@ -46,6 +46,7 @@ async fn serve() -> Result<(), Error> {
         search_path: Vec::new(),
         renderer: Arc::new(Renderer::new()),
         environment: updraft_service::Environment::of_process(),
+        sns: Some(Arc::new(updraft_notify_sns::Signer::new(aws.clone()))),
     };
     let worker = Worker { engine, runner };
     lambda_runtime::run(service_fn(|event| worker.handle(event))).await

@@ -1,7 +1,6 @@
 //! Callbacks in every spelling: a dotted path, a mapping with `callback` and arguments, a list of either, or a function's
 //! name beside the file that holds it.
 
-use crate::common::warn_kept;
 use crate::paths::Paths;
 use crate::reader::Cursor;
 use crate::yaml::Value;
@@ -9,7 +8,10 @@ use crate::yaml::compose::clip;
 use serde_json::Map as JsonMap;
 use updraft_model::{Callback, CallbackKind, Callbacks};
 
-const FORMS: &str = "write a dotted path, or `{callback: dotted.path, argument: value}`";
+const FORMS: &str = "write a dotted path, `{callback: dotted.path, argument: value}`, or `{bash_command: command}`";
+
+/// What stands for a callback that is a command.
+const BASH: &str = "updraft.bash";
 
 /// The occasion and the part of a key such as `on_failure_callback_name`.
 fn split(key: &str) -> Option<(CallbackKind, &str)> {
@@ -35,10 +37,7 @@ pub(crate) fn apply<'a, 'c>(
     for (key, cursor) in fields.clone() {
         let Some((kind, part)) = split(key).filter(|_| is_key(key)) else { continue };
         let found = match part {
-            "" => {
-                warn_kept(cursor);
-                several(cursor)
-            }
+            "" => several(cursor),
             "_name" => {
                 let beside = format!("{}_file", kind.key());
                 let file = fields.clone().find(|(key, _)| *key == beside).map(|(_, cursor)| cursor);
@@ -63,10 +62,18 @@ fn several(cursor: &Cursor<'_>) -> Option<Vec<Callback>> {
     }
 }
 
-fn one(cursor: &Cursor<'_>) -> Option<Callback> {
+/// One callback.
+pub(crate) fn one(cursor: &Cursor<'_>) -> Option<Callback> {
     match &cursor.node.value {
         Value::Text(path) => Some(Callback { callback: dotted(cursor, path)?, file: None, arguments: JsonMap::new() }),
         Value::Map(map) => {
+            if map.get("__type__").is_none() && map.get("callback").is_none() && map.get("bash_command").is_some() {
+                let mut arguments = JsonMap::new();
+                for (name, value) in cursor.pairs(map) {
+                    arguments.insert(name.to_owned(), value.json_keeping()?);
+                }
+                return Some(Callback { callback: BASH.to_owned(), file: None, arguments });
+            }
             let path_key = if map.get("__type__").is_some() { "__type__" } else { "callback" };
             let Some(entry) = map.entry(path_key) else {
                 let message = format!("`{}` needs the key `callback`", cursor.name);
@@ -112,7 +119,6 @@ pub(crate) fn is_identifier(text: &str) -> bool {
 
 /// A function by its name and file.
 fn in_file(name: &Cursor<'_>, file: &Cursor<'_>, paths: Paths<'_>) -> Option<Callback> {
-    warn_kept(name);
     let callback = name.text()?.to_owned();
     let file = Some(paths.of_version(file, file.text()?));
     Some(Callback { callback, file, arguments: JsonMap::new() })

@@ -74,6 +74,9 @@ pub(crate) fn dag<'a>(id: &'a str, cursor: &Cursor<'a>, options: &'a LoadOptions
         ..Dag::new(dag_id.unwrap_or_else(|| DagId::trusted(id)), tasks.unwrap_or_default())
     };
     settings::apply(&mut dag, &fields, paths);
+    if let Some(cursor) = given(&fields, "deadline") {
+        dag.deadlines = crate::deadlines::deadlines(cursor, &dates.zone, options.now);
+    }
     setup::check(&dag, &places);
     dag.owners = settings::distinct(dag.tasks.iter().map(|t| t.owner.as_str()));
     if dag.timetable == Timetable::Continuous && dag.max_active_runs != Some(1) {

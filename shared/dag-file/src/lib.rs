@@ -13,6 +13,7 @@ mod assets;
 mod callbacks;
 mod common;
 mod dag;
+mod deadlines;
 mod defaults;
 mod diagnostic;
 mod document;

@@ -51,7 +51,8 @@ pub use lines::{Level, log_lines};
 pub use ports::{LogSink, LookupError, Lookups, NoLookups};
 pub use report::{LogSummary, Outcome, Report, Returned};
 pub use spec::{
-    AssetContext, AttemptSpec, BashCall, Callable, OperatorCall, OwnPython, PythonCall, RunContext, http_response,
+    AssetContext, AttemptSpec, BashCall, CallStyle, Callable, OperatorCall, OwnPython, PythonCall, RunContext,
+    http_response,
 };
 pub use supervisor::{SUPERVISE, supervisor_main};
 

@@ -156,6 +156,7 @@ fn greeting(call: &PythonCall, spec: &AttemptSpec) -> io::Result<Value> {
         "value_bytes": VALUE_BYTES,
         "keep_value": spec.do_xcom_push,
         "wants_value": call.wants_value,
+        "style": call.style,
         "as_annotated": spec.do_xcom_push && spec.multiple_outputs_as_annotated,
         "string_args": call.own.as_ref().and_then(|own| own.string_args.as_ref()),
         "dag_id": spec.dag_id,

@@ -168,6 +168,9 @@ pub struct PythonCall {
     /// Whether [`Report::returned`](crate::Report) is asked for.
     #[serde(default)]
     pub wants_value: bool,
+    /// How it is called.
+    #[serde(default)]
+    pub style: CallStyle,
     /// What is different where it is called in an interpreter of its own.
     #[serde(default)]
     pub own: Option<Box<OwnPython>>,
@@ -202,6 +205,7 @@ impl PythonCall {
             cwd: None,
             fresh: false,
             wants_value: false,
+            style: CallStyle::Task,
             own: None,
         }
     }
@@ -228,6 +232,20 @@ pub fn http_response(
             "elapsed": elapsed.as_secs_f64(),
         },
     })
+}
+
+/// How a Python callable is called.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallStyle {
+    /// As a task's: with what it names of its arguments and the context.
+    #[default]
+    Task,
+    /// As Airflow calls callbacks: with the context, and its keyword arguments. Of a notifier class an instance is made of these, which is
+    /// called with the context.
+    Callback,
+    /// As Airflow calls a deadline's: with its keyword arguments, and the context as one of them where it names it.
+    Deadline,
 }
 
 /// Where a Python callable is found.

@@ -9,6 +9,7 @@
 //! | note on a run | `R#<incarnation>` | `C#` | over |
 //! | note on a task instance | `R#<incarnation>` | `C#<task, 5 digits>#<map index, or nothing>` | over |
 //! | intervention in several runs | `I#<operation>` | `I` | updatable; until it is made |
+//! | callback | `R#<incarnation>` | `K#<id>` | updatable |
 //! | run index, by name | `D#<dag id>` | `N#<run id>` | once |
 //! | run index, by time | `D#<dag id>` | `O#<run_after, micros, 20 digits>#<run id>` | once |
 //! | manual run, by logical date | `D#<dag id>` | `L#<logical date, micros, 20 digits>` | once; over where its run is gone |
@@ -29,14 +30,16 @@
 //! | variable | `VARIABLES` | `<key>` | over |
 //! | connection | `CONNECTIONS` | `<conn id>` | over |
 //!
-//! The time index holds run, page, DAG, holder and topic documents, and interventions, by `shard` (of [`SHARDS`]) and `wake_at`.
+//! The time index holds run, page, DAG, holder, topic and callback documents, and interventions, by `shard` (of [`SHARDS`]) and
+//! `wake_at`.
 
 use crate::item::Key;
 use crate::notes::Noted;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use updraft_model::{
-    AttemptKey, DagId, HolderId, Incarnation, OperationId, PageKey, TaskId, TaskIndex, Token, Topic, TopicId, VersionId,
+    AttemptKey, CallbackKey, DagId, HolderId, Incarnation, OperationId, PageKey, TaskId, TaskIndex, Token, Topic,
+    TopicId, VersionId,
 };
 
 /// How many partitions the time index is spread over. Persisted: changing it needs both old and new to be read.
@@ -117,6 +120,14 @@ pub fn read_note(sk: &str) -> Option<Noted> {
 pub fn intervention(operation: &OperationId) -> Key {
     key(format!("I#{operation}"), "I")
 }
+
+/// A callback's document.
+pub fn callback(callback: &CallbackKey) -> Key {
+    key(format!("R#{}", callback.incarnation), format!("{CALLBACKS}{}", callback.id))
+}
+
+/// What the sort keys of a run's callbacks begin with.
+pub const CALLBACKS: &str = "K#";
 
 /// A run index item, by name.
 pub fn run_name(dag_id: &DagId, run_id: &str) -> Key {
@@ -283,6 +294,8 @@ pub enum Document {
     Topic(TopicId),
     /// An intervention in several runs.
     Intervention(OperationId),
+    /// A callback's document.
+    Callback(CallbackKey),
 }
 
 /// Reads a key of the time index.
@@ -295,6 +308,10 @@ pub fn document(key: &Key) -> Option<Document> {
             Some(Document::Page(PageKey { incarnation: Incarnation::trusted(id), unit, page: page.parse().ok()? }))
         }
         (("D", id), "D") => Some(Document::Dag(DagId::trusted(id))),
+        (("R", id), sk) if sk.starts_with(CALLBACKS) => {
+            let id = Incarnation::trusted(id);
+            Some(Document::Callback(CallbackKey { incarnation: id, id: sk.strip_prefix(CALLBACKS)?.to_owned() }))
+        }
         (("A", id), "A") => Some(Document::Topic(TopicId::trusted(id))),
         (("I", id), "I") => Some(Document::Intervention(OperationId::trusted(id))),
         (("P", name), "P") => Some(Document::Holder(HolderId::Pool(name.to_owned()))),

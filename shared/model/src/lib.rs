@@ -5,6 +5,7 @@
 
 pub mod asset;
 pub mod attempt;
+pub mod callback;
 pub mod cell;
 pub mod change;
 pub mod choice;
@@ -30,6 +31,7 @@ pub mod variable;
 
 pub use asset::{AssetEvent, EventSource, OutletEvent, Queued, Topic, TopicChange, TopicDoc, TopicFacts};
 pub use attempt::{Attempt, AttemptKey, AttemptOutcome, ValueRef};
+pub use callback::{CallbackDoc, CallbackKey, CallbackState, Occasion};
 pub use cell::{Cell, Lease};
 pub use change::{DagChange, Held, RunChange};
 pub use choice::{Choice, Chosen, LeftOut};

@@ -4,6 +4,7 @@
 //! same files.
 
 use crate::dag::{Dag, Task};
+use crate::dag_parts::Callback;
 use crate::operators::{self, ArgumentType};
 use serde_json::Value;
 
@@ -61,6 +62,33 @@ pub fn of_task(dag: &Dag, task: &Task) -> Vec<Reference> {
             }
         }
     }
+    found
+}
+
+/// The files that a DAG refers to: those of its tasks, each with the task's id, then those of callbacks. Of a callback no file need be there:
+/// Python may have the module installed, and what cannot be called says so when it is called.
+pub fn of_dag(dag: &Dag) -> Vec<(String, Reference)> {
+    let mut found: Vec<(String, Reference)> = Vec::new();
+    for task in &dag.tasks {
+        found.extend(of_task(dag, task).into_iter().map(|reference| (task.task_id.to_string(), reference)));
+    }
+    let mut add = |key: &str, task_id: &str, callback: &Callback| {
+        let candidates = match &callback.file {
+            Some(file) if file.starts_with(['/', '$', '~']) => return,
+            Some(file) => vec![file.clone()],
+            None => module_files(&callback.callback),
+        };
+        found.push((task_id.to_owned(), reference(key, &callback.callback, ReferenceKind::Module, candidates)));
+    };
+    for task in &dag.tasks {
+        for (kind, callbacks) in &task.callbacks {
+            callbacks.iter().for_each(|callback| add(kind.key(), task.task_id.as_str(), callback));
+        }
+    }
+    for (kind, callbacks) in &dag.callbacks {
+        callbacks.iter().for_each(|callback| add(kind.key(), "", callback));
+    }
+    dag.deadlines.iter().for_each(|deadline| add("deadline", "", &deadline.callback));
     found
 }
 

@@ -9,12 +9,14 @@
 mod arguments;
 mod assets;
 mod attempt;
+mod caller;
 mod expand;
 mod glob;
 mod handed;
 mod http;
 mod log;
 mod lookups;
+mod mail;
 mod operators;
 mod processes;
 mod render;

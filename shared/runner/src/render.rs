@@ -14,6 +14,7 @@ use updraft_templates::{
 };
 
 use crate::attempt::Ended;
+use crate::caller::Told;
 use crate::expand::Expanded;
 use crate::handed;
 use crate::lookups::AttemptLookups;
@@ -26,6 +27,8 @@ pub(crate) struct Source<'a, I, L> {
     pub(crate) of_group: Map<String, Value>,
     /// What the task is shown of assets.
     pub(crate) assets: AssetContext,
+    /// What a callback is told besides; none for a task.
+    pub(crate) told: Option<Told>,
 }
 
 impl<I: Items, L: LogStore> Source<'_, I, L> {
@@ -90,6 +93,10 @@ impl<I: Items, L: LogStore> Source<'_, I, L> {
         let xcoms = self.fetch(&needs.xcoms).await.map_err(unreachable)?;
         let mut context = context(work, params);
         context.expand.clone_from(&self.of_group);
+        if let Some(told) = &self.told {
+            context.exception.clone_from(&told.exception);
+            context.reason.clone_from(&told.reason);
+        }
         context.inlets.clone_from(&self.assets.inlets);
         context.outlets.clone_from(&self.assets.outlets);
         context.triggering_asset_events.clone_from(&self.assets.triggering);

@@ -16,8 +16,10 @@ use updraft_metastore::Items;
 use updraft_model::asset::EXTRA_BYTES_MAX;
 use updraft_model::attempt::{INLINE_BYTES_MAX, RETURN_VALUE};
 use updraft_model::{
-    AttemptKey, AttemptOutcome, Connection, DagDoc, DagId, Incarnation, OutletEvent, RunDoc, TaskIndex, ValueRef, VersionId,
+    AttemptKey, AttemptOutcome, Connection, DagDoc, DagId, Incarnation, OutletEvent, RunDoc, TaskIndex, ValueRef,
+    VersionId,
 };
+use updraft_notify::SnsSigner;
 use updraft_service::engine::Version;
 use updraft_service::{Engine, Environment, Error, Finished, Lookup, Origin, Runner, Trigger, Work, xcoms};
 use updraft_task_queue::TaskQueue;
@@ -57,6 +59,8 @@ pub struct ProcessRunner<I, Q, L, C> {
     pub renderer: Arc<Renderer>,
     /// Connections that go before those of the metastore.
     pub environment: Environment,
+    /// How messages leave for SNS; none where this process has nothing to do with AWS.
+    pub sns: Option<Arc<dyn SnsSigner>>,
 }
 
 impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> Runner for ProcessRunner<I, Q, L, C> {
@@ -235,16 +239,17 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> ProcessRunner<I, Q, L, C> {
         Ok(fields.filter_map(|name| Some((name.to_owned(), without(arguments.remove(name)?, &secrets)))).collect())
     }
 
-    fn source<'a>(&'a self, work: &'a Work) -> render::Source<'a, I, L> {
+    pub(crate) fn source<'a>(&'a self, work: &'a Work) -> render::Source<'a, I, L> {
         render::Source {
             renderer: &self.renderer,
             lookups: self.lookups(work),
             of_group: serde_json::Map::new(),
             assets: AssetContext::default(),
+            told: None,
         }
     }
 
-    fn lookups<'a>(&'a self, work: &'a Work) -> AttemptLookups<'a, I, L> {
+    pub(crate) fn lookups<'a>(&'a self, work: &'a Work) -> AttemptLookups<'a, I, L> {
         AttemptLookups { store: &self.engine.store, logs: &self.logs, environment: &self.environment, work }
     }
 

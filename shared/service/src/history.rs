@@ -111,6 +111,9 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             }
             self.store.delete_attempt(&key).await?;
         }
+        for callback in self.store.callbacks_of(&name.incarnation).await? {
+            self.store.delete_callback(&callback.key).await?;
+        }
         Ok(self.store.delete_run_entries(dag_id, name, logical_date).await?)
     }
 }

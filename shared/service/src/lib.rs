@@ -15,6 +15,7 @@
 //! - [`views`]: what people are shown.
 
 pub mod assets;
+pub mod callbacks;
 pub mod dags;
 pub mod deletion;
 pub mod engine;
@@ -36,6 +37,7 @@ pub mod views;
 pub mod work;
 pub mod xcoms;
 
+pub use callbacks::{CallEnded, Called, Caller};
 pub use engine::{Engine, Error, Settings};
 pub use lookup::{Environment, Lookup};
 pub use trigger::{Origin, Trigger};

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use updraft_clock::Clock;
 use updraft_metastore::{Items, Outcome};
+use updraft_model::Occasion;
 use updraft_model::{
     Attempt, AttemptKey, AttemptOutcome, Cell, DagDoc, DagRunState, Incarnation, OutboxEntry, RunDoc, RunName,
     TaskIndex, TryEnd,
@@ -306,9 +307,14 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 if *end == TryEnd::Success {
                     Box::pin(self.tell_outlets(run, *task, *try_number, token)).await?;
                 }
-                Ok(())
+                let (task, try_number, token, end) = (*task, *try_number, token.clone(), *end);
+                self.put_callbacks(run, &Occasion::Try { task, try_number, token, end }).await
             }
-            OutboxEntry::Ended { .. } | OutboxEntry::Deadline { .. } => Ok(()),
+            OutboxEntry::Ended { epoch, success, reason } => {
+                let (epoch, success, reason) = (*epoch, *success, *reason);
+                self.put_callbacks(run, &Occasion::Ended { epoch, success, reason }).await
+            }
+            OutboxEntry::Deadline { number } => self.put_callbacks(run, &Occasion::Deadline { number: *number }).await,
         }
     }
 

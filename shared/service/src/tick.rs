@@ -63,7 +63,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// Looks where a message says. One that names a task instance is for workers, and says nothing here.
     pub async fn look_where(&self, message: &Message) -> Result<(), Error> {
         match message {
-            Message::Task { .. } => Ok(()),
+            Message::Task { .. } | Message::Callback { .. } => Ok(()),
             Message::Run { incarnation } => self.look_at_run(incarnation, Leases::Heed).await,
             Message::Page { incarnation, unit, page } => Box::pin(self.look_at_pages(incarnation, *unit, *page)).await,
             Message::Dag { dag_id } => Box::pin(self.look_at_dag(dag_id)).await,
@@ -81,6 +81,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             DueWhat::Holder(holder) => self.look_at_holder(holder).await,
             DueWhat::Topic(topic) => self.look_at_topic(topic).await,
             DueWhat::Intervention(operation) => Box::pin(self.look_at_intervention(operation)).await,
+            DueWhat::Callback(key) => self.look_at_callback(key).await,
         }
     }
 
@@ -119,7 +120,7 @@ fn later(entry: &DueEntry, now: Timestamp) -> Option<Outgoing> {
         }
         DueWhat::Dag(dag_id) => Message::Dag { dag_id: dag_id.clone() },
         DueWhat::Holder(holder) => Message::Holder { holder: holder.clone() },
-        DueWhat::Topic(_) => return None,
+        DueWhat::Topic(_) | DueWhat::Callback(_) => return None,
         DueWhat::Intervention(operation) => Message::Intervention { operation: operation.clone() },
     };
     Some(Outgoing { message, delay: Duration::try_from(entry.wake_at.duration_since(now)).unwrap_or_default() })

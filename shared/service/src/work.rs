@@ -10,8 +10,8 @@ use std::time::Duration;
 use updraft_clock::Clock;
 use updraft_metastore::{Error as StoreError, Items, Outcome};
 use updraft_model::{
-    Attempt, AttemptKey, AttemptOutcome, Cell, Choice, DagId, Held, Incarnation, Lease, OutletEvent, PageDoc, Place,
-    Resumed, RunDoc, TaskIndex, Token, ValueRef,
+    Attempt, AttemptKey, AttemptOutcome, CallbackKind, Cell, Choice, DagId, Held, Incarnation, Lease, Occasion,
+    OutletEvent, PageDoc, Place, Resumed, RunDoc, TaskIndex, Token, ValueRef,
 };
 use updraft_scheduling::choices;
 pub use updraft_scheduling::step::TimeoutMost;
@@ -255,6 +255,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         may_continue: &(impl Fn() -> Option<Continuation> + Send),
     ) -> Result<Option<Work>, Error> {
         let Some(work) = self.still_held(work, deadline).await? else { return Ok(None) };
+        self.announce(&work).await;
         let (stop, stopped) = tokio::sync::oneshot::channel::<String>();
         // Pending for ever when the keeper ends without a reason: only a reason stops an attempt.
         let stopped = async move {
@@ -301,6 +302,18 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let key = work.key();
         self.insist(&work, || self.store.put_attempt(&key, &attempt)).await?;
         self.finish(work, Ended::from(&attempt), deadline, may_continue).await
+    }
+
+    /// Has callbacks told that an attempt begins. They never hold it, nor can they keep it from beginning.
+    async fn announce(&self, work: &Work) {
+        if !work.definition().callbacks.contains_key(&CallbackKind::Execute) || work.resumed().is_some() {
+            return;
+        }
+        let (task, try_number, token) = (work.task, work.try_number, work.lease.token.clone());
+        let put = self.put_callbacks(&work.run, &Occasion::Execute { task, try_number, token }).await;
+        if let Err(error) = put {
+            tracing::warn!(%error, run_id = work.run.facts.run_id, "on_execute_callback is not called: it could not be noted");
+        }
     }
 
     /// The attempt, if it may still begin. A process that was stopped between its claim and this may have lost it: beginning would run

@@ -11,7 +11,7 @@ pub use local::LocalQueue;
 use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::time::Duration;
-use updraft_model::{DagId, HolderId, Incarnation, OperationId, Place, TaskIndex};
+use updraft_model::{CallbackKey, DagId, HolderId, Incarnation, OperationId, Place, TaskIndex};
 
 /// The longest delay a message may have; SQS allows no more. What is due later is left to the time index.
 pub const DELAY_MAX: Duration = Duration::from_mins(15);
@@ -66,6 +66,11 @@ pub enum Message {
         /// Which.
         operation: OperationId,
     },
+    /// A callback that is to be called.
+    Callback {
+        /// Which.
+        key: CallbackKey,
+    },
 }
 
 /// A message to send.
@@ -87,7 +92,7 @@ impl Outgoing {
 /// Which of the two streams of messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
-    /// Task instances, for workers.
+    /// Task instances and callbacks, for workers.
     Tasks,
     /// Runs and DAGs, for the scheduler.
     Looks,
@@ -97,7 +102,7 @@ impl Message {
     /// The lane it travels in.
     pub fn lane(&self) -> Lane {
         match self {
-            Self::Task { .. } => Lane::Tasks,
+            Self::Task { .. } | Self::Callback { .. } => Lane::Tasks,
             _ => Lane::Looks,
         }
     }

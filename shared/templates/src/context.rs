@@ -60,6 +60,10 @@ pub struct Context {
     pub task: TaskFacts,
     /// The last successful run before this one, if any.
     pub previous_success: Option<PreviousRun>,
+    /// Why the try failed that a callback tells of.
+    pub exception: Option<String>,
+    /// Why the run ended that a callback tells of.
+    pub reason: Option<String>,
     /// What the task reads: assets and aliases as `{kind, name, uri, group, extra}`.
     pub inlets: Vec<Json>,
     /// What it writes, likewise.
@@ -153,6 +157,8 @@ impl Default for Context {
             dag: DagFacts::default(),
             task: TaskFacts::default(),
             previous_success: None,
+            exception: None,
+            reason: None,
             inlets: Vec::new(),
             outlets: Vec::new(),
             triggering_asset_events: Vec::new(),

@@ -59,6 +59,8 @@ pub(crate) fn globals(context: &Context, xcoms: &XComs) -> BTreeMap<&'static str
     if !context.expand.is_empty() {
         names.insert("expand", to_value(&Json::Object(context.expand.clone())));
     }
+    let told = [("exception", &context.exception), ("reason", &context.reason)];
+    names.extend(told.into_iter().filter_map(|(name, text)| Some((name, Value::from(text.as_deref()?)))));
     if let Some(logical_date) = context.logical_date {
         add_dates(&mut names, context, logical_date);
     }

@@ -115,7 +115,7 @@ impl World {
                     self.violate(format!("1: the attempt item {} {} was written twice", key.pk, key.sk));
                 }
             }
-            Some(keys::Document::Topic(_) | keys::Document::Intervention(_)) | None => {}
+            Some(keys::Document::Topic(_) | keys::Document::Callback(_) | keys::Document::Intervention(_)) | None => {}
         }
     }
 

@@ -194,6 +194,23 @@ class PokeReturnValue:
         return bool(self.is_done)
 
 
+class BaseNotifier(LoggingMixin):
+    """The base of Airflow's notifiers: a class with `notify`."""
+
+    __module__ = "airflow.sdk"
+    template_fields = ()
+
+    def __init__(self, **kwargs):
+        for name, value in kwargs.items():
+            setattr(self, name, value)
+
+    def notify(self, context):
+        raise NotImplementedError("%s.notify" % type(self).__name__)
+
+    def __call__(self, context):
+        return self.notify(context)
+
+
 class TaskDecorator:
     """Airflow's `task`: leaves a function what it is, so that a file of decorated functions can be called here."""
 
@@ -247,8 +264,10 @@ MODULES = {
     "airflow.models.variable": {"Variable": Variable},
     "airflow.operators.python": CONTEXT,
     "airflow.providers.standard.operators.python": CONTEXT,
-    "airflow.sdk": dict(CONTEXT, **ASSETS, **MASKING, **SENSORS, **TASK, Variable=Variable, Connection=Connection, BaseHook=BaseHook),
+    "airflow.sdk": dict(CONTEXT, **ASSETS, **MASKING, **SENSORS, **TASK, Variable=Variable, Connection=Connection, BaseHook=BaseHook, BaseNotifier=BaseNotifier),
     "airflow.sdk.bases.hook": {"BaseHook": BaseHook},
+    "airflow.notifications.basenotifier": {"BaseNotifier": BaseNotifier},
+    "airflow.sdk.bases.notifier": {"BaseNotifier": BaseNotifier},
     "airflow.sdk.bases.sensor": SENSORS,
     "airflow.sdk.definitions.asset": dict(ASSETS, Dataset=ASSETS["Asset"], Model=ASSETS["Asset"]),
     "airflow.sdk.definitions.asset.metadata": {"Metadata": ASSETS["Metadata"]},

@@ -294,6 +294,32 @@ def exhausted(generator, context):
             updraft_log.write("WARNING", "what the callable yields is left out: a `%s`" % type_name(one))
 
 
+def called_back(function, kwargs, context, style):
+    """Calls a callback as Airflow does; what it returns is nobody's business."""
+    state = context.pop("updraft_ti_state", None)
+    context["ti"].state = state
+    if isinstance(function, type):
+        notifier = function(**kwargs)
+        value = notifier.notify(context) if hasattr(notifier, "notify") else notifier(context)
+    elif style == "deadline":
+        names, _, wildcard = signature(function)
+        if wildcard or "context" in (names or ()):
+            kwargs = dict(kwargs, context=context)
+        value = function(**kwargs)
+    else:
+        value = function(context, **kwargs)
+    if hasattr(value, "notify") and callable(getattr(value, "notify")) and not isinstance(value, type):
+        value = value.notify(context)  # A function that makes a notifier, as providers' `send_..._notification` do.
+    if hasattr(value, "__await__"):
+        import asyncio
+
+        async def waited():
+            return await value
+
+        asyncio.run(waited())
+    return {"op": "done", "status": "success"}
+
+
 def call_it(call, ti):
     """Calls what is to be called, and returns what the worker is told."""
     sys.path.extend(folder for folder in call["search_path"] if folder not in sys.path)
@@ -307,6 +333,8 @@ def call_it(call, ti):
     context = updraft_context.CONTEXT = updraft_context.build_context(call, ti)
     args = [updraft_context.native(value) for value in call["native_args"]] + typed(call["op_args"], "op_args")
     op_kwargs = typed(call["op_kwargs"], "op_kwargs")
+    if call["style"] != "task":
+        return called_back(function, op_kwargs, context, call["style"])
     value = function(*args, **arguments(function, args, op_kwargs, context, len(call["native_args"])))
     if isinstance(value, types.GeneratorType):
         value = exhausted(value, context)

@@ -1,7 +1,11 @@
 //! Every operator and sensor, from a DAG file to the states of its run: real processes, real files, a clock that leaps over waits.
 
 #[cfg(test)]
+mod assets;
+#[cfg(test)]
 mod branches;
+#[cfg(test)]
+mod callbacks;
 #[cfg(test)]
 mod environments;
 #[cfg(test)]

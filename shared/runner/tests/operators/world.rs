@@ -79,8 +79,8 @@ pub(crate) struct World {
 pub(crate) struct Ran {
     /// `task=state`, in the order of the file.
     pub(crate) states: Vec<String>,
-    attempts: BTreeMap<String, Attempt>,
-    logs: BTreeMap<String, String>,
+    pub(crate) attempts: BTreeMap<String, Attempt>,
+    pub(crate) logs: BTreeMap<String, String>,
 }
 
 impl Ran {
@@ -127,6 +127,7 @@ impl World {
             search_path: Vec::new(),
             renderer: Arc::new(Renderer::new()),
             environment: Environment::default(),
+            sns: None,
         };
         engine.ingest_all(&folder).await.unwrap();
         let problems = engine.store.list_import_errors(10, None).await.unwrap().items;
@@ -186,6 +187,10 @@ impl World {
                 return;
             }
             for message in tasks {
+                if let Message::Callback { key } = &message {
+                    self.engine.call(key, &self.runner, None).await.unwrap();
+                    continue;
+                }
                 let Message::Task { incarnation, task, try_number, place, .. } = message else {
                     panic!("a look is no task")
                 };

@@ -131,29 +131,28 @@ impl<'a, D: DagStore> Folder<'a, D> {
     pub async fn files_of(&self, dag: &Dag) -> Result<DagFiles, FolderError> {
         let mut found = DagFiles::default();
         let mut bytes = 0;
-        for task in &dag.tasks {
-            for reference in references::of_task(dag, task) {
-                let mut is_there = false;
-                for candidate in &reference.candidates {
-                    is_there |= found.files.contains_key(candidate);
-                    let known = found.tags.contains_key(candidate);
-                    let file = if known { None } else { self.candidate(candidate, &mut found).await? };
-                    if let Some((file, text)) = file {
-                        is_there = true;
-                        bytes += text.len();
-                        found.tags.insert(candidate.clone(), file.entry.etag.clone());
-                        found.files.insert(candidate.clone(), text);
-                    }
-                    // Of templates the first counts; of a module all parts do.
-                    if is_there && reference.kind == ReferenceKind::Template {
-                        break;
-                    }
+        for (task_id, reference) in references::of_dag(dag) {
+            let mut is_there = false;
+            for candidate in &reference.candidates {
+                is_there |= found.files.contains_key(candidate);
+                let known = found.tags.contains_key(candidate);
+                let file = if known { None } else { self.candidate(candidate, &mut found).await? };
+                if let Some((file, text)) = file {
+                    is_there = true;
+                    bytes += text.len();
+                    found.tags.insert(candidate.clone(), file.entry.etag.clone());
+                    found.files.insert(candidate.clone(), text);
                 }
-                if !is_there && reference.kind != ReferenceKind::Module {
-                    found.missing.push((task.task_id.to_string(), reference));
+                // Of templates the first counts; of a module all parts do.
+                if is_there && reference.kind == ReferenceKind::Template {
+                    break;
                 }
-                if bytes > COMPANION_BYTES_MAX || found.tags.len() > COMPANIONS_MAX {
-                    found.unusable.insert(
+            }
+            if !is_there && reference.kind != ReferenceKind::Module {
+                found.missing.push((task_id, reference));
+            }
+            if bytes > COMPANION_BYTES_MAX || found.tags.len() > COMPANIONS_MAX {
+                found.unusable.insert(
                         dag.file.clone(),
                         format!(
                             "the files that the tasks of `{}` refer to are too many or too large: at most {COMPANIONS_MAX} files of \
@@ -162,8 +161,7 @@ impl<'a, D: DagStore> Folder<'a, D> {
                             COMPANION_BYTES_MAX >> 20
                         ),
                     );
-                    return Ok(found);
-                }
+                return Ok(found);
             }
         }
         Ok(found)
