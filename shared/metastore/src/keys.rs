@@ -302,16 +302,16 @@ pub enum Document {
 pub fn document(key: &Key) -> Option<Document> {
     match (key.pk.split_once('#')?, key.sk.as_str()) {
         (("R", id), "R") => Some(Document::Run(Incarnation::trusted(id))),
+        (("R", id), sk) if sk.starts_with(CALLBACKS) => {
+            let id = Incarnation::trusted(id);
+            Some(Document::Callback(CallbackKey { incarnation: id, id: sk.strip_prefix(CALLBACKS)?.to_owned() }))
+        }
         (("R", id), sk) => {
             let (unit, page) = sk.strip_prefix(PAGES)?.split_once('#')?;
             let unit = TaskIndex(unit.parse().ok()?);
             Some(Document::Page(PageKey { incarnation: Incarnation::trusted(id), unit, page: page.parse().ok()? }))
         }
         (("D", id), "D") => Some(Document::Dag(DagId::trusted(id))),
-        (("R", id), sk) if sk.starts_with(CALLBACKS) => {
-            let id = Incarnation::trusted(id);
-            Some(Document::Callback(CallbackKey { incarnation: id, id: sk.strip_prefix(CALLBACKS)?.to_owned() }))
-        }
         (("A", id), "A") => Some(Document::Topic(TopicId::trusted(id))),
         (("I", id), "I") => Some(Document::Intervention(OperationId::trusted(id))),
         (("P", name), "P") => Some(Document::Holder(HolderId::Pool(name.to_owned()))),
@@ -348,6 +348,8 @@ mod tests {
             for noted in [Noted::Run, Noted::Task(TaskIndex(task), None), Noted::Task(TaskIndex(task), Some(n))] {
                 prop_assert_eq!(read_note(&note(&Incarnation::trusted(&id), noted).sk), Some(noted));
             }
+            let callback_key = CallbackKey { incarnation: Incarnation::trusted(&id), id: format!("try.{task}.{n}.{token}.0") };
+            prop_assert_eq!(document(&callback(&callback_key)), Some(Document::Callback(callback_key)));
             prop_assert_eq!(document(&dag(&DagId::trusted(&id))), Some(Document::Dag(DagId::trusted(&id))));
             let attempt = attempt(&AttemptKey {
                 incarnation: Incarnation::trusted(&id), task: TaskIndex(task), map_index: index, try_number: n, token: Token::trusted(&token),
