@@ -74,10 +74,12 @@ fn an_uploaded_file_runs_on_its_schedule() {
 fn the_examples_run_to_their_ends() {
     let cloud = Cloud::shared();
     let success = |tasks: &[&str]| tasks.iter().map(|task| ((*task).to_owned(), "success".to_owned())).collect();
-    for callable in ["callables/statistics_of_numbers.py", "callables/orders.py", "callables/measurements.py"] {
+    for callable in
+        ["callables/statistics_of_numbers.py", "callables/orders.py", "callables/measurements.py", "callables/shop.py"]
+    {
         cloud.upload(callable, &example(callable));
     }
-    let names = ["etl", "retries", "calendar", "python_callable", "branching", "setup_teardown", "taskflow"];
+    let names = ["etl", "retries", "calendar", "python_callable", "branching", "setup_teardown", "taskflow", "assets"];
     for name in names {
         cloud.upload(&format!("{name}.yaml"), &example(&format!("{name}.yaml")));
     }

@@ -2,6 +2,7 @@
 
 mod attempts;
 mod documents;
+mod effects;
 mod explore;
 mod places;
 mod pools;

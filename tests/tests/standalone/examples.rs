@@ -30,8 +30,19 @@ fn each_example_runs_to_its_end() {
     let _server = Server::start(&place, &[]);
     let listed = place.json(&["dags", "list", "--output", "json"]);
     let ids: Vec<&str> = listed.as_array().unwrap().iter().map(|d| d["dag_id"].as_str().unwrap()).collect();
-    let expected =
-        ["branching", "calendar", "etl", "python_callable", "retries", "sensors", "setup_teardown", "taskflow"];
+    let expected = [
+        "alerts",
+        "assets",
+        "assets_report",
+        "branching",
+        "calendar",
+        "etl",
+        "python_callable",
+        "retries",
+        "sensors",
+        "setup_teardown",
+        "taskflow",
+    ];
     assert_eq!(ids, expected, "a new example needs its expectation here");
 
     let run = trigger(&place, "etl");
@@ -63,6 +74,37 @@ fn each_example_runs_to_its_end() {
     assert_eq!(returned(&place, "python_callable", &run, "summarize"), json!({"mean": 3, "median": 2}));
     let line = returned(&place, "python_callable", &run, "report");
     assert!(line.as_str().unwrap().ends_with("mean 3.00, median 2"), "{line}");
+
+    // The consumer runs once, as both assets have been written once.
+    let run = trigger(&place, "assets");
+    expect_run(&place, "assets", &run, "success");
+    let made = until(|| {
+        let runs = place.json(&["dags", "list-runs", "assets_report", "--output", "json"]);
+        let run = runs.as_array().and_then(|runs| runs.first()).cloned()?;
+        Some(run["dag_run_id"].as_str().or(run["run_id"].as_str())?.to_owned())
+    });
+    assert!(made.starts_with("asset_triggered__"), "{made}");
+    expect_run(&place, "assets_report", &made, "success");
+    assert_eq!(returned(&place, "assets_report", &made, "report"), json!("3 rows of assets"));
+    let events = place.json(&["assets", "events", "--name", "s3://shop/orders", "--output", "json"]);
+    assert_eq!((&events[0]["extra"], &events[0]["source_task_id"]), (&json!({"rows": 3}), &json!("write_orders")));
+
+    let run = trigger(&place, "alerts");
+    expect_run(&place, "alerts", &run, "success");
+    let told = until(|| {
+        let told = place.json(&["callbacks", "list", "alerts", &run, "--output", "json"]);
+        let told = told.as_array()?.clone();
+        (told.len() == 4 && told.iter().all(|one| one["state"] == "success")).then_some(told)
+    });
+    let said: String = told.iter().filter_map(|one| one["log"].as_str()).collect();
+    for part in [
+        "the run is over, success",
+        "to everybody: flaky is up_for_retry",
+        "worked at try 2",
+        "and somebody else is told",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
 
     // The folder is removed whether or not the work in it succeeds.
     let run = trigger(&place, "setup_teardown");
@@ -98,4 +140,15 @@ fn each_example_runs_to_its_end() {
     for task in ["book_at_once=skipped", "review.decide=success", "report=success"] {
         assert!(states.iter().any(|state| state == task), "{task}: {states:?}");
     }
+}
+
+/// Asks until there is an answer.
+fn until<T>(ask: impl Fn() -> Option<T>) -> T {
+    for _ in 0..600 {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    panic!("there was no answer within a minute");
 }
