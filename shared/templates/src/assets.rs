@@ -28,7 +28,7 @@ fn asset(told: &Json) -> Value {
     if told["kind"] == "alias" {
         let shown = format!("AssetAlias(name={}, group={})", repr(&told["name"]), repr(&told["group"]));
         let attributes = BTreeMap::from([("name", Value::from(name)), ("group", Value::from(group))]);
-        return Value::from_object(Record { shown, attributes });
+        return Value::from_object(Record { shown, attributes, more: BTreeMap::new() });
     }
     let extra = if told["extra"].is_object() { told["extra"].clone() } else { Json::Object(serde_json::Map::new()) };
     let shown = format!(
@@ -45,7 +45,7 @@ fn asset(told: &Json) -> Value {
         ("extra", to_value(&extra)),
         ("watchers", Value::from(Vec::<Value>::new())),
     ]);
-    Value::from_object(Record { shown, attributes })
+    Value::from_object(Record { shown, attributes, more: BTreeMap::new() })
 }
 
 fn moment(told: &Json) -> Value {
@@ -71,7 +71,11 @@ fn run(told: &Json) -> Value {
         date("start_date"),
         date("end_date"),
     ]);
-    Value::from_object(Record { shown: told["run_id"].as_str().unwrap_or_default().to_owned(), attributes })
+    Value::from_object(Record {
+        shown: told["run_id"].as_str().unwrap_or_default().to_owned(),
+        attributes,
+        more: BTreeMap::new(),
+    })
 }
 
 fn event(told: &Json) -> Value {
@@ -89,7 +93,7 @@ fn event(told: &Json) -> Value {
         same("source_map_index"),
         ("source_dag_run", run(&told["source_dag_run"])),
     ]);
-    Value::from_object(Record { shown: format!("AssetEvent(asset={asset})"), attributes })
+    Value::from_object(Record { shown: format!("AssetEvent(asset={asset})"), attributes, more: BTreeMap::new() })
 }
 
 /// `triggering_asset_events`: lists of events by asset and by alias.
