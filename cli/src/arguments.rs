@@ -3,7 +3,8 @@
 use crate::metastore::MetastoreUrl;
 use crate::printer::Format;
 use crate::{
-    assets, callbacks, completion, config, connections, dags, db, pools, settings, standalone, tasks, variables, xcom,
+    assets, callbacks, completion, config, connections, dags, db, pools, settings, standalone, tasks, users, variables,
+    xcom,
 };
 use clap::{Parser, Subcommand};
 
@@ -52,6 +53,9 @@ pub(crate) enum Command {
     /// Keep, show and exchange pools
     #[command(subcommand)]
     Pools(pools::Command),
+    /// Keep and show who may use the web server
+    #[command(subcommand)]
+    Users(users::Command),
     /// Show what is configured, and where it comes from
     #[command(subcommand)]
     Config(config::Command),

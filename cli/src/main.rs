@@ -30,6 +30,7 @@ mod standalone;
 mod stores;
 mod tasks;
 mod trial;
+mod users;
 mod variables;
 mod xcom;
 
@@ -84,6 +85,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Assets(command) => Box::pin(assets::run(command, &metastore, printer)).await,
         Command::Callbacks(command) => Box::pin(callbacks::run(command, &metastore, printer)).await,
         Command::Pools(command) => Box::pin(pools::run(command, &metastore, printer)).await,
+        Command::Users(command) => Box::pin(users::run(command, &metastore, printer)).await,
         Command::Config(command) => config::run(command, &metastore, printer),
         Command::Db(command) => Box::pin(db::run(command, &metastore, printer)).await,
         Command::Completion { shell } => completion::run(shell, printer),

@@ -22,6 +22,9 @@ pub(crate) struct Arguments {
     /// The port of the web UI, the REST API and health, on 127.0.0.1; 0 chooses a free one.
     #[arg(long, value_name = "N", default_value_t = 8080)]
     pub(crate) port: u16,
+    /// Nobody has to log in: whoever reaches the port on this machine is an admin.
+    #[arg(long)]
+    pub(crate) no_auth: bool,
     /// One task at a time, or many.
     #[arg(long, value_enum, default_value_t = Executor::Local)]
     pub(crate) executor: Executor,

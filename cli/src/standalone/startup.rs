@@ -47,11 +47,15 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Error> {
     let recovered = server.engine.recover().await?;
 
     // Listening is the last thing that can fail, and nothing runs before it has not.
+    let access = if arguments.no_auth { updraft_api::Access::Open } else { updraft_api::Access::Login };
     let (port, address) = (arguments.port, ("127.0.0.1", arguments.port));
     let listener = TcpListener::bind(address).await.map_err(|cause| Error::Port { port, cause })?;
     let local = listener.local_addr().map_err(|cause| Error::System { what: "the port's address", cause })?;
     let url = format!("http://{local}");
     lock.announce(&url)?;
+    if access == updraft_api::Access::Login {
+        make_first_admin(&server, &url).await?;
+    }
     tracing::info!(
         dags = %arguments.dags.display(),
         home = %home.display(),
@@ -68,7 +72,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Error> {
     };
     let watcher = watch::start(server.clone(), stopping.clone());
     let running = loops::start(&server, workers, &stopping);
-    let setup = updraft_api::Setup { config: crate::config::of_server(&arguments) };
+    let setup = updraft_api::Setup { config: crate::config::of_server(&arguments), access };
     let http = tokio::spawn(serve(listener, server.clone(), setup, stopping));
     let ended = wait_for_signals(&stop, running, home_gone(&home)).await;
     let _ = stop.send(Stopping::Now);
@@ -79,6 +83,19 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Error> {
     drop(lock);
     ended?;
     tracing::info!("stopped");
+    Ok(())
+}
+
+/// Makes the first user where there is none, and shows its password: this once, and not in the log.
+async fn make_first_admin(server: &Server, url: &str) -> Result<(), Error> {
+    use std::io::Write;
+    let Some((username, password)) = server.engine.first_admin().await? else { return Ok(()) };
+    let shown = format!(
+        "\n  Log in at {url} as `{username}` with the password\n\n      {password}\n\n  \
+         It is shown this once; `updraft users set-password {username}` sets another.\n\n"
+    );
+    // Where nobody is there to read it, `set-password` is the way in.
+    let _ = std::io::stderr().write_all(shown.as_bytes());
     Ok(())
 }
 
@@ -173,7 +190,12 @@ async fn serve(
     setup: updraft_api::Setup,
     mut stopping: signal::Receiver<Stopping>,
 ) {
-    let router = updraft_api::router(Arc::new(server.reader()), Arc::new(server.runner.logs.clone()), setup);
+    let router = updraft_api::router(
+        Arc::new(server.reader()),
+        Arc::new(server.runner.logs.clone()),
+        Arc::new(server.dags.clone()),
+        setup,
+    );
     let stopped = async move {
         let _ = stopping.wait_for(|s| *s == Stopping::Now).await;
     };

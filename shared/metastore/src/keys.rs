@@ -29,12 +29,19 @@
 //! | asset directory | `ASSETS`, of aliases `ALIASES` | `<topic>` | once |
 //! | variable | `VARIABLES` | `<key>` | over |
 //! | connection | `CONNECTIONS` | `<conn id>` | over |
+//! | user | `USERS` | `<name>` | over |
+//! | failed logins in a row | `LOGINS` | `<name>` | over; gone with the next login |
+//! | favourite DAG | `FAVORITES#<name>` | `<dag id>` | over |
+//! | value kept beside a task instance | `R#<incarnation>` | `K#<task, 5 digits>#<map index>#<name>` | over |
+//! | value kept beside an asset | `K#<asset's number>` | `K#<name>` | over |
+//! | secret of the server's own | `SECRETS` | `<name>` | once |
 //!
 //! The time index holds run, page, DAG, holder, topic and callback documents, and interventions, by `shard` (of [`SHARDS`]) and
 //! `wake_at`.
 
 use crate::item::Key;
 use crate::notes::Noted;
+use crate::state_store::Scope;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use updraft_model::{
@@ -278,6 +285,49 @@ pub fn connection(conn_id: &str) -> Key {
 
 /// The partition of connections.
 pub const CONNECTIONS: &str = "CONNECTIONS";
+
+/// A user.
+pub fn user(username: &str) -> Key {
+    key(USERS, username)
+}
+
+/// The partition of users.
+pub const USERS: &str = "USERS";
+
+/// The failed logins of a user.
+pub fn failed_logins(username: &str) -> Key {
+    key("LOGINS", username)
+}
+
+/// A favourite DAG of a user.
+pub fn favorite(username: &str, dag_id: &DagId) -> Key {
+    key(favorites(username), dag_id.as_str())
+}
+
+/// The partition of a user's favourites.
+pub fn favorites(username: &str) -> String {
+    format!("FAVORITES#{username}")
+}
+
+/// A value of a state store.
+pub fn kept_value(scope: &Scope, name: &str) -> Key {
+    match scope {
+        Scope::Task(incarnation, task, map_index) => {
+            key(format!("R#{incarnation}"), format!("{}{map_index}#{name}", kept_values_of(Some(*task))))
+        }
+        Scope::Asset(id) => key(format!("K#{id}"), format!("K#{name}")),
+    }
+}
+
+/// What the sort keys of all kept values of a run, or of one of its tasks, begin with.
+pub fn kept_values_of(task: Option<TaskIndex>) -> String {
+    task.map_or_else(|| "K#".to_owned(), |task| format!("K#{:05}#", task.0))
+}
+
+/// A secret that the server drew for itself.
+pub fn secret(name: &str) -> Key {
+    key("SECRETS", name)
+}
 
 /// What a key in the time index stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]

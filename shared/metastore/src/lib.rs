@@ -19,13 +19,16 @@ pub mod memory;
 mod named;
 pub mod notes;
 pub mod pages;
+mod state_store;
 pub mod store;
 pub mod suite;
+mod users;
 
 pub use assets::Consumed;
 pub use item::{Change, Condition, Item, Key, Path, Update, Value};
 pub use jobs::Job;
 pub use notes::{Note, Noted};
+pub use state_store::{Kept, Scope};
 pub use store::{DagSummary, DueEntry, DueWhat, FileRecord, ImportError, Metastore, Page, Version};
 
 use std::future::Future;

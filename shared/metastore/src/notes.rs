@@ -39,6 +39,14 @@ impl<I: Items> Metastore<I> {
         }
     }
 
+    /// The notes on these runs themselves; those that have none are left out.
+    pub async fn run_notes(&self, runs: &[Incarnation]) -> Result<BTreeMap<Incarnation, Note>, Error> {
+        let by_key: BTreeMap<_, _> = runs.iter().map(|run| (keys::note(run, Noted::Run), run)).collect();
+        let keys: Vec<_> = by_key.keys().cloned().collect();
+        let found = self.items().get_many(&keys).await?;
+        found.iter().map(|(key, item)| Ok((by_key[key].clone(), from_json_item(item)?))).collect()
+    }
+
     /// All notes of a run.
     pub async fn notes(&self, run: &Incarnation) -> Result<BTreeMap<Noted, Note>, Error> {
         let mut notes = BTreeMap::new();

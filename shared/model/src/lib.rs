@@ -27,6 +27,7 @@ pub mod run_id;
 pub mod secrets;
 pub mod states;
 pub mod unit;
+pub mod user;
 pub mod variable;
 
 pub use asset::{AssetEvent, EventSource, OutletEvent, Queued, Topic, TopicChange, TopicDoc, TopicFacts};
@@ -57,4 +58,5 @@ pub use unit::Unit;
 /// The registry of operators.
 pub use updraft_operators as operators;
 pub use updraft_timetables::{DataInterval, Timetable};
+pub use user::User;
 pub use variable::Variable;

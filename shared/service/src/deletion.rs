@@ -38,6 +38,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 if let Outcome::Updated(dag) = self.store.update_dag(&run.facts.dag_id, &change).await? {
                     self.send(Self::room_messages(&dag, self.clock.now())).await;
                 }
+                self.store.forget_values_of_run(&incarnation, None).await?;
                 return Ok(self.store.delete_attempts(&incarnation).await?);
             }
             let change = step::delete(&run, &operation, self.clock.now());

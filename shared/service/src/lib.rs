@@ -11,6 +11,7 @@
 //! - [`pages`], [`instances`]: mapped tasks.
 //! - [`named`], [`lookup`]: variables and connections.
 //! - [`assets`]: who has to do with them, their events, and the runs that these make.
+//! - [`users`]: who may use the web server.
 //! - [`history`]: what is removed of the past.
 //! - [`views`]: what people are shown.
 
@@ -33,6 +34,7 @@ pub mod pools;
 pub mod runs;
 pub mod tick;
 pub mod trigger;
+pub mod users;
 pub mod views;
 pub mod work;
 pub mod xcoms;

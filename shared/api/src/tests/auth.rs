@@ -1,0 +1,184 @@
+//! Who may do what.
+
+use super::*;
+use axum::response::Response as Answer;
+use updraft_model::user::Role;
+
+/// An engine with a user of each role, each with a password of its own.
+async fn engine_with_users() -> Arc<TestEngine> {
+    let engine = engine_with_dags().await;
+    for role in Role::ALL {
+        engine.create_user(role.as_str(), role, &password(role)).await.unwrap();
+    }
+    engine
+}
+
+fn password(role: Role) -> String {
+    format!("{role}-{role}-word")
+}
+
+async fn send(engine: &Arc<TestEngine>, request: Request<Body>) -> Answer {
+    served(engine, Access::Login).oneshot(request).await.unwrap()
+}
+
+async fn json_of(answer: Answer) -> serde_json::Value {
+    serde_json::from_slice(&to_bytes(answer.into_body(), 1 << 20).await.unwrap()).unwrap_or_default()
+}
+
+fn to_login(path: &str, username: &str, password: &str) -> Request<Body> {
+    let body = json!({"username": username, "password": password}).to_string();
+    Request::post(path).header(header::CONTENT_TYPE, "application/json").body(Body::from(body)).unwrap()
+}
+
+async fn token(engine: &Arc<TestEngine>, role: Role) -> String {
+    let answer = send(engine, to_login("/auth/token", role.as_str(), &password(role))).await;
+    assert_eq!(answer.status(), StatusCode::CREATED);
+    json_of(answer).await["access_token"].as_str().unwrap().to_owned()
+}
+
+fn with(mut request: Request<Body>, name: &'static str, value: &str) -> Request<Body> {
+    request.headers_mut().insert(name, value.parse().unwrap());
+    request
+}
+
+#[tokio::test]
+async fn nobody_comes_in_without_a_login() {
+    let engine = engine_with_users().await;
+    for path in
+        ["/api/v2/dags", "/api/updraft/v1/overview", "/api/updraft/v1/me", "/api/v2/variables", "/api/v2/config"]
+    {
+        let answer = send(&engine, Request::get(path).body(Body::empty()).unwrap()).await;
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{path}");
+        assert_eq!(answer.headers()[header::WWW_AUTHENTICATE], "Bearer");
+    }
+    let forged = with(get_of("/dags"), "authorization", "Bearer eyJhbGciOiJIUzI1NiJ9.e30.x");
+    assert_eq!(send(&engine, forged).await.status(), StatusCode::UNAUTHORIZED);
+    for path in
+        ["/", "/health", "/api/v2/version", "/api/v2/monitor/health", "/auth/login", "/auth/login.css", "/openapi.json"]
+    {
+        let answer = send(&engine, Request::get(path).body(Body::empty()).unwrap()).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        let policy = answer.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+        assert!(policy.contains("frame-ancestors 'none'") && !policy.contains("unsafe"), "{path}: {policy}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_lets_its_role_in_and_no_further() {
+    let engine = engine_with_users().await;
+    let trigger = || json_to("POST", "/dags/etl/dagRuns", r#"{"logical_date": null}"#);
+    let pool = || json_to("POST", "/pools", r#"{"name": "p", "slots": 1}"#);
+    let users = || Request::get("/api/updraft/v1/users").body(Body::empty()).unwrap();
+    for (role, statuses) in [
+        (Role::Viewer, [200, 403, 403, 403, 403]),
+        (Role::User, [200, 200, 403, 403, 403]),
+        (Role::Op, [200, 200, 201, 200, 403]),
+        (Role::Admin, [200, 200, 409, 200, 200]),
+    ] {
+        let bearer = format!("Bearer {}", token(&engine, role).await);
+        for (request, status) in
+            [get_of("/dags"), trigger(), pool(), get_of("/variables"), users()].into_iter().zip(statuses)
+        {
+            let shown = format!("{role}: {} {}", request.method(), request.uri());
+            assert_eq!(
+                send(&engine, with(request, "authorization", &bearer)).await.status().as_u16(),
+                status,
+                "{shown}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_new_password_ends_what_was_signed_before_and_so_does_removal() {
+    let engine = engine_with_users().await;
+    let bearer = format!("Bearer {}", token(&engine, Role::Viewer).await);
+    let ask = || with(get_of("/dags"), "authorization", &bearer);
+    assert_eq!(send(&engine, ask()).await.status(), StatusCode::OK);
+    engine.set_password("viewer", "another password").await.unwrap();
+    assert_eq!(send(&engine, ask()).await.status(), StatusCode::UNAUTHORIZED);
+    let bearer = format!("Bearer {}", token(&engine, Role::User).await);
+    engine.delete_user("user").await.unwrap();
+    assert_eq!(send(&engine, with(get_of("/dags"), "authorization", &bearer)).await.status(), StatusCode::UNAUTHORIZED);
+    assert!(engine.delete_user("admin").await.is_err(), "somebody has to be left who can make users");
+}
+
+#[tokio::test]
+async fn a_cookie_is_for_pages_of_this_server_alone() {
+    let engine = engine_with_users().await;
+    let form = Request::post("/auth/login")
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(Body::from("username=user&password=user-user-word&next=%2F%23%2Fdags"))
+        .unwrap();
+    let answer = send(&engine, form).await;
+    assert_eq!(
+        (answer.status(), &answer.headers()[header::LOCATION]),
+        (StatusCode::SEE_OTHER, &"/#/dags".parse().unwrap())
+    );
+    let set = answer.headers()[header::SET_COOKIE].to_str().unwrap().to_owned();
+    for part in ["HttpOnly", "SameSite=Strict", "Path=/", "Max-Age=86400"] {
+        assert!(set.contains(part), "{set}");
+    }
+    let cookie = set.split(';').next().unwrap();
+    let me = with(Request::get("/api/updraft/v1/me").body(Body::empty()).unwrap(), "cookie", cookie);
+    assert_eq!(json_of(send(&engine, me).await).await, json!({"username": "user", "role": "user", "logs_in": true}));
+    let pause = || with(json_to("PATCH", "/dags/etl", r#"{"is_paused": true}"#), "cookie", cookie);
+    assert_eq!(send(&engine, pause()).await.status(), StatusCode::OK);
+    for (name, value) in [("sec-fetch-site", "cross-site"), ("origin", "https://evil.example")] {
+        assert_eq!(send(&engine, with(pause(), name, value)).await.status(), StatusCode::FORBIDDEN, "{name}");
+    }
+    // Where nobody logs in, a page of another server changes nothing either.
+    let favorite = with(json_to("POST", "/dags/etl/favorite", ""), "origin", "https://evil.example");
+    assert_eq!(served(&engine, Access::Open).oneshot(favorite).await.unwrap().status(), StatusCode::FORBIDDEN);
+    let out = send(&engine, Request::post("/auth/logout").body(Body::empty()).unwrap()).await;
+    assert!(out.headers()[header::SET_COOKIE].to_str().unwrap().contains("Max-Age=0"));
+}
+
+#[tokio::test]
+async fn guessing_takes_longer_and_longer() {
+    let engine = engine_with_users().await;
+    for _ in 0..5 {
+        assert_eq!(send(&engine, to_login("/auth/token", "op", "wrong")).await.status(), StatusCode::UNAUTHORIZED);
+    }
+    let waits = send(&engine, to_login("/auth/token", "op", &password(Role::Op))).await;
+    assert_eq!(waits.status(), StatusCode::TOO_MANY_REQUESTS);
+    let seconds: u64 = waits.headers()[header::RETRY_AFTER].to_str().unwrap().parse().unwrap();
+    assert!((1..=15).contains(&seconds), "{seconds}");
+    // Others are let in, and so is the same user with another password set.
+    token(&engine, Role::Admin).await;
+    engine.set_password("op", &password(Role::Op)).await.unwrap();
+    token(&engine, Role::Op).await;
+    assert_eq!(send(&engine, to_login("/auth/token", "nobody", "wrong")).await.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn users_are_made_and_removed_by_admins() {
+    let engine = engine_with_users().await;
+    let bearer = format!("Bearer {}", token(&engine, Role::Admin).await);
+    let call = |method: &str, path: &str, body: &str| {
+        let request = Request::builder().method(method).uri(format!("/api/updraft/v1/users{path}"));
+        let request =
+            request.header(header::CONTENT_TYPE, "application/json").body(Body::from(body.to_owned())).unwrap();
+        with(request, "authorization", &bearer)
+    };
+    let new = r#"{"username": "ann", "role": "op", "password": "long enough"}"#;
+    assert_eq!(send(&engine, call("POST", "", new)).await.status(), StatusCode::CREATED);
+    assert_eq!(send(&engine, call("POST", "", new)).await.status(), StatusCode::CONFLICT);
+    let short = r#"{"username": "bob", "role": "op", "password": "short"}"#;
+    let refused = json_of(send(&engine, call("POST", "", short)).await).await.to_string();
+    assert!(refused.contains("8 characters") && !refused.contains("short\\\""), "{refused}");
+    let all = json_of(send(&engine, call("GET", "", "")).await).await;
+    assert_eq!(all["total_entries"], 5);
+    assert!(!all.to_string().contains("argon2"), "{all}");
+    assert_eq!(send(&engine, call("DELETE", "/ann", "")).await.status(), StatusCode::NO_CONTENT);
+    assert_eq!(send(&engine, call("DELETE", "/ann", "")).await.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn the_first_admin_is_made_once() {
+    let engine = engine();
+    let (username, password) = engine.first_admin().await.unwrap().unwrap();
+    assert_eq!((username.as_str(), password.len()), ("admin", 20));
+    assert_eq!(engine.first_admin().await.unwrap(), None);
+    assert_eq!(send(&engine, to_login("/auth/token", &username, &password)).await.status(), StatusCode::CREATED);
+}
