@@ -5,29 +5,32 @@
 //! | `/`, `/assets/...` | the UI |
 //! | `/api/updraft/v1/...` | what the UI's views need, in one answer each; see `board` |
 //! | `/health`, `/api/v2/monitor/health` | health as Airflow gives it |
+//! | `/auth/...` | logging in and out; see `auth` |
 //! | `/openapi.json` | the part of Airflow's interface that is served |
 //! | `/api/v2/...` | Airflow's REST API; see `v2` |
 
 mod assets;
+mod auth;
 mod board;
 mod contract;
 mod layout;
 mod parts;
 mod v2;
 
+pub use auth::{Access, Caller};
 pub use v2::ConfigOption;
 
 use parts::{Api, Parts};
 
-use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
-use axum::middleware::Next;
+use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::json;
 use std::sync::Arc;
 use updraft_clock::Clock;
+use updraft_dag_store::DagStore;
 use updraft_log_store::LogStore;
 use updraft_metastore::Items;
 use updraft_model::run_id::isoformat;
@@ -39,15 +42,19 @@ use updraft_task_queue::TaskQueue;
 pub struct Setup {
     /// The configuration, as it is shown.
     pub config: Vec<ConfigOption>,
+    /// Whether people have to log in.
+    pub access: Access,
 }
 
-/// The routes over an engine and its logs.
-pub fn router<I: Items, Q: TaskQueue, C: Clock, L: LogStore>(
+/// The routes over an engine, its logs and its DAG files.
+pub fn router<I: Items, Q: TaskQueue, C: Clock, L: LogStore, D: DagStore>(
     engine: Arc<Engine<I, Q, C>>,
     logs: Arc<L>,
+    dags: Arc<D>,
     setup: Setup,
 ) -> Router {
-    routes(Api::<parts::Of<I, Q, C, L>> { engine, logs, setup: Arc::new(setup) })
+    let auth = Arc::new(auth::Auth::new(setup.access));
+    routes(Api::<parts::Of<I, Q, C, L, D>> { engine, logs, dags, auth, config: setup.config.into() })
 }
 
 fn routes<P: Parts>(api: Api<P>) -> Router {
@@ -60,28 +67,11 @@ fn routes<P: Parts>(api: Api<P>) -> Router {
         .route("/favicon.svg", get(assets::icon))
         .route("/assets/{name}", get(assets::asset))
         .route("/openapi.json", get(openapi))
-        .nest("/api/updraft/v1", board::routes::<P>())
+        .merge(auth::routes::<P>())
+        .nest("/api/updraft/v1", board::routes::<P>().merge(auth::user_routes::<P>()))
         .nest("/api/v2", v2)
-        .layer(axum::middleware::from_fn(only_for_this_machine))
+        .layer(axum::middleware::from_fn_with_state(api.clone(), auth::guard::<P>))
         .with_state(api)
-}
-
-/// Nobody has to log in yet, so only this machine is served: a page of another site that has its own name resolve to this address
-/// (DNS rebinding) names that host, and is refused. Such a page's plain requests cannot change anything either: changes ask for a JSON
-/// body, which a browser sends to another site only where that site allows it.
-async fn only_for_this_machine(request: Request, next: Next) -> Response {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    let name = host.map(|host| match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => host,
-    });
-    match name {
-        None | Some("localhost" | "127.0.0.1" | "[::1]") => next.run(request).await,
-        Some(_) => {
-            let detail = "this server answers as `localhost`, `127.0.0.1` and `[::1]` only; reach it from afar through an SSH tunnel";
-            (StatusCode::MISDIRECTED_REQUEST, Json(json!({"detail": detail}))).into_response()
-        }
-    }
 }
 
 /// Healthy where the metastore answers; the scheduler lives in the process that answers.

@@ -1,10 +1,12 @@
-//! The ports that the routes are served over, as one type parameter instead of four.
+//! The ports that the routes are served over, as one type parameter instead of five.
 
-use crate::Setup;
+use crate::ConfigOption;
+use crate::auth::Auth;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use updraft_clock::Clock;
+use updraft_dag_store::DagStore;
 use updraft_log_store::LogStore;
 use updraft_metastore::Items;
 use updraft_service::Engine;
@@ -20,20 +22,23 @@ pub(crate) trait Parts: Send + Sync + 'static {
     type Clock: Clock;
     /// Task logs and large values.
     type Logs: LogStore;
+    /// DAG files.
+    type Dags: DagStore;
 }
 
-/// Four adapters as [`Parts`].
+/// Five adapters as [`Parts`].
 #[derive(Debug)]
-pub(crate) struct Of<I, Q, C, L>(Never<(I, Q, C, L)>);
+pub(crate) struct Of<I, Q, C, L, D>(Never<(I, Q, C, L, D)>);
 
 /// Names a type without holding a value of it.
 type Never<T> = PhantomData<fn() -> T>;
 
-impl<I: Items, Q: TaskQueue, C: Clock, L: LogStore> Parts for Of<I, Q, C, L> {
+impl<I: Items, Q: TaskQueue, C: Clock, L: LogStore, D: DagStore> Parts for Of<I, Q, C, L, D> {
     type Items = I;
     type Queue = Q;
     type Clock = C;
     type Logs = L;
+    type Dags = D;
 }
 
 /// The engine of a deployment.
@@ -45,13 +50,23 @@ pub(crate) struct Api<P: Parts> {
     pub(crate) engine: Arc<EngineOf<P>>,
     /// Task logs and large values.
     pub(crate) logs: Arc<P::Logs>,
-    /// What differs between deployments.
-    pub(crate) setup: Arc<Setup>,
+    /// The DAG files.
+    pub(crate) dags: Arc<P::Dags>,
+    /// Who may use the routes.
+    pub(crate) auth: Arc<Auth>,
+    /// The configuration, as it is shown.
+    pub(crate) config: Arc<[ConfigOption]>,
 }
 
 impl<P: Parts> Clone for Api<P> {
     fn clone(&self) -> Self {
-        Self { engine: self.engine.clone(), logs: self.logs.clone(), setup: self.setup.clone() }
+        Self {
+            engine: self.engine.clone(),
+            logs: self.logs.clone(),
+            dags: self.dags.clone(),
+            auth: self.auth.clone(),
+            config: self.config.clone(),
+        }
     }
 }
 

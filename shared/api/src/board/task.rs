@@ -29,8 +29,8 @@ pub(super) async fn one<P: Parts>(
     let waits = !run.task_state(index).is_finished() && super::running_since(run.cell(index)).is_none();
     let reasons = if waits { api.engine.why_not_running(&run, &task_id).await? } else { Vec::new() };
     let body = json!({
-        "instance": shapes::task_instance(&run, &version.plan, &view),
-        "tries": tries.iter().map(|t| shapes::one_try(&run, &version.plan, index, t)).collect::<Vec<_>>(),
+        "instance": shapes::task_instance(&run, &version.plan, &view, &api.engine.store.notes(&run.facts.incarnation).await?),
+        "tries": tries.iter().map(|t| shapes::one_try(&run, &version.plan, index, view.map_index, t)).collect::<Vec<_>>(),
         "message": view.message,
         "run": {
             "run_after": shapes::time(run.facts.run_after),

@@ -50,6 +50,11 @@ impl Operation {
         CONTRACT.operations.keys().map(String::as_str)
     }
 
+    /// What it is about, first of all.
+    pub(crate) fn tag(self) -> &'static str {
+        self.0["tags"][0].as_str().unwrap_or_default()
+    }
+
     /// Airflow's name for it: what its audit log calls the event.
     pub(crate) fn id(self) -> &'static str {
         self.0["operationId"].as_str().unwrap_or_default()

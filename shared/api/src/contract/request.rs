@@ -1,11 +1,12 @@
 //! Requests against the contract, before a handler sees them.
 
 use super::{Operation, check};
+use crate::auth::{self, Caller};
 use crate::v2::Failure;
 use axum::body::{Bytes, to_bytes};
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts as Head;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
@@ -25,8 +26,13 @@ impl<S: Sync> FromRequest<S> for Body {
     }
 }
 
-/// Lets a request through to its handler if its path, query and body have the form that the operation asks for.
+/// Lets a request through to its handler if whoever asks may, and its path, query and body have the form that the operation asks for.
 pub(crate) async fn checked(operation: Operation, request: Request, next: Next) -> Response {
+    let least = auth::least(operation.tag(), operation.id(), request.method() == Method::GET);
+    // Whom nobody knows has come this far only where everybody may.
+    if request.extensions().get::<Caller>().is_some_and(|caller| caller.role < least) {
+        return Failure::forbidden("Forbidden").into_response();
+    }
     match held(operation, request).await {
         Ok(request) => next.run(request).await,
         Err(failure) => failure.into_response(),

@@ -1,11 +1,15 @@
 //! The routes over an engine in memory. Every answer below `/api/v2` is held to the contract.
 
 mod administration;
+mod auth;
 mod contract;
+mod dags;
+mod interventions;
+mod state_store;
 
 use super::*;
 use axum::body::{Body, to_bytes};
-use axum::http::Request;
+use axum::http::{Request, header};
 use std::collections::BTreeMap;
 use tower::ServiceExt;
 use updraft_clock::System;
@@ -16,13 +20,19 @@ use updraft_model::{Dag, DagDoc, DagId, Task, TaskId};
 use updraft_service::Settings;
 use updraft_task_queue::LocalQueue;
 
-async fn get_page(engine: &Arc<Engine<Memory, LocalQueue, System>>, path: &str) -> (StatusCode, String) {
+type TestEngine = Engine<Memory, LocalQueue, System>;
+
+/// The routes over an engine, without logs and files.
+fn served(engine: &Arc<TestEngine>, access: Access) -> Router {
+    let nowhere = std::path::Path::new("/nonexistent");
+    let logs = Arc::new(Directory::new(nowhere));
+    let dags = Arc::new(updraft_dag_store::Directory::new(nowhere));
+    router(engine.clone(), logs, dags, Setup { access, ..setup() })
+}
+
+async fn get_page(engine: &Arc<TestEngine>, path: &str) -> (StatusCode, String) {
     let request = Request::get(path).body(Body::empty()).unwrap();
-    let response =
-        router(engine.clone(), Arc::new(Directory::new(std::path::Path::new("/nonexistent"))), Setup::default())
-            .oneshot(request)
-            .await
-            .unwrap();
+    let response = served(engine, Access::Open).oneshot(request).await.unwrap();
     let status = response.status();
     let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
     (status, String::from_utf8(body.to_vec()).unwrap())
@@ -44,10 +54,9 @@ async fn health_is_airflows() {
 #[tokio::test]
 async fn the_ui_is_served_whole_compressed_and_strict() {
     let engine = engine();
-    let logs = || Arc::new(Directory::new(std::path::Path::new("/nonexistent")));
     let get = |path: &str, encoding: &'static str| {
         let request = Request::get(path).header(header::ACCEPT_ENCODING, encoding).body(Body::empty()).unwrap();
-        router(engine.clone(), logs(), Setup::default()).oneshot(request)
+        served(&engine, Access::Open).oneshot(request)
     };
     let page = get("/", "identity").await.unwrap();
     assert_eq!(page.headers()[header::CACHE_CONTROL], "no-cache");
@@ -84,13 +93,9 @@ async fn a_view_is_answered_at_once() {
     assert_eq!(ask(&engine, get("/dags/etl/grid?run_id=nope")).await.0, StatusCode::NOT_FOUND);
 }
 
-async fn ask(
-    engine: &Arc<Engine<Memory, LocalQueue, System>>,
-    request: Request<Body>,
-) -> (StatusCode, serde_json::Value) {
-    let logs = Arc::new(Directory::new(std::path::Path::new("/nonexistent")));
+async fn ask(engine: &Arc<TestEngine>, request: Request<Body>) -> (StatusCode, serde_json::Value) {
     let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
-    let response = router(engine.clone(), logs, setup()).oneshot(request).await.unwrap();
+    let response = served(engine, Access::Open).oneshot(request).await.unwrap();
     let status = response.status();
     let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
     let body = serde_json::from_slice(&body).unwrap_or_default();
@@ -105,7 +110,10 @@ fn setup() -> Setup {
         option: option.to_owned(),
         value: value.to_owned(),
     };
-    Setup { config: vec![option("core", "executor", "local"), option("api", "secret_key", "hunter22")] }
+    Setup {
+        access: Access::Open,
+        config: vec![option("core", "executor", "local"), option("api", "secret_key", "hunter22")],
+    }
 }
 
 /// An engine with two DAGs of one task each, `etl` and the paused `report`.

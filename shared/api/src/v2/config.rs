@@ -86,8 +86,7 @@ pub(super) async fn all<P: Parts>(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let section = query.text("section").filter(|section| !section.is_empty());
-    let options: Vec<&ConfigOption> =
-        api.setup.config.iter().filter(|o| section.is_none_or(|s| s == o.section)).collect();
+    let options: Vec<&ConfigOption> = api.config.iter().filter(|o| section.is_none_or(|s| s == o.section)).collect();
     match section {
         Some(section) if options.is_empty() => Err(Failure::not_found(format!("Section {section} not found."))),
         _ => answer(&headers, &options),
@@ -100,7 +99,7 @@ pub(super) async fn one<P: Parts>(
     Path((section, option)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let found = api.setup.config.iter().find(|o| o.section == section && o.option == option);
+    let found = api.config.iter().find(|o| o.section == section && o.option == option);
     let missing = || Failure::not_found(format!("Option [{section}/{option}] not found."));
     answer(&headers, &[found.ok_or_else(missing)?])
 }

@@ -1,16 +1,18 @@
 //! DAGs, their tasks and tags, import errors.
 
-use super::query::{Query, sort_by};
+use super::query::{Bounds, Query, sort_by};
 use super::{Failure, NoContent, shapes};
+use crate::auth::Caller;
 use crate::contract::Body;
 use crate::parts::{Api, Parts};
-use axum::Json;
 use axum::extract::{Path, State};
+use axum::{Extension, Json};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use updraft_metastore::{DagSummary, ImportError};
-use updraft_model::{DagDoc, DagId, RunDoc};
+use updraft_model::{AssetCondition, AssetRef, Dag, DagDoc, DagId, RunDoc};
 use updraft_service::engine::Version;
 use updraft_service::views::DagView;
 
@@ -54,6 +56,13 @@ pub(super) async fn errors<P: Parts>(api: &Api<P>) -> Result<Vec<ImportError>, F
     }
 }
 
+/// The name that a DAG is shown under.
+pub(super) async fn display_name<P: Parts>(api: &Api<P>, view: &DagView) -> Result<String, Failure> {
+    let version = version(api, view.doc.as_ref()).await?;
+    let given = version.as_ref().and_then(|version| version.plan.dag.dag_display_name.clone());
+    Ok(given.unwrap_or_else(|| view.summary.dag_id.to_string()))
+}
+
 pub(crate) async fn shown<P: Parts>(api: &Api<P>, view: &DagView, bad: &BTreeSet<String>) -> Result<Value, Failure> {
     let version = version(api, view.doc.as_ref()).await?;
     let dag = version.as_ref().map(|v| &v.plan.dag);
@@ -74,18 +83,136 @@ fn wanted(query: &Query, summary: &DagSummary, exclude_stale: bool) -> bool {
     !(exclude_stale && summary.is_stale) && tagged && owned && query.matches("dag_id", summary.dag_id.as_str())
 }
 
+const ORDERS: [&str; 8] = [
+    "dag_id",
+    "dag_display_name",
+    "next_dagrun_run_after",
+    "next_dagrun",
+    "state",
+    "start_date",
+    "last_run_state",
+    "last_run_start_date",
+];
+
+/// Names and URIs of the assets whose updates make runs of a DAG.
+fn asset_names(dag: &Dag) -> Vec<String> {
+    fn note(condition: &AssetCondition, names: &mut Vec<String>) {
+        match condition {
+            AssetCondition::Of(AssetRef::Asset(asset)) => names.extend([asset.name.clone(), asset.uri.clone()]),
+            AssetCondition::Of(AssetRef::Alias { name } | AssetRef::Name(name) | AssetRef::Uri(name)) => {
+                names.push(name.clone())
+            }
+            AssetCondition::All(all) | AssetCondition::Any(all) => all.iter().for_each(|one| note(one, names)),
+        }
+    }
+    let mut names = Vec::new();
+    dag.assets.iter().for_each(|condition| note(condition, &mut names));
+    names
+}
+
+/// Filters by a DAG's latest run.
+struct ByRuns<'q> {
+    state: Option<&'q str>,
+    states: Vec<&'q str>,
+    start_date: Bounds<Timestamp>,
+    end_date: Bounds<Timestamp>,
+}
+
+impl<'q> ByRuns<'q> {
+    fn read(query: &'q Query) -> Result<Self, Failure> {
+        Ok(Self {
+            state: query.text("last_dag_run_state"),
+            states: query.all("dag_run_state"),
+            start_date: query.times("dag_run_start_date")?,
+            end_date: query.times("dag_run_end_date")?,
+        })
+    }
+
+    fn is_asked(&self) -> bool {
+        self.state.is_some() || !self.states.is_empty() || !self.start_date.hold(None) || !self.end_date.hold(None)
+    }
+
+    fn hold(&self, run: &RunDoc) -> bool {
+        self.state.is_none_or(|state| state == run.state.as_str())
+            && (self.states.is_empty() || self.states.contains(&run.state.as_str()))
+            && self.start_date.hold(run.start_date)
+            && self.end_date.hold(run.end_date)
+    }
+}
+
+/// Keeps those whose definition has what is asked for: a display name, a kind of timetable, a schedule of assets.
+async fn retain_by_definition<P: Parts>(
+    api: &Api<P>,
+    query: &Query,
+    summaries: &mut Vec<DagSummary>,
+) -> Result<(), Failure> {
+    const ASKS: [&str; 5] = [
+        "dag_display_name_pattern",
+        "dag_display_name_prefix_pattern",
+        "timetable_type",
+        "has_asset_schedule",
+        "asset_dependency",
+    ];
+    if !ASKS.iter().any(|name| query.text(name).is_some()) {
+        return Ok(());
+    }
+    let by_assets = query.boolean("has_asset_schedule")?;
+    let docs = documents(api, summaries).await?;
+    let mut kept = BTreeSet::new();
+    for summary in summaries.iter() {
+        let Some(version) = version(api, docs.get(&summary.dag_id)).await? else { continue };
+        let dag = &version.plan.dag;
+        let class = dag.timetable.airflow_class();
+        let names = asset_names(dag);
+        let asked = query.text("asset_dependency");
+        let fits = query.matches("dag_display_name", dag.dag_display_name.as_deref().unwrap_or(dag.dag_id.as_str()))
+            && (query.all("timetable_type").is_empty()
+                || query.all("timetable_type").iter().any(|kind| kind.rsplit('.').next() == Some(class)))
+            && by_assets.is_none_or(|wish| wish == dag.assets.is_some())
+            && asked.is_none_or(|asked| names.iter().any(|name| Query::like(asked, name)));
+        if fits {
+            kept.insert(summary.dag_id.clone());
+        }
+    }
+    summaries.retain(|s| kept.contains(&s.dag_id));
+    Ok(())
+}
+
 /// `GET /dags`.
-pub(super) async fn list<P: Parts>(State(api): State<Api<P>>, query: Query) -> Answer {
+pub(super) async fn list<P: Parts>(
+    State(api): State<Api<P>>,
+    Extension(caller): Extension<Caller>,
+    query: Query,
+) -> Answer {
     let page = query.page()?;
+    let by_runs = ByRuns::read(&query)?;
     let exclude_stale = query.boolean("exclude_stale")?.unwrap_or(true);
     let paused = query.boolean("paused")?;
     let has_import_errors = query.boolean("has_import_errors")?;
-    let order = query.order_by("dag_id", &["dag_id", "dag_display_name", "next_dagrun_run_after", "next_dagrun"])?;
+    let order = query.order_by("dag_id", &ORDERS)?;
     let by_next_run = order.iter().any(|(name, _)| name.starts_with("next_dagrun"));
+    let by_last_run = order.iter().any(|(name, _)| name.starts_with("last_run"));
     let bad: BTreeSet<String> = errors(&api).await?.into_iter().map(|e| e.path).collect();
     let mut summaries = api.engine.all_dag_summaries().await?;
     summaries.retain(|s| wanted(&query, s, exclude_stale));
     summaries.retain(|s| has_import_errors.is_none_or(|wish| wish == bad.contains(&s.file)));
+    if let Some(wish) = query.boolean("is_favorite")? {
+        let favorites = api.engine.store.favorites(&caller.username).await?;
+        summaries.retain(|s| wish == favorites.contains(&s.dag_id));
+    }
+    if query.text("bundle_name").is_some_and(|name| name != shapes::BUNDLE) || query.text("bundle_version").is_some() {
+        summaries.clear();
+    }
+    retain_by_definition(&api, &query, &mut summaries).await?;
+    let mut last_runs = BTreeMap::new();
+    if by_runs.is_asked() || by_last_run {
+        for summary in &summaries {
+            if let Some(run) = api.engine.store.list_runs(&summary.dag_id, 1, None).await?.items.pop() {
+                last_runs.insert(summary.dag_id.clone(), run);
+            }
+        }
+        summaries.retain(|s| !by_runs.is_asked() || last_runs.get(&s.dag_id).is_some_and(|run| by_runs.hold(run)));
+    }
     // Documents are read for the page alone, unless what is asked for stands in them.
     let mut docs = BTreeMap::new();
     if paused.is_some() || by_next_run {
@@ -98,6 +225,12 @@ pub(super) async fn list<P: Parts>(State(api): State<Api<P>>, query: Query) -> A
         n if n.starts_with("next_dagrun") => {
             let due = docs.get(&s.dag_id).and_then(|d: &DagDoc| d.next_due);
             (due.is_none(), due, String::new())
+        }
+        "last_run_state" | "state" => {
+            (false, None, last_runs.get(&s.dag_id).map(|run: &RunDoc| run.state.to_string()).unwrap_or_default())
+        }
+        "last_run_start_date" | "start_date" => {
+            (false, last_runs.get(&s.dag_id).and_then(|run| run.start_date), String::new())
         }
         _ => (false, None, s.dag_id.to_string()),
     });
@@ -130,12 +263,18 @@ pub(super) async fn one<P: Parts>(State(api): State<Api<P>>, Path(dag_id): Path<
 }
 
 /// `GET /dags/{dag_id}/details`.
-pub(super) async fn details<P: Parts>(State(api): State<Api<P>>, Path(dag_id): Path<String>) -> Answer {
+pub(super) async fn details<P: Parts>(
+    State(api): State<Api<P>>,
+    Extension(caller): Extension<Caller>,
+    Path(dag_id): Path<String>,
+) -> Answer {
     let (view, version) = current(&api, &dag_id).await?;
     let mut answer = shown(&api, &view, &bad_files(&api).await?).await?;
     if let (Value::Object(answer), Value::Object(more)) = (&mut answer, shapes::details(&view, &version.plan.dag)) {
         answer.extend(more);
     }
+    let favorites = api.engine.store.favorites(&caller.username).await?;
+    answer["is_favorite"] = favorites.contains(&view.summary.dag_id).into();
     Ok(Json(answer))
 }
 
@@ -205,6 +344,31 @@ pub(super) async fn delete<P: Parts>(
         return Err(Failure::conflict(format!("Task instances of dag with id: '{dag_id}' are still running")));
     }
     api.engine.delete_dag(&view.summary.dag_id).await?;
+    Ok(NoContent)
+}
+
+/// `POST /dags/{dag_id}/favorite`.
+pub(super) async fn favorite<P: Parts>(
+    State(api): State<Api<P>>,
+    Extension(caller): Extension<Caller>,
+    Path(dag_id): Path<String>,
+) -> Result<NoContent, Failure> {
+    let dag_id = find(&api, &dag_id).await?.summary.dag_id;
+    api.engine.store.set_favorite(&caller.username, &dag_id, true).await?;
+    Ok(NoContent)
+}
+
+/// `POST /dags/{dag_id}/unfavorite`.
+pub(super) async fn unfavorite<P: Parts>(
+    State(api): State<Api<P>>,
+    Extension(caller): Extension<Caller>,
+    Path(dag_id): Path<String>,
+) -> Result<NoContent, Failure> {
+    let dag_id = find(&api, &dag_id).await?.summary.dag_id;
+    if !api.engine.store.favorites(&caller.username).await?.contains(&dag_id) {
+        return Err(Failure::conflict("Dag is not marked as favorite"));
+    }
+    api.engine.store.set_favorite(&caller.username, &dag_id, false).await?;
     Ok(NoContent)
 }
 

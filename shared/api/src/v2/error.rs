@@ -22,6 +22,14 @@ impl Failure {
         Self { status: StatusCode::BAD_REQUEST, detail: detail.into().into() }
     }
 
+    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self { status, detail: detail.into().into() }
+    }
+
+    pub(crate) fn unauthorized(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, detail)
+    }
+
     pub(crate) fn conflict(detail: impl Into<String>) -> Self {
         Self { status: StatusCode::CONFLICT, detail: detail.into().into() }
     }
@@ -75,6 +83,10 @@ impl From<Error> for Failure {
         if status == StatusCode::SERVICE_UNAVAILABLE {
             tracing::error!(%error, "a request could not be answered");
             return Self { status, detail: "a store does not answer; see the server's log".into() };
+        }
+        if status == StatusCode::UNPROCESSABLE_ENTITY {
+            let message = format!("Value error, {error}");
+            return Self::unprocessable(vec![json!({"type": "value_error", "loc": ["body"], "msg": message})]);
         }
         Self { status, detail: error.to_string().into() }
     }

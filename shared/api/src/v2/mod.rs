@@ -2,12 +2,15 @@
 //!
 //! `docs/api.md` says of each endpoint how many requests to the metastore it makes.
 
+mod assets;
 mod bulk;
 mod config;
 mod connections;
 pub(crate) mod dags;
 mod directory;
 mod error;
+mod files;
+mod interventions;
 mod pools;
 mod query;
 mod run_lists;
@@ -15,6 +18,7 @@ pub(crate) mod runs;
 mod secret;
 mod served;
 pub(crate) mod shapes;
+mod state_store;
 mod task_instances;
 mod values;
 mod variables;
@@ -50,7 +54,7 @@ impl IntoResponse for NoContent {
 
 /// The routes below `/api/v2`, and what they serve.
 pub(crate) fn routes<P: Parts>() -> (Router<Api<P>>, Vec<(&'static str, &'static str)>) {
-    let served = of_runs(of_dags(administration(Served::new())));
+    let served = of_interventions(of_state_stores(of_assets(of_runs(of_dags(administration(Served::new()))))));
     let (router, served) = served.finished();
     let router = router
         .fallback(|| async { Failure::not_found("Not Found") })
@@ -102,6 +106,10 @@ fn of_dags<P: Parts>(served: Served<P>) -> Served<P> {
         .on("GET", "/dags/{dag_id}/details", dags::details::<P>)
         .on("GET", "/dags/{dag_id}/tasks", dags::tasks::<P>)
         .on("GET", "/dags/{dag_id}/tasks/{task_id}", dags::task::<P>)
+        .on("POST", "/dags/{dag_id}/favorite", dags::favorite::<P>)
+        .on("POST", "/dags/{dag_id}/unfavorite", dags::unfavorite::<P>)
+        .on("GET", "/dagSources/{dag_id}", files::source::<P>)
+        .on("PUT", "/parseDagFile/{file_token}", files::parse::<P>)
         .on("GET", "/dagTags", directory::tags::<P>)
         .on("GET", "/dagStats", directory::stats::<P>)
         .on("GET", "/dagWarnings", directory::warnings::<P>)
@@ -168,5 +176,104 @@ fn of_runs<P: Parts>(served: Served<P>) -> Served<P> {
             "GET",
             "/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries/{xcom_key}",
             values::xcom::<P>,
+        )
+}
+
+fn of_assets<P: Parts>(served: Served<P>) -> Served<P> {
+    served
+        .on("GET", "/assets", assets::list::<P>)
+        .on("GET", "/assets/aliases", assets::aliases::<P>)
+        .on("GET", "/assets/aliases/{asset_alias_id}", assets::one_alias::<P>)
+        .on("GET", "/assets/events", assets::events::<P>)
+        .on("POST", "/assets/events", assets::create_event::<P>)
+        .on("GET", "/assets/{asset_id}", assets::one::<P>)
+        .on("POST", "/assets/{asset_id}/materialize", assets::materialize::<P>)
+        .on("GET", "/assets/{asset_id}/queuedEvents", assets::queued::<P>)
+        .on("DELETE", "/assets/{asset_id}/queuedEvents", assets::forget_queued::<P>)
+        .on("GET", "/dags/{dag_id}/assets/queuedEvents", assets::queued_of_dag::<P>)
+        .on("DELETE", "/dags/{dag_id}/assets/queuedEvents", assets::forget_queued_of_dag::<P>)
+        .on("GET", "/dags/{dag_id}/assets/{asset_id}/queuedEvents", assets::one_queued::<P>)
+        .on("DELETE", "/dags/{dag_id}/assets/{asset_id}/queuedEvents", assets::forget_one_queued::<P>)
+        .on("GET", "/dags/{dag_id}/dagRuns/{dag_run_id}/upstreamAssetEvents", assets::upstream::<P>)
+}
+
+fn of_state_stores<P: Parts>(served: Served<P>) -> Served<P> {
+    served
+        .on("GET", "/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/state-store", state_store::list::<P>)
+        .on(
+            "DELETE",
+            "/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/state-store",
+            state_store::clear::<P>,
+        )
+        .on(
+            "GET",
+            "/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/state-store/{key}",
+            state_store::one::<P>,
+        )
+        .on(
+            "PUT",
+            "/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/state-store/{key}",
+            state_store::set::<P>,
+        )
+        .on(
+            "PATCH",
+            "/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/state-store/{key}",
+            state_store::patch::<P>,
+        )
+        .on(
+            "DELETE",
+            "/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/state-store/{key}",
+            state_store::delete::<P>,
+        )
+        .on("GET", "/assets/{asset_id}/state-store", state_store::list_of_asset::<P>)
+        .on("DELETE", "/assets/{asset_id}/state-store", state_store::clear_of_asset::<P>)
+        .on("GET", "/assets/{asset_id}/state-store/{key}", state_store::one_of_asset::<P>)
+        .on("PUT", "/assets/{asset_id}/state-store/{key}", state_store::set_of_asset::<P>)
+        .on("DELETE", "/assets/{asset_id}/state-store/{key}", state_store::delete_of_asset::<P>)
+}
+
+fn of_interventions<P: Parts>(served: Served<P>) -> Served<P> {
+    served
+        .on("POST", "/dags/{dag_id}/clearTaskInstances", interventions::clear_task_instances::<P>)
+        .on("POST", "/dags/{dag_id}/clearDagRuns", interventions::clear_runs::<P>)
+        .on("POST", "/dags/{dag_id}/clearPartitions", interventions::clear_partitions::<P>)
+        .on("PATCH", "/dags/{dag_id}/dagRuns", interventions::bulk_runs::<P>)
+        .on("PATCH", "/dags/{dag_id}/dagRuns/{dag_run_id}", interventions::patch_run::<P>)
+        .on("POST", "/dags/{dag_id}/dagRuns/{dag_run_id}/clear", interventions::clear_run::<P>)
+        .on("PATCH", "/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances", interventions::bulk_task_instances::<P>)
+        .on(
+            "PATCH",
+            "/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}",
+            interventions::patch_task_instance::<P>,
+        )
+        .on(
+            "PATCH",
+            "/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/dry_run",
+            interventions::patch_task_instance_dry::<P>,
+        )
+        .on(
+            "PATCH",
+            "/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}",
+            interventions::patch_task_instance::<P>,
+        )
+        .on(
+            "PATCH",
+            "/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/dry_run",
+            interventions::patch_task_instance_dry::<P>,
+        )
+        .on(
+            "DELETE",
+            "/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}",
+            interventions::delete_task_instance::<P>,
+        )
+        .on(
+            "PATCH",
+            "/dags/{dag_id}/dagRuns/{dag_run_id}/taskGroupInstances/{group_id}",
+            interventions::patch_task_group::<P>,
+        )
+        .on(
+            "PATCH",
+            "/dags/{dag_id}/dagRuns/{dag_run_id}/taskGroupInstances/{group_id}/dry_run",
+            interventions::patch_task_group_dry::<P>,
         )
 }

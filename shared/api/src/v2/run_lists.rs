@@ -53,6 +53,7 @@ impl<'q> Filters<'q> {
             && query.matches("run_id", &facts.run_id)
             && query.matches_optional("partition_key", partition)
             && query.text("conf_contains").is_none_or(|part| facts.conf.to_string().contains(part))
+            && query.matches_optional("triggering_user_name", facts.origin.triggering_user_name.as_deref())
             && query.text("bundle_version").is_none()
     }
 
@@ -157,10 +158,7 @@ async fn latest<P: Parts>(api: &Api<P>, dag_id: &DagId, query: &Query) -> Result
     let mut found = api.engine.store.runs(&wanted).await?;
     found.retain(|run| run.deleted_at.is_none());
     found.sort_by_key(|run| wanted.iter().position(|incarnation| *incarnation == run.facts.incarnation));
-    let mut shown = Vec::with_capacity(found.len());
-    for run in &found {
-        shown.push(runs::shown(api, run).await?);
-    }
+    let shown = runs::shown_all(api, &found).await?;
     Ok(
         json!({"dag_runs": shown, "total_entries": total, "total_entries_limit": null, "next_cursor": null, "previous_cursor": null}),
     )
@@ -178,11 +176,7 @@ async fn answer<P: Parts>(api: &Api<P>, dag_ids: &[DagId], query: &Query) -> Ans
     let mut runs = filtered(api, dag_ids, &filters).await?;
     sort_by(&mut runs, &order, key);
     let mut answer = query.window(&mut runs, |run| run.facts.incarnation.to_string())?;
-    let mut shown = Vec::with_capacity(runs.len());
-    for run in &runs {
-        shown.push(runs::shown(api, run).await?);
-    }
-    answer["dag_runs"] = shown.into();
+    answer["dag_runs"] = runs::shown_all(api, &runs).await?.into();
     Ok(Json(answer))
 }
 
@@ -220,11 +214,7 @@ async fn by_partition_date<P: Parts>(api: &Api<P>, dag_id: &str, query: &Query) 
     runs.retain(on_a_day);
     sort_by(&mut runs, &order, key);
     let mut answer = query.window(&mut runs, |run| run.facts.incarnation.to_string())?;
-    let mut shown = Vec::with_capacity(runs.len());
-    for run in &runs {
-        shown.push(runs::shown(api, run).await?);
-    }
-    answer["dag_runs"] = shown.into();
+    answer["dag_runs"] = runs::shown_all(api, &runs).await?.into();
     Ok(Json(answer))
 }
 

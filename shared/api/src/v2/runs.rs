@@ -2,20 +2,20 @@
 
 use super::query::Query;
 use super::{Failure, NoContent, dags, shapes};
-use crate::contract::{Body, instant};
+use crate::auth::Caller;
+use crate::contract::Body;
 use crate::parts::{Api, Parts};
-use axum::Json;
 use axum::body::Body as Stream;
 use axum::extract::{Path, State};
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use jiff::Timestamp;
+use axum::{Extension, Json};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 use tokio_stream::wrappers::ReceiverStream;
 use updraft_clock::Clock;
-use updraft_model::{DagId, DagRunState, RunDoc};
-use updraft_service::Trigger;
+use updraft_model::{DagId, DagRunState, RunDoc, TriggeredBy};
+use updraft_service::interventions::bodies;
 
 type Answer = Result<Json<Value>, Failure>;
 
@@ -29,8 +29,20 @@ pub(crate) async fn find<P: Parts>(api: &Api<P>, dag_id: &str, run_id: &str) -> 
 }
 
 pub(crate) async fn shown<P: Parts>(api: &Api<P>, run: &RunDoc) -> Result<Value, Failure> {
-    let version = api.engine.version(&run.facts.version).await?;
-    Ok(shapes::run(run, &version.plan.dag))
+    Ok(shown_all(api, std::slice::from_ref(run)).await?.pop().unwrap_or_default())
+}
+
+/// `DAGRunResponse` of each.
+pub(super) async fn shown_all<P: Parts>(api: &Api<P>, runs: &[RunDoc]) -> Result<Vec<Value>, Failure> {
+    let ids: Vec<_> = runs.iter().map(|run| run.facts.incarnation.clone()).collect();
+    let notes = api.engine.store.run_notes(&ids).await?;
+    let mut answer = Vec::with_capacity(runs.len());
+    for run in runs {
+        let version = api.engine.version(&run.facts.version).await?;
+        let note = notes.get(&run.facts.incarnation).map(|note| note.content.as_str());
+        answer.push(shapes::run(run, &version.plan.dag, note));
+    }
+    Ok(answer)
 }
 
 /// `GET /dags/{dag_id}/dagRuns/{dag_run_id}`.
@@ -39,33 +51,42 @@ pub(super) async fn one<P: Parts>(State(api): State<Api<P>>, Path((dag_id, run_i
     Ok(Json(shown(&api, &run).await?))
 }
 
-/// An instant of a request's body, whose form is known to be right.
-fn at(body: &Value, name: &str) -> Option<Timestamp> {
-    body[name].as_str().and_then(instant)
-}
-
 /// `POST /dags/{dag_id}/dagRuns`.
 pub(super) async fn trigger<P: Parts>(
     State(api): State<Api<P>>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
     Path(dag_id): Path<String>,
     Body(body): Body,
 ) -> Answer {
-    for name in ["data_interval_start", "data_interval_end", "run_after", "note", "partition_key"] {
-        if !body[name].is_null() {
-            let message = format!("`{name}` is not supported by this version; leave it out");
-            return Err(Failure::bad_request(message));
-        }
+    let missing = || Failure::not_found(format!("Dag with dag_id: '{dag_id}' not found"));
+    let id = DagId::parse(&dag_id).map_err(|_| missing())?;
+    let summary = api.engine.store.dag_summary(&id).await?.filter(|summary| !summary.is_stale);
+    let summary = summary.ok_or_else(missing)?;
+    if dags::bad_files(&api).await?.contains(&summary.file) {
+        let detail = format!("Dag with dag_id: '{dag_id}' has import errors and cannot be triggered");
+        return Err(Failure::bad_request(detail));
     }
-    let run_id = body["dag_run_id"].as_str().filter(|id| !id.is_empty()).map(str::to_owned);
-    let view = dags::find(&api, &dag_id).await?;
-    let trigger = Trigger {
-        dag_id: view.summary.dag_id,
-        run_id,
-        logical_date: at(&body, "logical_date"),
-        conf: body["conf"].clone(),
-    };
-    let run = api.engine.trigger(trigger).await?;
+    let (trigger, mut origin) = bodies::trigger(&id, &body)?;
+    // As in Airflow, pages are told by where they say they come from.
+    let from_page = headers.contains_key(header::REFERER)
+        || headers.get("sec-fetch-site").is_some_and(|site| site == "same-origin");
+    origin.triggered_by = Some(if from_page { TriggeredBy::Ui } else { TriggeredBy::RestApi });
+    origin.user = Some(caller.username);
+    let run = api.engine.trigger_from(trigger, &origin).await?;
     Ok(Json(shown(&api, &run).await?))
+}
+
+/// Deletes a run that does not run.
+pub(super) async fn deleted<P: Parts>(api: &Api<P>, dag_id: &str, run_id: &str) -> Result<(), Failure> {
+    let run = find(api, dag_id, run_id).await?;
+    if run.state == DagRunState::Running {
+        return Err(Failure::conflict(format!(
+            "The DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` cannot be deleted in {} state",
+            run.state
+        )));
+    }
+    Ok(api.engine.delete_run(&run.facts.dag_id, run_id).await?)
 }
 
 /// `DELETE /dags/{dag_id}/dagRuns/{dag_run_id}`: not while it runs.
@@ -73,14 +94,7 @@ pub(super) async fn delete<P: Parts>(
     State(api): State<Api<P>>,
     Path((dag_id, run_id)): Path<(String, String)>,
 ) -> Result<NoContent, Failure> {
-    let run = find(&api, &dag_id, &run_id).await?;
-    if run.state == DagRunState::Running {
-        return Err(Failure::conflict(format!(
-            "The DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` cannot be deleted in {} state",
-            run.state
-        )));
-    }
-    api.engine.delete_run(&run.facts.dag_id, &run_id).await?;
+    deleted(&api, &dag_id, &run_id).await?;
     Ok(NoContent)
 }
 

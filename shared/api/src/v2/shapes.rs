@@ -3,13 +3,17 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use updraft_metastore::ImportError;
+use std::collections::BTreeMap;
+use updraft_metastore::{ImportError, Note, Noted};
 use updraft_model::run_id::isoformat;
 use updraft_model::{Dag, DagRunType, Plan, RunDoc, TaskIndex, TaskInstanceState};
 use updraft_service::views::{DagView, TaskInstanceView, TryView};
 
+/// The notes of a run and its task instances.
+pub(crate) type Notes = BTreeMap<Noted, Note>;
+
 /// Airflow names the places DAG files come from; there is one.
-const BUNDLE: &str = "dags-folder";
+pub(super) const BUNDLE: &str = "dags-folder";
 
 /// An instant as pydantic prints it: `Z` for UTC.
 pub(crate) fn time(at: Timestamp) -> Value {
@@ -176,9 +180,10 @@ pub(super) fn task(plan: &Plan, index: TaskIndex) -> Value {
 }
 
 /// `DAGRunResponse`.
-pub(super) fn run(run: &RunDoc, dag: &Dag) -> Value {
+pub(super) fn run(run: &RunDoc, dag: &Dag, note: Option<&str>) -> Value {
     let facts = &run.facts;
     let triggered_by = match facts.run_type {
+        _ if facts.origin.triggered_by.is_some() => json!(facts.origin.triggered_by),
         DagRunType::Scheduled => Value::from("timetable"),
         DagRunType::Backfill => "backfill".into(),
         DagRunType::AssetTriggered => "asset".into(),
@@ -200,9 +205,9 @@ pub(super) fn run(run: &RunDoc, dag: &Dag) -> Value {
         "run_type": facts.run_type,
         "state": run.state,
         "triggered_by": triggered_by,
-        "triggering_user_name": null,
+        "triggering_user_name": facts.origin.triggering_user_name,
         "conf": if facts.conf.is_null() { json!({}) } else { facts.conf.clone() },
-        "note": null,
+        "note": note,
         "dag_versions": [],
         "bundle_version": null,
         "dag_display_name": dag.dag_display_name.as_deref().unwrap_or(dag.dag_id.as_str()),
@@ -225,14 +230,14 @@ fn state(state: TaskInstanceState) -> Value {
 }
 
 /// What a task instance and each of its tries have in common.
-fn instance(run: &RunDoc, plan: &Plan, index: TaskIndex) -> Value {
+fn instance(run: &RunDoc, plan: &Plan, index: TaskIndex, map_index: Option<u32>) -> Value {
     let task = plan.task(index);
     let name = task.operator.rsplit('.').next().unwrap_or(&task.operator);
     json!({
         "task_id": task.task_id,
         "dag_id": run.facts.dag_id,
         "dag_run_id": run.facts.run_id,
-        "map_index": -1,
+        "map_index": map_index.map_or(-1, i64::from),
         "max_tries": run.max_tries.get(&index).copied().unwrap_or(task.retries),
         "task_display_name": task.task_display_name.as_deref().unwrap_or(task.task_id.as_str()),
         "dag_display_name": plan.dag.dag_display_name.as_deref().unwrap_or(plan.dag.dag_id.as_str()),
@@ -260,8 +265,12 @@ fn with(mut object: Value, more: Value) -> Value {
 }
 
 /// `TaskInstanceResponse`.
-pub(crate) fn task_instance(run: &RunDoc, plan: &Plan, view: &TaskInstanceView) -> Value {
-    let tried = view.try_number.to_string();
+pub(crate) fn task_instance(run: &RunDoc, plan: &Plan, view: &TaskInstanceView, notes: &Notes) -> Value {
+    let tried = match view.map_index {
+        None => view.try_number.to_string(),
+        Some(map_index) => format!("{map_index}#{}", view.try_number),
+    };
+    let note = notes.get(&Noted::Task(view.task, view.map_index)).or_else(|| notes.get(&Noted::Task(view.task, None)));
     let more = json!({
         "id": identity(&[run.facts.incarnation.as_str(), &view.task_id, &tried]),
         "logical_date": time_or_null(run.facts.logical_date),
@@ -272,17 +281,17 @@ pub(crate) fn task_instance(run: &RunDoc, plan: &Plan, view: &TaskInstanceView) 
         "state": state(view.state),
         "try_number": view.try_number,
         "hostname": view.hostname.as_deref().unwrap_or_default(),
-        "note": null,
-        "rendered_map_index": null,
+        "note": note.map(|note| &note.content),
+        "rendered_map_index": view.rendered_map_index,
         "rendered_fields": {},
         "trigger": null,
         "triggerer_job": null,
     });
-    with(instance(run, plan, view.task), more)
+    with(instance(run, plan, view.task, view.map_index), more)
 }
 
 /// `TaskInstanceHistoryResponse`.
-pub(crate) fn one_try(run: &RunDoc, plan: &Plan, task: TaskIndex, view: &TryView) -> Value {
+pub(crate) fn one_try(run: &RunDoc, plan: &Plan, task: TaskIndex, map_index: Option<u32>, view: &TryView) -> Value {
     let more = json!({
         "start_date": time_or_null(view.start_date),
         "end_date": time_or_null(view.end_date),
@@ -291,7 +300,7 @@ pub(crate) fn one_try(run: &RunDoc, plan: &Plan, task: TaskIndex, view: &TryView
         "try_number": view.try_number,
         "hostname": view.hostname.as_deref().unwrap_or_default(),
     });
-    with(instance(run, plan, task), more)
+    with(instance(run, plan, task, map_index), more)
 }
 
 /// `ImportErrorResponse`.

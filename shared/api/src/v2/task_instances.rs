@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use updraft_model::{Plan, RunDoc, TaskIndex, TaskInstanceState};
+use updraft_service::Error;
 use updraft_service::views::TaskInstanceView;
 
 type Answer = Result<Json<Value>, Failure>;
@@ -27,7 +28,7 @@ pub(super) struct Named {
 
 impl Named {
     /// The map index of the path or the query; -1 for an instance of a task that is not mapped.
-    fn map_index(&self, query: &Query) -> Result<i64, Failure> {
+    pub(super) fn map_index(&self, query: &Query) -> Result<i64, Failure> {
         match self.map_index {
             Some(index) => Ok(index),
             None => Ok(query.integer("map_index")?.unwrap_or(-1)),
@@ -53,18 +54,56 @@ pub(super) async fn find<P: Parts>(
     Ok((run, index))
 }
 
-/// As [`find`], for an instance of this map index.
-async fn find_mapped<P: Parts>(api: &Api<P>, named: &Named, index: i64) -> Result<(RunDoc, TaskIndex), Failure> {
-    let Named { dag_id, dag_run_id, task_id, .. } = named;
-    let missing = || {
+/// A run and the index of one of its tasks, which has an instance of this map index.
+pub(super) async fn find_at<P: Parts>(
+    api: &Api<P>,
+    dag_id: &str,
+    run_id: &str,
+    task_id: &str,
+    map_index: i64,
+) -> Result<(RunDoc, TaskIndex), Failure> {
+    let (run, task) = find(api, dag_id, run_id, task_id).await?;
+    instance(api, &run, task, map_index).await?;
+    Ok((run, task))
+}
+
+/// An instance of a task: of a mapped one with its index from 0, of another with -1.
+async fn instance<P: Parts>(
+    api: &Api<P>,
+    run: &RunDoc,
+    task: TaskIndex,
+    map_index: i64,
+) -> Result<TaskInstanceView, Failure> {
+    let missing = |task_id: &str| {
         Failure::not_found(format!(
-            "The Mapped Task Instance with dag_id: `{dag_id}`, run_id: `{dag_run_id}`, task_id: `{task_id}`, and map_index: `{index}` was not found"
+            "The Mapped Task Instance with dag_id: `{}`, run_id: `{}`, task_id: `{task_id}`, and map_index: `{map_index}` was not found",
+            run.facts.dag_id, run.facts.run_id
         ))
     };
-    if index != -1 {
-        return Err(missing());
+    let found = match u32::try_from(map_index) {
+        Ok(map_index) => api.engine.mapped_instance(run, task, map_index).await,
+        Err(_) => api.engine.task_instance(run, task).await,
+    };
+    match found {
+        Ok(view) if map_index >= -1 => Ok(view),
+        Ok(view) => Err(missing(&view.task_id)),
+        Err(Error::NotFound { .. }) => {
+            let version = api.engine.version(&run.facts.version).await?;
+            Err(missing(version.plan.task(task).task_id.as_str()))
+        }
+        Err(error) => Err(error.into()),
     }
-    find(api, dag_id, dag_run_id, task_id).await
+}
+
+/// The same, by what a path and its query name.
+async fn find_mapped<P: Parts>(
+    api: &Api<P>,
+    named: &Named,
+    map_index: i64,
+) -> Result<(RunDoc, TaskIndex, TaskInstanceView), Failure> {
+    let (run, task) = find(api, &named.dag_id, &named.dag_run_id, &named.task_id).await?;
+    let view = instance(api, &run, task, map_index).await?;
+    Ok((run, task, view))
 }
 
 const ORDERS: [&str; 14] = [
@@ -125,11 +164,11 @@ impl<'q> Filters<'q> {
             && query.is_one_of("operator", operator)
             && query.matches("operator_name", operator)
             && query.is_one_of("try_number", &view.try_number.to_string())
-            && query.is_one_of("map_index", "-1")
+            && query.is_one_of("map_index", &view.map_index.map_or(-1, i64::from).to_string())
             && query.is_one_of("task_id", &view.task_id)
             && query.all("executor").is_empty()
             && query.text("task_group_id").is_none_or(in_group)
-            && query.matches_optional("rendered_map_index", None)
+            && query.matches_optional("rendered_map_index", view.rendered_map_index.as_deref())
             && query.matches("task_display_name", task.task_display_name.as_deref().unwrap_or(&view.task_id))
     }
 }
@@ -149,15 +188,30 @@ async fn listed<P: Parts>(api: &Api<P>, found: &[RunDoc], query: &Query) -> Answ
     {
         sort_by(&mut rows, &order, |(number, view), name| key(&found[*number], *number, view, name));
     }
-    let mut answer =
-        query.window(&mut rows, |(number, view)| format!("{}/{}", found[*number].facts.incarnation, view.task_id))?;
-    let mut shown = Vec::with_capacity(rows.len());
-    for (number, view) in &rows {
-        let version = api.engine.version(&found[*number].facts.version).await?;
-        shown.push(shapes::task_instance(&found[*number], &version.plan, view));
-    }
-    answer["task_instances"] = shown.into();
+    let mut answer = query.window(&mut rows, |(number, view)| {
+        format!("{}/{}/{}", found[*number].facts.incarnation, view.task_id, view.map_index.map_or(-1, i64::from))
+    })?;
+    answer["task_instances"] = shown_rows(api, found, &rows).await?.into();
     Ok(Json(answer))
+}
+
+/// `TaskInstanceResponse` of each, with what is noted on it.
+async fn shown_rows<P: Parts>(
+    api: &Api<P>,
+    found: &[RunDoc],
+    rows: &[(usize, TaskInstanceView)],
+) -> Result<Vec<Value>, Failure> {
+    let mut shown = Vec::with_capacity(rows.len());
+    let mut notes = None;
+    for (number, view) in rows {
+        let run = &found[*number];
+        if notes.as_ref().is_none_or(|(of, _)| of != number) {
+            notes = Some((*number, api.engine.store.notes(&run.facts.incarnation).await?));
+        }
+        let version = api.engine.version(&run.facts.version).await?;
+        shown.extend(notes.as_ref().map(|(_, notes)| shapes::task_instance(run, &version.plan, view, notes)));
+    }
+    Ok(shown)
 }
 
 /// The sort key of a task instance under a name of `order_by`.
@@ -176,7 +230,10 @@ fn key(run: &RunDoc, number: usize, view: &TaskInstanceView, name: &str) -> (Opt
         "data_interval_end" => at(interval.map(|interval| interval.end)),
         "operator" => (None, None, view.operator.rsplit('.').next().unwrap_or_default().to_owned()),
         "task_id" => (None, None, view.task_id.clone()),
-        "rendered_map_index" | "map_index" => (None, None, String::new()),
+        "map_index" => (None, view.map_index.map(f64::from), String::new()),
+        "rendered_map_index" => {
+            (None, view.map_index.map(f64::from), view.rendered_map_index.clone().unwrap_or_default())
+        }
         _ => (None, Some((number * 100_000) as f64 + f64::from(view.task.0)), String::new()),
     }
 }
@@ -221,40 +278,46 @@ pub(super) async fn batch<P: Parts>(
     listed(&api, &found, &query).await
 }
 
+async fn shown<P: Parts>(api: &Api<P>, run: &RunDoc, view: TaskInstanceView) -> Answer {
+    let mut all = shown_rows(api, std::slice::from_ref(run), &[(0, view)]).await?;
+    Ok(Json(all.pop().unwrap_or_default()))
+}
+
 /// `GET .../taskInstances/{task_id}`.
 pub(super) async fn one<P: Parts>(State(api): State<Api<P>>, Path(named): Path<Named>) -> Answer {
     let (run, index) = find(&api, &named.dag_id, &named.dag_run_id, &named.task_id).await?;
-    let version = api.engine.version(&run.facts.version).await?;
-    if version.plan.task(index).mapping.is_some() {
+    // Before it is expanded, a mapped task has one instance without an index.
+    if !api.engine.mapped_instances(&run, index).await?.is_empty() {
         return Err(Failure::not_found("Task instance is mapped, add the map_index value to the URL"));
     }
     let view = api.engine.task_instance(&run, index).await?;
-    Ok(Json(shapes::task_instance(&run, &version.plan, &view)))
+    shown(&api, &run, view).await
 }
 
 /// `GET .../taskInstances/{task_id}/{map_index}`.
 pub(super) async fn mapped<P: Parts>(State(api): State<Api<P>>, Path(named): Path<Named>, query: Query) -> Answer {
-    let (run, index) = find_mapped(&api, &named, named.map_index(&query)?).await?;
-    let version = api.engine.version(&run.facts.version).await?;
-    let view = api.engine.task_instance(&run, index).await?;
-    Ok(Json(shapes::task_instance(&run, &version.plan, &view)))
+    let (run, _, view) = find_mapped(&api, &named, named.map_index(&query)?).await?;
+    shown(&api, &run, view).await
 }
 
 /// `GET .../taskInstances/{task_id}/listMapped`.
 pub(super) async fn list_mapped<P: Parts>(State(api): State<Api<P>>, Path(named): Path<Named>, query: Query) -> Answer {
     let Named { dag_id, dag_run_id, task_id, .. } = &named;
-    query.order_by("map_index", &ORDERS)?;
-    Filters::read(&query)?;
-    let (_, version) = dags::current(&api, dag_id).await?;
-    let missing = || Failure::not_found(format!("Task id {task_id} not found"));
-    let index = version.plan.index_of(task_id).ok_or_else(missing)?;
-    if version.plan.task(index).mapping.is_none() {
+    let order = query.order_by("map_index", &ORDERS)?;
+    let filters = Filters::read(&query)?;
+    let (run, index) = find(&api, dag_id, dag_run_id, task_id).await.map_err(|failure| {
+        if failure.status() == 404 { Failure::not_found(format!("Task id {task_id} not found")) } else { failure }
+    })?;
+    let version = api.engine.version(&run.facts.version).await?;
+    if version.plan.unit_of(index).is_none() {
         return Err(Failure::not_found(format!("Task id {task_id} is not mapped")));
     }
-    runs::find(&api, dag_id, dag_run_id).await?;
-    let mut none: Vec<String> = Vec::new();
-    let mut answer = query.window(&mut none, String::clone)?;
-    answer["task_instances"] = json!([]);
+    let mut rows: Vec<(usize, TaskInstanceView)> =
+        api.engine.mapped_instances(&run, index).await?.into_iter().map(|view| (0, view)).collect();
+    rows.retain(|(_, view)| filters.hold(&version.plan, view));
+    sort_by(&mut rows, &order, |(number, view), name| key(&run, *number, view, name));
+    let mut answer = query.window(&mut rows, |(_, view)| view.map_index.unwrap_or_default().to_string())?;
+    answer["task_instances"] = shown_rows(&api, std::slice::from_ref(&run), &rows).await?.into();
     Ok(Json(answer))
 }
 
@@ -264,8 +327,8 @@ pub(super) async fn dependencies<P: Parts>(
     Path(named): Path<Named>,
     query: Query,
 ) -> Answer {
-    let (run, index) = find_mapped(&api, &named, named.map_index(&query)?).await?;
-    let waits = matches!(run.task_state(index), TaskInstanceState::None | TaskInstanceState::Scheduled);
+    let (run, _, view) = find_mapped(&api, &named, named.map_index(&query)?).await?;
+    let waits = matches!(view.state, TaskInstanceState::None | TaskInstanceState::Scheduled);
     let reasons = if waits { api.engine.why_not_running(&run, &named.task_id).await? } else { Vec::new() };
     let shown: Vec<Value> =
         reasons.iter().map(|reason| json!({"name": reason.name(), "reason": reason.to_string()})).collect();
@@ -274,10 +337,11 @@ pub(super) async fn dependencies<P: Parts>(
 
 /// `GET .../taskInstances/{task_id}/tries`.
 pub(super) async fn tries<P: Parts>(State(api): State<Api<P>>, Path(named): Path<Named>, query: Query) -> Answer {
-    let (run, index) = find_mapped(&api, &named, named.map_index(&query)?).await?;
+    let (run, index, view) = find_mapped(&api, &named, named.map_index(&query)?).await?;
     let version = api.engine.version(&run.facts.version).await?;
-    let tries = api.engine.tries(&run, index).await?;
-    let shown: Vec<Value> = tries.iter().map(|t| shapes::one_try(&run, &version.plan, index, t)).collect();
+    let tries = api.engine.tries_of(&run, index, view.map_index).await?;
+    let shown: Vec<Value> =
+        tries.iter().map(|t| shapes::one_try(&run, &version.plan, index, view.map_index, t)).collect();
     Ok(Json(json!({"total_entries": shown.len(), "task_instances": shown})))
 }
 
@@ -291,12 +355,12 @@ pub(super) async fn one_try<P: Parts>(State(api): State<Api<P>>, Path(named): Pa
             "The Task Instance with dag_id: `{dag_id}`, run_id: `{dag_run_id}`, task_id: `{task_id}`, try_number: `{wanted}` and map_index: `{map_index}` was not found"
         ))
     };
-    let (run, index) =
-        find_mapped(&api, &named, map_index).await.map_err(|f| if f.status() == 404 { missing() } else { f })?;
+    let found = find_mapped(&api, &named, map_index).await;
+    let (run, index, view) = found.map_err(|f| if f.status() == 404 { missing() } else { f })?;
     let version = api.engine.version(&run.facts.version).await?;
-    let tries = api.engine.tries(&run, index).await?;
+    let tries = api.engine.tries_of(&run, index, view.map_index).await?;
     let found = tries.iter().find(|t| i64::from(t.try_number) == wanted).ok_or_else(missing)?;
-    Ok(Json(shapes::one_try(&run, &version.plan, index, found)))
+    Ok(Json(shapes::one_try(&run, &version.plan, index, view.map_index, found)))
 }
 
 /// `GET .../taskInstances/{task_id}/links`: operators have no extra links here.

@@ -28,10 +28,8 @@ pub(super) async fn logs<P: Parts>(
     let absent = || Failure::not_found("TaskInstance not found");
     let found = task_instances::find(&api, &dag_id, &run_id, &task_id).await;
     let (run, _) = found.map_err(|failure| if failure.status() == 404 { absent() } else { failure })?;
-    if query.integer::<i64>("map_index")?.unwrap_or(-1) != -1 {
-        return Err(absent());
-    }
-    let views = api.engine.logs(&*api.logs, &run, &task_id, Some(number)).await?;
+    let map_index = query.integer::<i64>("map_index")?.unwrap_or(-1);
+    let views = api.engine.logs_of(&*api.logs, &run, &task_id, u32::try_from(map_index).ok(), Some(number)).await?;
     if views.is_empty() {
         return Err(absent());
     }
@@ -69,12 +67,12 @@ fn event(line: &str) -> Value {
     }
 }
 
-fn entry(run: &RunDoc, display_names: (&str, &str), at: Value, task_id: &str, key: &str) -> Value {
+fn entry(run: &RunDoc, display_names: (&str, &str), at: Value, task_id: &str, map_index: i64, key: &str) -> Value {
     json!({
         "key": key,
         "timestamp": at,
         "logical_date": shapes::time_or_null(run.facts.logical_date),
-        "map_index": -1,
+        "map_index": map_index,
         "task_id": task_id,
         "dag_id": run.facts.dag_id,
         "run_id": run.facts.run_id,
@@ -89,6 +87,7 @@ async fn entries<P: Parts>(
     api: &Api<P>,
     run: &RunDoc,
     index: TaskIndex,
+    map_index: Option<i64>,
     key: Option<&str>,
 ) -> Result<Vec<(String, Value, Value)>, Failure> {
     let version = api.engine.version(&run.facts.version).await?;
@@ -100,10 +99,21 @@ async fn entries<P: Parts>(
         task.task_display_name.as_deref().unwrap_or(task_id),
     );
     let pushed = api.engine.task_instance(run, index).await?.end_date.unwrap_or(run.facts.run_after);
-    let found = api.engine.xcoms(&*api.logs, run, Some(task_id), key).await?;
+    let mut found: Vec<(i64, String, Value)> = Vec::new();
+    if map_index.is_none_or(|index| index == -1) {
+        let whole = api.engine.xcoms(&*api.logs, run, Some(task_id), key).await?;
+        found.extend(whole.into_iter().map(|(_, key, value)| (-1, key, value)));
+    }
+    if map_index.is_none_or(|index| index >= 0) && version.plan.unit_of(index).is_some() {
+        let wanted = map_index.and_then(|index| u32::try_from(index).ok());
+        let mapped = api.engine.mapped_xcoms(&*api.logs, run, Some(task_id), wanted, key).await?;
+        found.extend(mapped.into_iter().map(|xcom| (i64::from(xcom.map_index), xcom.key, xcom.value)));
+    }
     Ok(found
         .into_iter()
-        .map(|(_, key, value)| (key.clone(), entry(run, names, shapes::time(pushed), task_id, &key), value))
+        .map(|(map_index, key, value)| {
+            (key.clone(), entry(run, names, shapes::time(pushed), task_id, map_index, &key), value)
+        })
         .collect())
 }
 
@@ -115,7 +125,7 @@ pub(super) async fn xcoms<P: Parts>(
 ) -> Result<Json<Value>, Failure> {
     let page = query.page()?;
     let (run, index) = task_instances::find(&api, &dag_id, &run_id, &task_id).await?;
-    let mut found = entries(&api, &run, index, query.text("xcom_key")).await?;
+    let mut found = entries(&api, &run, index, query.integer("map_index")?, query.text("xcom_key")).await?;
     found.retain(|(key, _, _)| query.matches("xcom_key", key));
     let total = found.len();
     let shown: Vec<Value> = page.of(found).into_iter().map(|(_, entry, _)| entry).collect();
@@ -131,7 +141,10 @@ pub(super) async fn xcom<P: Parts>(
     let stringify = query.boolean("stringify")?.unwrap_or(false);
     let (run, index) = task_instances::find(&api, &dag_id, &run_id, &task_id).await?;
     let missing = || Failure::not_found(format!("XCom entry with key: `{key}` not found"));
-    let (_, mut entry, value) = entries(&api, &run, index, Some(&key)).await?.pop().ok_or_else(missing)?;
+    let (_, mut entry, value) = entries(&api, &run, index, Some(query.integer("map_index")?.unwrap_or(-1)), Some(&key))
+        .await?
+        .pop()
+        .ok_or_else(missing)?;
     entry["value"] =
         if stringify { value.as_str().map_or_else(|| value.to_string(), str::to_owned).into() } else { value };
     Ok(Json(entry))
