@@ -52,7 +52,7 @@ fn each_view_and_each_action_works_in_a_browser() {
         let name = path.file_name().expect("a file has a name").to_string_lossy().into_owned();
         place.write(&format!("dags/{name}"), &std::fs::read_to_string(&path).expect("a DAG file is text"));
     }
-    let server = server::Server::start(&place, &[]);
+    let server = server::Server::start(&place, &["--no-auth"]);
     let status = Command::new("node")
         .args(["--test", "--test-reporter=spec", "all.test.mjs"])
         .current_dir(&folder)
