@@ -32,8 +32,8 @@
 //! | user | `USERS` | `<name>` | over |
 //! | failed logins in a row | `LOGINS` | `<name>` | over; gone with the next login |
 //! | favourite DAG | `FAVORITES#<name>` | `<dag id>` | over |
-//! | value kept beside a task instance | `R#<incarnation>` | `K#<task, 5 digits>#<map index>#<name>` | over |
-//! | value kept beside an asset | `K#<asset's number>` | `K#<name>` | over |
+//! | value kept beside a task instance | `R#<incarnation>` | `B#<task, 5 digits>#<map index>#<name>` | over |
+//! | value kept beside an asset | `B#<asset's number>` | `B#<name>` | over |
 //! | secret of the server's own | `SECRETS` | `<name>` | once |
 //!
 //! The time index holds run, page, DAG, holder, topic and callback documents, and interventions, by `shard` (of [`SHARDS`]) and
@@ -315,13 +315,13 @@ pub fn kept_value(scope: &Scope, name: &str) -> Key {
         Scope::Task(incarnation, task, map_index) => {
             key(format!("R#{incarnation}"), format!("{}{map_index}#{name}", kept_values_of(Some(*task))))
         }
-        Scope::Asset(id) => key(format!("K#{id}"), format!("K#{name}")),
+        Scope::Asset(id) => key(format!("B#{id}"), format!("B#{name}")),
     }
 }
 
 /// What the sort keys of all kept values of a run, or of one of its tasks, begin with.
 pub fn kept_values_of(task: Option<TaskIndex>) -> String {
-    task.map_or_else(|| "K#".to_owned(), |task| format!("K#{:05}#", task.0))
+    task.map_or_else(|| "B#".to_owned(), |task| format!("B#{:05}#", task.0))
 }
 
 /// A secret that the server drew for itself.
