@@ -132,6 +132,10 @@ pub(crate) fn task<'a>(heading: Heading<'a>, context: &TaskContext<'a, '_>) -> O
     let task = &mut reader.draft.task;
     task.multiple_outputs_as_annotated = task.decorator.is_some() && !says_outputs;
     task.has_effects = !(task.callbacks.is_empty() && task.inlets.is_empty() && task.outlets.is_empty());
+    if task.mapping.is_some() && !(task.callbacks.is_empty() && task.outlets.is_empty()) {
+        let message = "callbacks and outlets of a mapped task have no effect yet: its instances tell nobody";
+        cursor.warn("ignored-key", message, Some("put them on a task after it".into()));
+    }
     Some(reader.draft)
 }
 

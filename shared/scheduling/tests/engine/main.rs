@@ -5,6 +5,8 @@ mod choices;
 #[cfg(test)]
 mod decisions;
 #[cfg(test)]
+mod effects;
+#[cfg(test)]
 mod generate;
 #[cfg(test)]
 mod life;
