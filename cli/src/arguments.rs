@@ -42,6 +42,8 @@ pub(crate) enum Command {
     /// Keep, show and exchange connections
     #[command(subcommand)]
     Connections(connections::Command),
+    /// Say what DAGs would do on virtual time: what runs when, fails, overlaps, and what it costs
+    Simulate(Box<dags::simulate::Arguments>),
     /// Run scheduler, executor, workers and web server in one process
     Standalone(standalone::Arguments),
     /// Show assets and their events, make events, run what makes an asset
@@ -62,6 +64,8 @@ pub(crate) enum Command {
     /// Check the metastore, and remove what is past
     #[command(subcommand)]
     Db(db::Command),
+    /// Encrypt all variables and connections anew: by the first of `UPDRAFT_FERNET_KEY`, or by a key drawn for the home
+    RotateFernetKey,
     /// Print a script that makes a shell complete commands and options: `source <(updraft completion bash)`
     Completion {
         /// The shell

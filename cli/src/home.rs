@@ -19,6 +19,11 @@ impl Home {
         &self.root
     }
 
+    /// The file of the keys that variables and connections are encrypted by.
+    pub(crate) fn fernet_key(&self) -> PathBuf {
+        self.root.join("fernet_key")
+    }
+
     /// The file of the embedded metastore.
     pub(crate) fn metastore(&self) -> PathBuf {
         self.root.join("metastore.db")

@@ -25,6 +25,7 @@ mod matching;
 mod metastore;
 mod pools;
 mod printer;
+mod secrets;
 mod settings;
 mod standalone;
 mod stores;
@@ -81,6 +82,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Xcom(command) => Box::pin(xcom::run(command, &metastore, printer)).await,
         Command::Variables(command) => Box::pin(variables::run(command, &metastore, printer)).await,
         Command::Connections(command) => Box::pin(connections::run(command, &metastore, printer)).await,
+        Command::Simulate(arguments) => Box::pin(dags::simulate::run(&arguments, &metastore, printer)).await,
         Command::Standalone(arguments) => Ok(Box::pin(standalone::run(arguments)).await?),
         Command::Assets(command) => Box::pin(assets::run(command, &metastore, printer)).await,
         Command::Callbacks(command) => Box::pin(callbacks::run(command, &metastore, printer)).await,
@@ -88,6 +90,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Users(command) => Box::pin(users::run(command, &metastore, printer)).await,
         Command::Config(command) => config::run(command, &metastore, printer),
         Command::Db(command) => Box::pin(db::run(command, &metastore, printer)).await,
+        Command::RotateFernetKey => Box::pin(secrets::rotate(&metastore, printer)).await,
         Command::Completion { shell } => completion::run(shell, printer),
         Command::Info => info::run(&metastore, printer),
         Command::CheatSheet => cheat_sheet::run(printer),

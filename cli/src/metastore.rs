@@ -2,10 +2,13 @@
 
 use crate::failure::Failure;
 use crate::home::Home;
+use crate::secrets;
 use crate::stores::{Blobs, Queue, Store};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use updraft_clock::System;
+use updraft_metastore::seal::Seal;
 use updraft_metastore_embedded::Embedded;
 use updraft_service::{Engine, Settings};
 
@@ -90,12 +93,12 @@ impl Session {
     /// Opens a metastore that exists. Nothing is made: looking must leave no traces.
     pub(crate) async fn open(url: &MetastoreUrl) -> Result<Self, Failure> {
         match url {
-            MetastoreUrl::File(home) => Self::open_home(home),
+            MetastoreUrl::File(home) => Self::open_home(home).await,
             MetastoreUrl::DynamoDb(table) => Self::open_table(table).await,
         }
     }
 
-    fn open_home(home: &Home) -> Result<Self, Failure> {
+    async fn open_home(home: &Home) -> Result<Self, Failure> {
         let file = home.metastore();
         if !file.is_file() {
             return Err(Failure::user(format!("there is no metastore in `{}`", home.root().display()))
@@ -107,21 +110,29 @@ impl Session {
         }
         let store = Store::Embedded(Embedded::open(&file)?);
         // A server beside this process sees the write itself, so there is nobody to send to.
-        Self::new(store, Queue::Silent, Blobs::Directory(updraft_log_store::Directory::new(home.root())), None)
+        let blobs = Blobs::Directory(updraft_log_store::Directory::new(home.root()));
+        Self::new(store, Queue::Silent, blobs, None, Some(secrets::seal_of_home(home).await?))
     }
 
-    fn new(store: Store, queue: Queue, blobs: Blobs, delay_note: Option<&'static str>) -> Result<Self, Failure> {
+    fn new(
+        store: Store,
+        queue: Queue,
+        blobs: Blobs,
+        delay_note: Option<&'static str>,
+        seal: Option<Arc<dyn Seal>>,
+    ) -> Result<Self, Failure> {
         // This process decides too (a clear, a pool made larger), so it must know the limits that the servers know.
         let settings = Settings::default().with_limits(|name| std::env::var(name).ok())?;
-        Ok(Self { engine: Engine::new(store, queue, System, settings), blobs, delay_note })
+        Ok(Self { engine: Engine::new(store, queue, System, settings).sealed_by(seal), blobs, delay_note })
     }
 
     #[cfg(feature = "aws")]
     async fn open_table(table: &str) -> Result<Self, Failure> {
         let settings = updraft_metastore_dynamodb::settings().await?;
         let (queue, note) = crate::aws::queue(&settings);
+        let seal = secrets::seal_of_table().await?;
         let store = updraft_metastore_dynamodb::DynamoDb::new(&settings, table);
-        Self::new(Store::DynamoDb(store), queue, Blobs::S3(crate::aws::Buckets::new(settings)), note)
+        Self::new(Store::DynamoDb(store), queue, Blobs::S3(crate::aws::Buckets::new(settings)), note, seal)
     }
 
     #[cfg(not(feature = "aws"))]

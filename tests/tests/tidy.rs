@@ -42,6 +42,8 @@ const CRATES: &[(&str, Kind, &[&str])] = &[
     ("updraft-log-store", Port, &["updraft-model"]),
     ("updraft-notify", Port, &[]),
     ("updraft-notify-sns", Adapter, &["updraft-notify"]),
+    ("updraft-secrets", Port, &["updraft-metastore"]),
+    ("updraft-secrets-aws", Adapter, &["updraft-secrets"]),
     ("updraft-metastore-embedded", Adapter, &["updraft-metastore", "updraft-model", "updraft-timetables"]),
     ("updraft-metastore-dynamodb", Adapter, &["updraft-metastore", "updraft-model", "updraft-timetables"]),
     ("updraft-task-queue-sqs", Adapter, &["updraft-model", "updraft-task-queue"]),
@@ -62,6 +64,7 @@ const CRATES: &[(&str, Kind, &[&str])] = &[
             "updraft-model",
             "updraft-params",
             "updraft-scheduling",
+            "updraft-secrets",
             "updraft-task-queue",
             "updraft-timetables",
         ],
@@ -98,6 +101,18 @@ const CRATES: &[(&str, Kind, &[&str])] = &[
             "updraft-timetables",
         ],
     ),
+    (
+        "updraft-simulate",
+        Library,
+        &[
+            "updraft-clock",
+            "updraft-metastore",
+            "updraft-model",
+            "updraft-operators",
+            "updraft-service",
+            "updraft-task-queue",
+        ],
+    ),
     ("updraft-function", Library, &[]),
     ("updraft", Entry, &[]),
     ("updraft-scheduler-function", Entry, &[]),
@@ -115,6 +130,7 @@ const USES_AWS: &[&str] = &[
     "updraft-dag-store-s3",
     "updraft-log-store-s3",
     "updraft-notify-sns",
+    "updraft-secrets-aws",
     "updraft-e2e",
 ];
 

@@ -108,7 +108,7 @@ async fn list(session: &Session, values: bool, hide_sensitive: bool, printer: Pr
 
 /// A connection where tasks would find it.
 async fn find(session: &Session, conn_id: &str) -> Result<updraft_model::Connection, Failure> {
-    let environment = Environment::of_process();
+    let environment = crate::secrets::environment().await?;
     match (Lookup { store: &session.engine.store, environment: &environment }).connection(conn_id).await? {
         Some(connection) => Ok(connection),
         None => Err(session.engine.no_such_connection(conn_id).await.into()),

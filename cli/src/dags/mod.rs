@@ -17,6 +17,7 @@ mod runs;
 mod schema;
 mod set_state;
 mod show;
+pub(crate) mod simulate;
 mod sources;
 mod state;
 mod templates;

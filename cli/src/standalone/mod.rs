@@ -81,6 +81,9 @@ pub(crate) enum Error {
     /// The first look at everything failed.
     #[error(transparent)]
     Engine(#[from] updraft_service::Error),
+    /// Secrets are set up in a way that cannot be.
+    #[error("secrets cannot be used as they are set up")]
+    Secrets(Box<Failure>),
     /// The port is not to be had.
     #[error("could not listen on 127.0.0.1:{port}: {cause}")]
     Port {
@@ -114,7 +117,7 @@ impl Error {
             Self::Port { .. } => {
                 Some("stop what listens there, or choose another port with `--port N` (0: any free one)".to_owned())
             }
-            Self::Lock(_) | Self::Store(_) | Self::Engine(_) | Self::System { .. } => None,
+            Self::Lock(_) | Self::Store(_) | Self::Engine(_) | Self::Secrets(_) | Self::System { .. } => None,
         }
     }
 }
@@ -128,6 +131,7 @@ impl From<Error> for Failure {
             Error::Store(error) => error.into(),
             Error::Engine(error) => error.into(),
             Error::System { .. } => Self::fault(error.to_string()),
+            Error::Secrets(failure) => *failure,
             Error::NoDags(_) | Error::Home { .. } | Error::HomeGone(_) | Error::Lock(_) | Error::Port { .. } => {
                 Self::user(error.to_string())
             }

@@ -2,6 +2,7 @@
 
 use super::loops::{self, Server};
 use super::{Arguments, Error, Executor, watch};
+use crate::failure::Failure;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use tokio::sync::watch as signal;
 use updraft_clock::System;
 use updraft_dag_store::Directory;
 use updraft_execution::Launcher;
+use updraft_metastore::seal::Seal;
 use updraft_metastore_embedded::{Embedded, LockError, ServerLock};
 use updraft_runner::ProcessRunner;
 use updraft_service::{Engine, Environment, Settings};
@@ -42,7 +44,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Error> {
     let home = prepare(&arguments.home)?;
     let mut lock = lock(&home).await?;
     furnish(&home)?;
-    let server = Arc::new(wire(&arguments, &home)?);
+    let secrets = secrets(&home).await?;
+    let server = Arc::new(wire(&arguments, &home, secrets)?);
     let ingested = server.engine.ingest_all(&server.dags).await?;
     let recovered = server.engine.recover().await?;
 
@@ -153,8 +156,23 @@ fn furnish(home: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// Where variables and connections come from, and what encrypts them.
+type Secrets = (Environment, Arc<dyn Seal>);
+
+/// Reads what is set, and makes the home's key where it has none.
+async fn secrets(home: &Path) -> Result<Secrets, Error> {
+    let home = crate::home::Home::new(home);
+    let failed = |failure| Error::Secrets(Box::new(failure));
+    let environment = crate::secrets::environment().await.map_err(failed)?;
+    let seal = crate::secrets::seal_of_home(&home).await.map_err(failed)?;
+    updraft_secrets::HomeKeys::new(home.fernet_key())
+        .ensure()
+        .map_err(|error| failed(Failure::user(error.to_string())))?;
+    Ok((environment, seal))
+}
+
 /// Binds the ports to this machine.
-fn wire(arguments: &Arguments, home: &Path) -> Result<Server, Error> {
+fn wire(arguments: &Arguments, home: &Path, (environment, seal): Secrets) -> Result<Server, Error> {
     let items = Arc::new(Embedded::open(&home.join("metastore.db"))?);
     let dags = arguments.dags.canonicalize().map_err(|cause| Error::System { what: "the DAG folder", cause })?;
     let system = |what| move |cause| Error::System { what, cause };
@@ -170,7 +188,7 @@ fn wire(arguments: &Arguments, home: &Path) -> Result<Server, Error> {
         ..Settings::default()
     };
     let queue = Arc::new(LocalQueue::default());
-    let engine = Arc::new(Engine::new(items.clone(), queue.clone(), System, settings));
+    let engine = Arc::new(Engine::new(items.clone(), queue.clone(), System, settings).sealed_by(Some(seal)));
     let runner = ProcessRunner {
         engine: engine.clone(),
         logs: updraft_log_store::Directory::new(home),
@@ -178,7 +196,7 @@ fn wire(arguments: &Arguments, home: &Path) -> Result<Server, Error> {
         versions: home.join("versions"),
         search_path: vec![dags.clone()],
         renderer: Arc::new(Renderer::new()),
-        environment: Environment::of_process(),
+        environment,
         sns: crate::stores::sns(),
     };
     Ok(Server { engine, items, queue, runner, dags: Directory::new(dags) })

@@ -12,7 +12,7 @@ use updraft_clock::Clock;
 use updraft_execution::Launcher;
 use updraft_model::DagId;
 use updraft_runner::ProcessRunner;
-use updraft_service::{Environment, Error};
+use updraft_service::Error;
 use updraft_templates::Renderer;
 
 /// Which task, of which run.
@@ -73,7 +73,7 @@ async fn of_run(arguments: &Arguments, metastore: &MetastoreUrl) -> Result<Optio
         versions: std::path::PathBuf::new(),
         search_path: Vec::new(),
         renderer: Arc::new(Renderer::new()),
-        environment: Environment::of_process(),
+        environment: crate::secrets::environment().await?,
         sns: crate::stores::sns(),
     };
     rendered(&runner, &work).await.map(Some)

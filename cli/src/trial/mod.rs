@@ -30,7 +30,7 @@ use updraft_runner::ProcessRunner;
 use updraft_service::engine::Version;
 use updraft_service::pools::PoolWish;
 use updraft_service::runs::Leases;
-use updraft_service::{Engine, Environment, Settings, TaskRef, Trigger, Work};
+use updraft_service::{Engine, Settings, TaskRef, Trigger, Work};
 use updraft_task_queue::{Lane, LocalQueue, Message, TaskQueue};
 use updraft_templates::Renderer;
 
@@ -88,7 +88,7 @@ impl Trial {
             versions: home.path().join("versions"),
             search_path: vec![folder],
             renderer: Arc::new(Renderer::new()),
-            environment: Environment::of_process(),
+            environment: crate::secrets::environment().await?,
             sns: crate::stores::sns(),
         };
         let interrupted = watch::Interrupted::listen()?;

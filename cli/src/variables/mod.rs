@@ -25,7 +25,7 @@ pub(crate) enum Command {
         #[arg(long, requires = "show_values")]
         hide_sensitive: bool,
     },
-    /// Print a variable's value, of the environment (`AIRFLOW_VAR_KEY`) or the metastore
+    /// Print a variable's value, of the secrets backend, the environment (`AIRFLOW_VAR_KEY`) or the metastore
     Get {
         /// The variable's key
         key: String,
@@ -133,7 +133,7 @@ async fn get(
     default: Option<String>,
     printer: Printer,
 ) -> Result<(), Failure> {
-    let environment = Environment::of_process();
+    let environment = crate::secrets::environment().await?;
     let found = Lookup { store: &session.engine.store, environment: &environment }.variable(key).await?;
     let text = match (found, default) {
         (Some(text), _) if json => {

@@ -12,6 +12,7 @@ use updraft_function::{Environment, Error};
 use updraft_log_store_s3::S3LogStore;
 use updraft_metastore_dynamodb::DynamoDb;
 use updraft_runner::ProcessRunner;
+use updraft_secrets_aws::AwsSecrets;
 use updraft_service::{Engine, Settings};
 use updraft_task_queue_sqs::Sqs;
 use updraft_templates::Renderer;
@@ -35,7 +36,12 @@ async fn serve() -> Result<(), Error> {
     let queue = Sqs::new(&aws, environment.task_queue_url, environment.scheduler_queue_url);
     let settings = Settings { hostname: environment.hostname, ..Settings::default() };
     let settings = settings.with_limits(|name| std::env::var(name).ok())?;
-    let engine = Arc::new(Engine::new(items, queue, System, settings));
+    let secrets = Box::pin(updraft_secrets::configured(
+        |name| std::env::var(name).ok(),
+        async |class: String, kwargs: String| AwsSecrets::new(&class, &kwargs).await,
+    ))
+    .await?;
+    let engine = Arc::new(Engine::new(items, queue, System, settings).sealed_by(secrets.keys));
     let runner = ProcessRunner {
         engine: engine.clone(),
         logs: S3LogStore::with_spools(&aws, environment.bucket, scratch.join("spools")),
@@ -45,7 +51,7 @@ async fn serve() -> Result<(), Error> {
         // The DAG folder is not at hand here: versions carry the files that their tasks name.
         search_path: Vec::new(),
         renderer: Arc::new(Renderer::new()),
-        environment: updraft_service::Environment::of_process(),
+        environment: updraft_service::Environment::of_process().behind(secrets.backend),
         sns: Some(Arc::new(updraft_notify_sns::Signer::new(aws.clone()))),
     };
     let worker = Worker { engine, runner };

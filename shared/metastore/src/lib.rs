@@ -19,6 +19,7 @@ pub mod memory;
 mod named;
 pub mod notes;
 pub mod pages;
+pub mod seal;
 mod state_store;
 pub mod store;
 pub mod suite;

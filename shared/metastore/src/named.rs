@@ -2,8 +2,8 @@
 //!
 //! They may hold secrets, so no error says what an unreadable one contains.
 
-use crate::codec::{self, json_item};
-use crate::item::{Item, Key, Value};
+use crate::codec;
+use crate::item::{Item, Key};
 use crate::store::{Metastore, Page, PageToken};
 use crate::{Error, Items, Outcome, Range, keys};
 use serde::{Serialize, de::DeserializeOwned};
@@ -12,7 +12,7 @@ use updraft_model::{Connection, Variable};
 impl<I: Items> Metastore<I> {
     /// Writes a variable, over whatever was there.
     pub async fn put_variable(&self, variable: &Variable) -> Result<(), Error> {
-        self.items().put(&keys::variable(&variable.key), &json_item(variable)).await
+        self.put_named(&keys::variable(&variable.key), variable).await
     }
 
     /// Writes a variable unless there is one of this key. False: there is.
@@ -23,7 +23,7 @@ impl<I: Items> Metastore<I> {
     /// Reads a variable.
     pub async fn variable(&self, key: &str) -> Result<Option<Variable>, Error> {
         let key = keys::variable(key);
-        self.items().get(&key).await?.map(|item| read(&key.sk, &item)).transpose()
+        self.items().get(&key).await?.map(|item| self.read_named(&key, &item)).transpose()
     }
 
     /// Removes a variable. An absent one is no error.
@@ -38,7 +38,7 @@ impl<I: Items> Metastore<I> {
 
     /// Writes a connection, over whatever was there.
     pub async fn put_connection(&self, connection: &Connection) -> Result<(), Error> {
-        self.items().put(&keys::connection(&connection.conn_id), &json_item(connection)).await
+        self.put_named(&keys::connection(&connection.conn_id), connection).await
     }
 
     /// Writes a connection unless there is one of this id. False: there is.
@@ -49,7 +49,7 @@ impl<I: Items> Metastore<I> {
     /// Reads a connection.
     pub async fn connection(&self, conn_id: &str) -> Result<Option<Connection>, Error> {
         let key = keys::connection(conn_id);
-        self.items().get(&key).await?.map(|item| read(&key.sk, &item)).transpose()
+        self.items().get(&key).await?.map(|item| self.read_named(&key, &item)).transpose()
     }
 
     /// Removes a connection. An absent one is no error.
@@ -64,11 +64,26 @@ impl<I: Items> Metastore<I> {
 
     /// A write whose answer was lost and that was repeated below finds itself: that is no refusal.
     async fn add<T: Serialize + Sync>(&self, key: &Key, thing: &T) -> Result<bool, Error> {
-        let item = json_item(thing);
+        let text = codec::to_json(thing);
+        let item = self.sealed_item(key, text.clone())?;
         Ok(match self.items().put_new(key, &item).await? {
             Outcome::Updated(_) => true,
-            Outcome::Refused(there) => there.is_some_and(|there| there == item),
+            // Compared as texts: the same is encrypted differently each time.
+            Outcome::Refused(there) => {
+                there.is_some_and(|there| self.opened(key, &there).is_ok_and(|there| there == text))
+            }
         })
+    }
+
+    async fn put_named<T: Serialize + Sync>(&self, key: &Key, thing: &T) -> Result<(), Error> {
+        let item = self.sealed_item(key, codec::to_json(thing))?;
+        self.items().put(key, &item).await
+    }
+
+    fn read_named<T: DeserializeOwned>(&self, key: &Key, item: &Item) -> Result<T, Error> {
+        let text = self.opened(key, item)?;
+        serde_json::from_str(&text)
+            .map_err(|e| Error::Corrupt(format!("`{}` is not what it should be, at column {}", key.sk, e.column())))
     }
 
     async fn named<T: DeserializeOwned>(
@@ -80,15 +95,8 @@ impl<I: Items> Metastore<I> {
         let range = Range { pk: pk.to_owned(), prefix: String::new(), after: page, descending: false, limit };
         let found = self.items().query(&range).await?;
         let next = (found.len() == limit).then(|| found.last().map(|(sk, _)| sk.clone())).flatten();
-        let items = found.iter().map(|(name, item)| read(name, item)).collect::<Result<_, _>>()?;
+        let key = |sk: &String| Key { pk: pk.to_owned(), sk: sk.clone() };
+        let items = found.iter().map(|(sk, item)| self.read_named(&key(sk), item)).collect::<Result<_, _>>()?;
         Ok(Page { items, next })
     }
-}
-
-fn read<T: DeserializeOwned>(name: &str, item: &Item) -> Result<T, Error> {
-    let Some(Value::S(text)) = item.get(codec::JSON) else {
-        return Err(Error::Corrupt(format!("`{name}` without content")));
-    };
-    serde_json::from_str(text)
-        .map_err(|e| Error::Corrupt(format!("`{name}` is not what it should be, at column {}", e.column())))
 }

@@ -1,8 +1,9 @@
 //! The metastore in domain terms, written once over [`Items`].
 
 use crate::codec::{self, from_json_item, json_item};
-use crate::item::{Condition, Item, Path, Value};
+use crate::item::{Change, Condition, Item, Path, Update, Value};
 use crate::keys::Document;
+use crate::seal::Seal;
 use crate::{Error, Items, Outcome, Range, keys};
 use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
 use jiff::Timestamp;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
+use std::sync::Arc;
 use updraft_model::{
     Attempt, AttemptKey, Dag, DagChange, DagDoc, DagId, Incarnation, RunChange, RunDate, RunDoc, RunName, TaskIndex,
     VersionId,
@@ -129,12 +131,23 @@ pub struct ImportError {
 #[derive(Debug, Clone)]
 pub struct Metastore<I> {
     items: I,
+    seal: Option<Arc<dyn Seal>>,
 }
 
 impl<I: Items> Metastore<I> {
     /// On top of these items.
     pub fn new(items: I) -> Self {
-        Self { items }
+        Self { items, seal: None }
+    }
+
+    /// The same, with variables and connections encrypted.
+    #[must_use]
+    pub fn sealed_by(self, seal: Option<Arc<dyn Seal>>) -> Self {
+        Self { seal, ..self }
+    }
+
+    pub(crate) fn seal(&self) -> Option<&dyn Seal> {
+        self.seal.as_deref()
     }
 
     /// The items below.
@@ -273,6 +286,32 @@ impl<I: Items> Metastore<I> {
     pub async fn put_attempt(&self, key: &AttemptKey, attempt: &Attempt) -> Result<Outcome<Attempt>, Error> {
         let outcome = self.items.put_new(&keys::attempt(key), &json_item(attempt)).await?;
         outcome.try_map(|item| from_json_item(&item))
+    }
+
+    /// Changes what an attempt left behind, as a person asked: its XComs, and nothing that was decided by. None: it is not there, or
+    /// `edit` found nothing to do. Whoever writes meanwhile makes it be edited anew.
+    pub async fn edit_attempt(
+        &self,
+        key: &AttemptKey,
+        edit: impl Fn(&mut Attempt) -> bool + Send + Sync,
+    ) -> Result<Option<Attempt>, Error> {
+        let key = keys::attempt(key);
+        let mut there = self.items.get(&key).await?;
+        while let Some(item) = there {
+            let mut attempt: Attempt = from_json_item(&item)?;
+            if !edit(&mut attempt) {
+                return Ok(None);
+            }
+            let path = || Path::Top(codec::JSON);
+            let was = Condition::Equals(path(), Value::text(codec::text(&item, codec::JSON)?));
+            let now = Change::Set(path(), Value::text(codec::to_json(&attempt)));
+            let update = Update { key: key.clone(), conditions: vec![was], changes: vec![now] };
+            match self.items.update(&update).await? {
+                Outcome::Updated(_) => return Ok(Some(attempt)),
+                Outcome::Refused(other) => there = other,
+            }
+        }
+        Ok(None)
     }
 
     /// Reads an attempt's item.

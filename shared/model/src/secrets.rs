@@ -44,6 +44,13 @@ pub fn texts_to_mask(value: &Value, all: bool, found: &mut Vec<String>) {
     }
 }
 
+/// A text with [`HIDDEN`] in place of each secret, longer ones first: one may be a part of another.
+pub fn hide(text: &str, secrets: &[String]) -> String {
+    let mut longest_first: Vec<&String> = secrets.iter().filter(|secret| !secret.is_empty()).collect();
+    longest_first.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    longest_first.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), HIDDEN))
+}
+
 /// Notes one text, if it is long enough to be masked.
 pub(crate) fn note(text: &str, found: &mut Vec<String>) {
     if text.chars().count() >= MASKED_CHARS_MIN && !found.iter().any(|there| there == text) {
@@ -64,6 +71,12 @@ mod tests {
         for name in ["region", "path", "tok", "pass"] {
             assert!(!is_sensitive_name(name), "{name}");
         }
+    }
+
+    #[test]
+    fn a_secret_that_holds_another_is_hidden_whole() {
+        let secrets = ["hunter".to_owned(), "hunter22".to_owned(), String::new()];
+        assert_eq!(hide("is hunter22, or hunter", &secrets), "is ***, or ***");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use updraft_execution::{AssetContext, Level, OperatorCall, Report};
+use updraft_model::secrets::hide;
 use updraft_model::{AttemptOutcome, Choice, OutletEvent, Task};
 use updraft_service::Work;
 
@@ -67,6 +68,11 @@ impl Ended {
 
     pub(crate) fn with_xcoms(self, xcoms: impl IntoIterator<Item = (String, Value)>) -> Self {
         Self { xcoms: self.xcoms.into_iter().chain(xcoms).collect(), ..self }
+    }
+
+    /// The same without secrets in its words.
+    pub(crate) fn hiding(self, secrets: &[String]) -> Self {
+        Self { message: self.message.map(|message| hide(&message, secrets)), ..self }
     }
 
     pub(crate) fn with_handover(self, handover: Value) -> Self {
@@ -139,7 +145,7 @@ impl<S: Services> Attempt<'_, S> {
 
     /// Writes a line to the log.
     pub(crate) async fn say(&mut self, text: &str) {
-        self.log.say(self.services.now(), Level::Info, text).await;
+        self.log.say(self.services.now(), Level::Info, &hide(text, &self.secrets)).await;
     }
 
     /// Success with a value, which is pushed where the task pushes values.

@@ -32,9 +32,6 @@ use crate::lookups::AttemptLookups;
 use crate::services::Services;
 use crate::{expand, operators, processes, render};
 
-/// How much of an attempt's XComs its item holds; what comes after goes to the log store, so that no item nears DynamoDB's limit.
-const INLINE_TOTAL_MAX: usize = 64 * 1024;
-
 /// How long before a worker's deadline its attempt is ended: the grace for its processes, and the time to record what it came to.
 pub const WIND_UP: SignedDuration = SignedDuration::from_secs(8);
 
@@ -140,10 +137,7 @@ fn checked_events(said: Vec<OutletEvent>) -> Result<Vec<OutletEvent>, Ended> {
 /// A value without the secrets in its texts.
 fn without(value: Value, secrets: &[String]) -> Value {
     match value {
-        Value::String(text) => {
-            let hidden = |text: String, secret: &String| text.replace(secret, updraft_model::secrets::HIDDEN);
-            Value::String(secrets.iter().fold(text, hidden))
-        }
+        Value::String(text) => Value::String(updraft_model::secrets::hide(&text, secrets)),
         Value::Array(items) => Value::Array(items.into_iter().map(|item| without(item, secrets)).collect()),
         Value::Object(map) => map.into_iter().map(|(name, item)| (name, without(item, secrets))).collect(),
         other => other,
@@ -194,7 +188,10 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> ProcessRunner<I, Q, L, C> {
         let expanded = Box::pin(expand::expanded(&source.lookups, Some(&mut attempt))).await?;
         source.of_group.clone_from(expanded.of_group());
         let mut secrets = Vec::new();
-        let values = source.render(operator, params.clone(), &mut secrets, expanded).await?;
+        let values = match source.render(operator, params.clone(), &mut secrets, expanded).await {
+            Ok(values) => values,
+            Err(ended) => return Err(ended.hiding(&secrets).into()),
+        };
         attempt.secrets = secrets;
         attempt.arguments = Arguments::new(operator, values.clone());
         let end = operators::run(operator, &mut attempt).await;
@@ -202,7 +199,8 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> ProcessRunner<I, Q, L, C> {
             Ok(ended) => ended,
             Err(Break::Ended(ended)) => *ended,
             Err(Break::Killed) => return Err(Break::Killed),
-        };
+        }
+        .hiding(&attempt.secrets);
         ended.outlet_events = checked_events(std::mem::take(&mut attempt.outlet_events))?;
         for (key, value) in attempt.pushed {
             ended.xcoms.entry(key).or_insert(value);
@@ -234,7 +232,7 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> ProcessRunner<I, Q, L, C> {
         })?;
         source.of_group.clone_from(expanded.of_group());
         let rendered = source.render(operator, params, &mut secrets, expanded).await;
-        let mut arguments = rendered.map_err(why)?;
+        let mut arguments = rendered.map_err(|ended| why(ended.hiding(&secrets)))?;
         let fields = operator.template_fields();
         Ok(fields.filter_map(|name| Some((name.to_owned(), without(arguments.remove(name)?, &secrets)))).collect())
     }
@@ -297,7 +295,7 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> ProcessRunner<I, Q, L, C> {
         let mut inline = 0;
         for (number, (key, value)) in pushed.into_iter().enumerate() {
             let bytes = serde_json::to_vec(&value).expect("a JSON value always serializes");
-            let at = if bytes.len() > INLINE_BYTES_MAX || inline + bytes.len() > INLINE_TOTAL_MAX {
+            let at = if bytes.len() > INLINE_BYTES_MAX || inline + bytes.len() > xcoms::INLINE_TOTAL_MAX {
                 ValueRef::At(self.logs.put(&xcoms::value_name(&work.key(), number), bytes).await?)
             } else {
                 inline += bytes.len();

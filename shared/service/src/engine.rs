@@ -163,6 +163,12 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         Self { store: Metastore::new(items), queue, clock, settings, plans: Mutex::default() }
     }
 
+    /// The same, with variables and connections encrypted in the metastore.
+    #[must_use]
+    pub fn sealed_by(self, seal: Option<Arc<dyn updraft_metastore::seal::Seal>>) -> Self {
+        Self { store: self.store.sealed_by(seal), ..self }
+    }
+
     /// The plan of a version, read at most once while it is kept.
     pub async fn version(&self, id: &VersionId) -> Result<Arc<Version>, Error> {
         let kept = |plans: &BTreeMap<VersionId, Arc<Version>>| plans.get(id).cloned();

@@ -37,6 +37,7 @@ pub mod trigger;
 pub mod users;
 pub mod views;
 pub mod work;
+pub mod xcom_edits;
 pub mod xcoms;
 
 pub use callbacks::{CallEnded, Called, Caller};

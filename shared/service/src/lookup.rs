@@ -1,9 +1,11 @@
-//! Where DAGs' variables and connections come from, in Airflow's order: the environment, then the metastore.
+//! Where DAGs' variables and connections come from, in Airflow's order: the secrets backend, the environment, then the metastore.
 
 use crate::engine::Error;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use updraft_metastore::{Items, Metastore};
 use updraft_model::{Connection, variable};
+use updraft_secrets::{BackendError, SecretsBackend};
 
 /// What the names of variables in the environment begin with; the key follows in capitals.
 pub const VARIABLE_PREFIX: &str = "AIRFLOW_VAR_";
@@ -15,6 +17,8 @@ pub const CONNECTION_PREFIX: &str = "AIRFLOW_CONN_";
 #[derive(Clone, Default)]
 pub struct Environment {
     values: BTreeMap<String, String>,
+    /// What is asked before.
+    backend: Option<Arc<dyn SecretsBackend>>,
 }
 
 impl std::fmt::Debug for Environment {
@@ -27,7 +31,13 @@ impl Environment {
     /// Those among these names and values.
     pub fn new(all: impl IntoIterator<Item = (String, String)>) -> Self {
         let ours = |name: &str| name.starts_with(VARIABLE_PREFIX) || name.starts_with(CONNECTION_PREFIX);
-        Self { values: all.into_iter().filter(|(name, _)| ours(name)).collect() }
+        Self { values: all.into_iter().filter(|(name, _)| ours(name)).collect(), backend: None }
+    }
+
+    /// The same, where a secrets backend is asked before.
+    #[must_use]
+    pub fn behind(self, backend: Option<Arc<dyn SecretsBackend>>) -> Self {
+        Self { backend, ..self }
     }
 
     /// Those of this process.
@@ -59,6 +69,10 @@ impl Environment {
     }
 }
 
+fn unanswered(error: BackendError) -> Error {
+    Error::Refused(format!("the secrets backend gave no answer: {error}"))
+}
+
 /// Finds variables and connections for whoever runs tasks.
 #[derive(Debug)]
 pub struct Lookup<'a, I> {
@@ -70,7 +84,15 @@ pub struct Lookup<'a, I> {
 
 impl<I: Items> Lookup<'_, I> {
     /// The text of a variable; none where there is none.
+    ///
+    /// # Errors
+    /// Where the backend or the metastore does not answer: what comes after it might be another value, so it is not asked.
     pub async fn variable(&self, key: &str) -> Result<Option<String>, Error> {
+        if let Some(backend) = &self.environment.backend
+            && let Some(text) = backend.variable(key).await.map_err(unanswered)?
+        {
+            return Ok(Some(text));
+        }
         if let Some(text) = self.environment.variable(key) {
             return Ok(Some(text.to_owned()));
         }
@@ -84,8 +106,16 @@ impl<I: Items> Lookup<'_, I> {
     /// A connection; none where there is none.
     ///
     /// # Errors
-    /// [`Error::Refused`] where the environment has one that cannot be read.
+    /// [`Error::Refused`] where the backend or the environment has one that cannot be read; otherwise as of variables.
     pub async fn connection(&self, conn_id: &str) -> Result<Option<Connection>, Error> {
+        if let Some(backend) = &self.environment.backend
+            && let Some(text) = backend.connection(conn_id).await.map_err(unanswered)?
+        {
+            let read = Connection::from_text(conn_id, &text);
+            return read.map(Some).map_err(|problem| {
+                Error::Refused(format!("the connection `{conn_id}` of the secrets backend: {problem}"))
+            });
+        }
         if let Some(connection) = self.environment.connection(conn_id)? {
             return Ok(Some(connection));
         }
@@ -132,6 +162,51 @@ mod tests {
             assert_eq!(host(lookup.connection("db").await.unwrap()).as_deref(), Some("there"));
             assert_eq!(host(lookup.connection("other").await.unwrap()).as_deref(), Some("here"));
             assert_eq!(lookup.connection("none").await.unwrap(), None);
+        });
+    }
+
+    #[derive(Debug)]
+    struct Backend;
+
+    impl SecretsBackend for Backend {
+        fn variable<'a>(&'a self, key: &'a str) -> updraft_secrets::Answer<'a> {
+            let answer = match key {
+                "region" => Ok(Some("secret".to_owned())),
+                "down" => Err(BackendError("down".to_owned())),
+                _ => Ok(None),
+            };
+            Box::pin(std::future::ready(answer))
+        }
+
+        fn connection<'a>(&'a self, conn_id: &'a str) -> updraft_secrets::Answer<'a> {
+            let answer = match conn_id {
+                "db" => Some("http://backend".to_owned()),
+                "broken" => Some("http://u:hunter22@h:many".to_owned()),
+                _ => None,
+            };
+            Box::pin(std::future::ready(Ok(answer)))
+        }
+
+        fn config<'a>(&'a self, _: &'a str) -> updraft_secrets::Answer<'a> {
+            Box::pin(std::future::ready(Ok(None)))
+        }
+    }
+
+    #[test]
+    fn the_backend_goes_before_the_environment_and_its_silence_is_no_absence() {
+        let store = Metastore::new(Memory::default());
+        let environment =
+            environment(&[("AIRFLOW_VAR_REGION", "eu"), ("AIRFLOW_VAR_ZONE", "a"), ("AIRFLOW_VAR_DOWN", "b")]);
+        let environment = environment.behind(Some(Arc::new(Backend)));
+        let lookup = Lookup { store: &store, environment: &environment };
+        wait(async {
+            assert_eq!(lookup.variable("region").await.unwrap().as_deref(), Some("secret"));
+            assert_eq!(lookup.variable("zone").await.unwrap().as_deref(), Some("a"));
+            assert!(lookup.variable("down").await.unwrap_err().to_string().contains("down"));
+            let host = lookup.connection("db").await.unwrap().and_then(|connection| connection.host);
+            assert_eq!(host.as_deref(), Some("backend"));
+            let said = lookup.connection("broken").await.unwrap_err().to_string();
+            assert!(said.contains("`broken`") && said.contains("port") && !said.contains("hunter22"), "{said}");
         });
     }
 

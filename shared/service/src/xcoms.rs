@@ -9,6 +9,9 @@ use updraft_metastore::{Items, Metastore};
 use updraft_model::attempt::RETURN_VALUE;
 use updraft_model::{Attempt, AttemptKey, Cell, PageDoc, Plan, RunDoc, Slot, TaskIndex, TaskInstanceState, ValueRef};
 
+/// How much of an attempt's XComs its item holds; what comes after goes to the log store, so that no item nears DynamoDB's limit.
+pub const INLINE_TOTAL_MAX: usize = 64 * 1024;
+
 /// The key of the attempt whose item holds a task's XComs, if it has ended by an attempt.
 pub fn winner(run: &RunDoc, task: TaskIndex) -> Option<AttemptKey> {
     match run.cell(task) {
@@ -190,7 +193,7 @@ pub fn value_name(attempt: &AttemptKey, number: usize) -> String {
 }
 
 /// What the names of an attempt's log and large values have in common.
-fn blob_name(attempt: &AttemptKey) -> String {
+pub(crate) fn blob_name(attempt: &AttemptKey) -> String {
     let AttemptKey { incarnation, task, map_index, try_number, token } = attempt;
     let instance = map_index.map(|index| format!(".{index}")).unwrap_or_default();
     let folder: String = incarnation.as_str().chars().take(2).collect();

@@ -9,6 +9,7 @@ mod housekeeping;
 mod named;
 mod offline;
 mod runs;
+mod secrets;
 mod server;
 mod trials;
 mod verbs;

@@ -16,3 +16,5 @@ mod limits;
 mod triggers;
 #[cfg(test)]
 mod world;
+#[cfg(test)]
+mod xcoms;
