@@ -27,6 +27,10 @@ pub(crate) enum Command {
         /// The value's key
         #[arg(long, default_value = updraft_execution::RETURN_VALUE)]
         key: String,
+
+        /// The instance, if the task is mapped; without it the values of all its instances are a list
+        #[arg(long, value_name = "N")]
+        map_index: Option<u32>,
     },
 }
 
@@ -35,29 +39,56 @@ pub(crate) async fn run(command: Command, metastore: &MetastoreUrl, printer: Pri
     let session = Session::open(metastore).await?;
     match command {
         Command::List { run } => list(&run, &session, printer).await,
-        Command::Get { run, task_id, key } => get(&run, &task_id, &key, &session, printer).await,
+        Command::Get { run, task_id, key, map_index } => get(&run, &task_id, &key, map_index, &session, printer).await,
     }
 }
 
 async fn list(run: &OfRun, session: &Session, printer: Printer) -> Result<(), Failure> {
     let run = run.find(session).await?;
-    let mut rows = Rows::new(&["dag_id", "run_id", "task_id", "key", "value"]);
-    for (task_id, key, value) in session.engine.xcoms(&session.blobs, &run, None, None).await? {
-        rows.push(vec![
+    let of_whole = session.engine.xcoms(&session.blobs, &run, None, None).await?;
+    let mapped = session.engine.mapped_xcoms(&session.blobs, &run, None, None, None).await?;
+    let is_mapped = !mapped.is_empty();
+    let mut columns = vec!["dag_id", "run_id", "task_id", "key", "value"];
+    columns.extend(is_mapped.then_some("map_index"));
+    let mut rows = Rows::new(&columns);
+    let of_whole = of_whole.into_iter().map(|(task_id, key, value)| (task_id, -1, key, value));
+    let mapped = mapped.into_iter().map(|x| (x.task_id, i64::from(x.map_index), x.key, x.value));
+    for (task_id, map_index, key, value) in of_whole.chain(mapped) {
+        let mut row = vec![
             Cell::text(&run.facts.dag_id),
             Cell::text(&run.facts.run_id),
             Cell::Text(task_id),
             Cell::Text(key),
             Cell::Json(plain(value)),
-        ]);
+        ];
+        row.extend(is_mapped.then(|| Cell::text(map_index)));
+        rows.push(row);
     }
     printer.rows(&rows)
 }
 
-async fn get(run: &OfRun, task_id: &str, key: &str, session: &Session, printer: Printer) -> Result<(), Failure> {
+async fn get(
+    run: &OfRun,
+    task_id: &str,
+    key: &str,
+    map_index: Option<u32>,
+    session: &Session,
+    printer: Printer,
+) -> Result<(), Failure> {
     let run = run.find(session).await?;
-    let found = session.engine.xcoms(&session.blobs, &run, Some(task_id), Some(key)).await?;
-    match found.into_iter().next().map(|(_, _, value)| plain(value)) {
+    let mapped = session.engine.mapped_xcoms(&session.blobs, &run, Some(task_id), map_index, Some(key)).await?;
+    let mut values = mapped.into_iter().map(|found| found.value);
+    let found = match map_index {
+        Some(_) => values.next(),
+        None => match values.collect::<Vec<Value>>() {
+            values if values.is_empty() => {
+                let found = session.engine.xcoms(&session.blobs, &run, Some(task_id), Some(key)).await?;
+                found.into_iter().next().map(|(_, _, value)| value)
+            }
+            values => Some(Value::Array(values)),
+        },
+    };
+    match found.map(plain) {
         Some(Value::String(text)) if !printer.is_for_programs() => printer.text(&format!("{text}\n")),
         Some(value) => printer.value(&value),
         None => Err(absent(&run, task_id, key, session).await?),

@@ -23,6 +23,10 @@ pub(crate) struct Arguments {
     #[arg(long = "try", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     try_number: Option<u32>,
 
+    /// The instance, if the task is mapped
+    #[arg(long, value_name = "N")]
+    map_index: Option<u32>,
+
     /// Go on until the task instance has ended, as far as its log is on this machine
     #[arg(long, short)]
     follow: bool,
@@ -38,14 +42,21 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session, printer: Print
         let run = arguments.run.find(session).await?;
         // Read before the logs: when the task had ended by then, the logs are complete.
         let task = session.engine.task_of_run(&run, &arguments.task_id).await?;
-        let ended = run.task_state(task).is_finished() || run.state.is_finished();
+        let (state, tries) = match arguments.map_index {
+            Some(index) => {
+                let instance = session.engine.mapped_instance(&run, task, index).await?;
+                (instance.state, instance.try_number)
+            }
+            None => (run.task_state(task), run.cell(task).try_number()),
+        };
+        let ended = state.is_finished() || run.state.is_finished();
         if let Some(number) = arguments.try_number.filter(|_| ended || !arguments.follow) {
-            let tries = run.cell(task).try_number();
-            if number > tries {
-                return Err(no_such_try(arguments, number, tries, run.task_state(task).as_str()));
+            if number > tries && (arguments.map_index.is_some() || !run.mapped.has_instances(task)) {
+                return Err(no_such_try(arguments, number, tries, state.as_str()));
             }
         }
-        let logs = session.engine.logs(&session.blobs, &run, &arguments.task_id, arguments.try_number).await?;
+        let Arguments { task_id, map_index, try_number, .. } = arguments;
+        let logs = session.engine.logs_of(&session.blobs, &run, task_id, *map_index, *try_number).await?;
         if printer.is_for_programs() && (ended || !arguments.follow) {
             return printer.value(&Value::Array(logs.iter().map(to_json).collect()));
         }
@@ -54,7 +65,7 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session, printer: Print
         }
         if ended || !arguments.follow {
             if logs.is_empty() {
-                printer.note(nothing(arguments, run.task_state(task).as_str()));
+                printer.note(nothing(arguments, state.as_str()));
             }
             return Ok(());
         }
@@ -88,7 +99,8 @@ impl Shown {
         for (at, log) in logs.iter().enumerate() {
             let before = self.bytes.get(&at).copied();
             if before.is_none() {
-                printer.note(format_args!("*** try {}", log.try_number));
+                let instance = log.map_index.map(|index| format!(" of map index {index}")).unwrap_or_default();
+                printer.note(format_args!("*** try {}{instance}", log.try_number));
             }
             let printed = before.unwrap_or(0);
             if let Some(new) = log.text.get(printed..).filter(|new| !new.is_empty()) {
@@ -111,6 +123,7 @@ fn to_json(log: &LogView) -> Value {
         Some(AttemptOutcome::Deferred { .. }) => "deferred",
     };
     json!({
+        "map_index": log.map_index.map_or(-1, i64::from),
         "try_number": log.try_number,
         "state": state,
         "start_date": attempt.map(|a| Cell::Time(Some(a.start_date)).to_json()),

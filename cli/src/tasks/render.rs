@@ -29,6 +29,10 @@ pub(crate) struct Arguments {
     #[arg(value_name = "RUN_ID_OR_DATE")]
     run: Option<String>,
 
+    /// The instance, if the task is mapped
+    #[arg(long, value_name = "N")]
+    map_index: Option<u32>,
+
     #[command(flatten)]
     place: Place,
 }
@@ -65,7 +69,7 @@ async fn of_run(arguments: &Arguments, metastore: &MetastoreUrl) -> Result<Optio
     let launcher = Launcher::current_exe()
         .map_err(|e| Failure::fault("this program's own path is not known").cause(e.to_string()))?;
     let Session { engine, blobs, .. } = session;
-    let work = first_try(run, version, task, engine.clock.now());
+    let work = first_try(run, version, task, arguments.map_index, engine.clock.now())?;
     let runner = ProcessRunner {
         engine: Arc::new(engine),
         logs: blobs,
@@ -92,5 +96,5 @@ async fn of_file(
         })?),
     };
     let trial = Trial::new(&arguments.place, &arguments.dag_id, metastore, None, printer).await?;
-    trial.rendered(&arguments.dag_id, &arguments.task_id, date).await
+    trial.rendered(&arguments.dag_id, &arguments.task_id, arguments.map_index, date).await
 }

@@ -27,16 +27,20 @@ pub(crate) struct Arguments {
     #[arg(long, short = 't', value_name = "JSON", value_parser = parse_conf)]
     task_params: Option<Value>,
 
+    /// The instance, if the task is mapped
+    #[arg(long, value_name = "N")]
+    map_index: Option<u32>,
+
     #[command(flatten)]
     place: Place,
 }
 
 /// Runs one try of the task in this process, whatever the tasks above it are like, and keeps nothing; exit code 1 if it fails.
 pub(crate) async fn run(arguments: Arguments, metastore: &MetastoreUrl, printer: Printer) -> Result<(), Failure> {
-    let Arguments { dag_id, task_id, logical_date, task_params, place } = arguments;
+    let Arguments { dag_id, task_id, logical_date, task_params, map_index, place } = arguments;
     let trial = Trial::new(&place, &dag_id, metastore, None, printer).await?;
     let conf = task_params.unwrap_or_default();
-    let (run, task) = Box::pin(trial.run_task(&dag_id, &task_id, logical_date, conf)).await?;
+    let (run, task) = Box::pin(trial.run_task(&dag_id, &task_id, map_index, logical_date, conf)).await?;
     let state = match run.task_state(task) {
         // A try that failed: whether there would be another does not matter here.
         TaskInstanceState::UpForRetry => TaskInstanceState::Failed,

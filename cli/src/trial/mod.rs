@@ -126,12 +126,16 @@ impl Trial {
         &self,
         dag_id: &DagId,
         task_id: &str,
+        map_index: Option<u32>,
         logical_date: Option<Timestamp>,
         conf: serde_json::Value,
     ) -> Result<(RunDoc, TaskIndex), Failure> {
         let (version, task, mut run) = self.run_of_now(dag_id, task_id, logical_date, conf).await?;
         updraft_params::check_task(&version.plan.dag, version.plan.task(task), &run.facts.conf)
             .map_err(|problem| Failure::user("the task was not run").cause(problem.to_string()))?;
+        if version.plan.unit_of(task).is_some() || map_index.is_some() {
+            return Box::pin(self.run_instance(&version, task, map_index, run)).await;
+        }
         run.cells.insert(task, updraft_model::Cell::Queued { try_number: 1 });
         let incarnation = run.facts.incarnation.clone();
         self.engine.store.put_run(&run).await?;
@@ -153,6 +157,36 @@ impl Trial {
                 self.engine.look_at_run(&incarnation, Leases::Heed).await?;
             }
         }
+    }
+
+    /// Runs one attempt of an instance of a mapped task. Returns the run with what became of it.
+    async fn run_instance(
+        &self,
+        version: &Version,
+        task: TaskIndex,
+        map_index: Option<u32>,
+        mut run: RunDoc,
+    ) -> Result<(RunDoc, TaskIndex), Failure> {
+        let (unit, count, map_index) = instance(version, &run, task, map_index)?;
+        let key = updraft_model::MappedKey::Expansion(unit.unit);
+        let expansion = updraft_model::Expansion { count, epoch: 0 };
+        run.mapped.0.insert(key, updraft_model::MappedEntry::Expansion(expansion));
+        let on = on_page(&run, unit, map_index);
+        let (mut page, slot) = (on.page.clone(), on.slot(task));
+        page.cells.insert(slot, updraft_model::Cell::Queued { try_number: 1 });
+        page.wake_at = run.wake_at;
+        self.engine.store.put_run(&run).await?;
+        self.engine.store.put_page(&page).await?;
+        let incarnation = run.facts.incarnation.clone();
+        let wanted = TaskRef { incarnation, task, try_number: 1, place: Some(on.place) };
+        Box::pin(self.engine.work(&wanted, &self.runner, None, || None)).await?;
+        if self.interrupted.is_set() {
+            return Err(Failure::user("the task was interrupted").cause("it was killed"));
+        }
+        let page = self.engine.store.page(&page.key).await?.ok_or_else(|| Failure::fault("the page is gone"))?;
+        run.mapped = updraft_model::Mapped::default();
+        run.cells.insert(task, page.cell(slot).clone());
+        Ok((run, task))
     }
 
     /// A run that nobody has kept, and a task of it.
@@ -179,10 +213,11 @@ impl Trial {
         &self,
         dag_id: &DagId,
         task_id: &str,
+        map_index: Option<u32>,
         logical_date: Option<Timestamp>,
     ) -> Result<Vec<(String, serde_json::Value)>, Failure> {
         let (version, task, run) = self.run_of_now(dag_id, task_id, logical_date, serde_json::Value::Null).await?;
-        let work = first_try(run, version, task, self.engine.clock.now());
+        let work = first_try(run, version, task, map_index, self.engine.clock.now())?;
         rendered(self.runner.inner(), &work).await
     }
 
@@ -296,9 +331,57 @@ impl Trial {
 }
 
 /// The first try of a task, as somebody would claim it now.
-pub(crate) fn first_try(run: RunDoc, version: Arc<Version>, task: TaskIndex, now: Timestamp) -> Work {
+pub(crate) fn first_try(
+    run: RunDoc,
+    version: Arc<Version>,
+    task: TaskIndex,
+    map_index: Option<u32>,
+    now: Timestamp,
+) -> Result<Work, Failure> {
     let lease = Lease { token: Token::trusted("test"), until: now, since: now };
-    Work { run, version, task, try_number: 1, lease, deadline: None, on_page: None }
+    let on_page = if version.plan.unit_of(task).is_some() || map_index.is_some() {
+        let (unit, _, map_index) = instance(&version, &run, task, map_index)?;
+        Some(on_page(&run, unit, map_index))
+    } else {
+        None
+    };
+    Ok(Work { run, version, task, try_number: 1, lease, deadline: None, on_page })
+}
+
+/// The unit of a mapped task, how many instances it has, and which of them is meant.
+fn instance<'v>(
+    version: &'v Version,
+    run: &RunDoc,
+    task: TaskIndex,
+    map_index: Option<u32>,
+) -> Result<(&'v updraft_model::Unit, u32, u32), Failure> {
+    let task_id = &version.plan.task(task).task_id;
+    let Some(unit) = version.plan.unit_of(task) else {
+        return Err(Failure::user(format!("the task `{task_id}` is not mapped")).hint("leave out `--map-index`"));
+    };
+    let Some(count) = updraft_service::mapped::count_of(&version.plan, &run.mapped, unit) else {
+        let failure = Failure::user(format!("the instances of `{task_id}` are not known"));
+        let cause = "it is expanded over what other tasks return, and there is no run in which they have";
+        return Err(failure.cause(cause).hint("run the whole DAG: `updraft dags test`"));
+    };
+    match map_index {
+        None => {
+            Err(Failure::user(format!("the task `{task_id}` is mapped")).hint("say which instance: `--map-index 0`"))
+        }
+        Some(index) if index >= count => {
+            let failure = Failure::user(format!("the task `{task_id}` has no instance of map index {index}"));
+            Err(failure.cause(format!("it has {count}, counted from 0")))
+        }
+        Some(index) => Ok((unit, count, index)),
+    }
+}
+
+fn on_page(run: &RunDoc, unit: &updraft_model::Unit, map_index: u32) -> updraft_service::instances::OnPage {
+    let page = map_index / unit.per_page();
+    let key = updraft_model::PageKey { incarnation: run.facts.incarnation.clone(), unit: unit.unit, page };
+    let place = updraft_model::Place { unit: unit.unit, page, map_index };
+    let page = updraft_model::PageDoc::new(key, 0, page.saturating_mul(unit.per_page()));
+    updraft_service::instances::OnPage { place, page }
 }
 
 /// The template fields of a task, as this attempt would have them.

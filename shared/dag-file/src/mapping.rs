@@ -113,6 +113,13 @@ pub(crate) fn mapping<'a>(
             cursor.wrong_type("a list of mappings", Some(hint.into()));
             return None;
         }
+        if let Value::List(items) = &cursor.node.value
+            && let Some(at) = items.iter().position(|item| !matches!(item.value, Value::Map(_)))
+        {
+            let hint = "write a list of mappings of arguments, or `task.output`";
+            cursor.item(at, &items[at]).wrong_type("a mapping of arguments", Some(hint.into()));
+            return None;
+        }
         mapping.expand_kwargs = Some(input(cursor, context, &mut upstreams)?);
         return Some((mapping, upstreams));
     }

@@ -129,6 +129,7 @@ pub(crate) fn task<'a>(heading: Heading<'a>, context: &TaskContext<'a, '_>) -> O
     }
     setup::settle(&mut reader.draft.task, &fields);
     let says_outputs = fields.contains_key("multiple_outputs") || defaults.fields.contains_key("multiple_outputs");
+    reader.warn_of_mapped();
     let task = &mut reader.draft.task;
     task.multiple_outputs_as_annotated = task.decorator.is_some() && !says_outputs;
     task.has_effects = !(task.callbacks.is_empty() && task.inlets.is_empty() && task.outlets.is_empty());
@@ -306,6 +307,14 @@ impl<'a> Reader<'a, '_, '_> {
             let message = format!("`{}` is given both here and under `expand`", clip(name));
             given.key_error("duplicate-argument", message, Some("remove one of the two".into()));
         }
+        for (name, value) in &self.expanded {
+            let is_own = self.operator.is_some_and(|o| o.argument(name).is_some());
+            if !is_own && keys::find(keys::TASK, name).is_some_and(|key| !matches!(key.standing, Standing::Old(_))) {
+                let message =
+                    format!("a task cannot be expanded over `{}`: it is the same for all its instances", clip(name));
+                value.key_error("not-possible", message, Some("give it beside `expand`".into()));
+            }
+        }
         if let Some(Value::Map(map)) = fields.get("partial").map(|c| &c.node.value) {
             mapping.partial = map.entries().iter().map(|e| e.name.to_string()).collect();
         }
@@ -341,6 +350,25 @@ impl<'a> Reader<'a, '_, '_> {
                 message,
                 Some("use another trigger rule, e.g. `all_done`".into()),
             );
+        }
+    }
+
+    /// Tells what of a mapped task has no effect on its instances yet.
+    fn warn_of_mapped(&self) {
+        let task = &self.draft.task;
+        if task.mapping.is_none() && self.group_arguments().is_none() {
+            return;
+        }
+        let is_limited = task.pool != updraft_model::dag_parts::POOL_DEFAULT
+            || task.max_active_tis_per_dag.is_some()
+            || task.max_active_tis_per_dagrun.is_some();
+        let kept = [
+            (is_limited, "limits hold back a mapped task as a whole, and not yet its instances one by one"),
+            (!task.callbacks.is_empty(), "callbacks of mapped instances are not called yet"),
+            (!task.outlets.is_empty(), "assets that mapped instances write make no events yet"),
+        ];
+        for (_, message) in kept.into_iter().filter(|(is_given, _)| *is_given) {
+            self.draft.cursor.warn("not-run-yet", message, None);
         }
     }
 

@@ -79,6 +79,8 @@ pub struct Counting<I> {
     inner: I,
     counters: Counters,
     seen: Mutex<BTreeMap<Key, (usize, Option<i64>)>>,
+    /// Accepted writes by item.
+    writes: Mutex<BTreeMap<Key, u64>>,
 }
 
 fn units(bytes: usize) -> u64 {
@@ -88,12 +90,23 @@ fn units(bytes: usize) -> u64 {
 impl<I> Counting<I> {
     /// Counts what goes through to `inner`.
     pub fn new(inner: I) -> Self {
-        Self { inner, counters: Counters::default(), seen: Mutex::new(BTreeMap::new()) }
+        Self {
+            inner,
+            counters: Counters::default(),
+            seen: Mutex::new(BTreeMap::new()),
+            writes: Mutex::new(BTreeMap::new()),
+        }
     }
 
     /// The items below.
     pub fn inner(&self) -> &I {
         &self.inner
+    }
+
+    /// The item that has been written most often, and how often.
+    pub fn most_written(&self) -> Option<(Key, u64)> {
+        let writes = self.writes.lock().unwrap_or_else(PoisonError::into_inner);
+        writes.iter().max_by_key(|(_, count)| **count).map(|(key, count)| (key.clone(), *count))
     }
 
     /// What has been counted so far.
@@ -120,6 +133,7 @@ impl<I> Counting<I> {
 
     /// Notes an item after a write (or as it stood in the way of one).
     fn wrote(&self, key: &Key, item: Option<&Item>) {
+        *self.writes.lock().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_default() += 1;
         let after = item.map(|item| (size(key, item), wake_of(item)));
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let before = seen.get(key).copied();

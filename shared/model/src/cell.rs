@@ -138,6 +138,9 @@ pub enum End {
 }
 
 impl End {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Success, Self::Failed, Self::Skipped, Self::UpstreamFailed, Self::Removed];
+
     /// The end as a state.
     pub fn state(self) -> TaskInstanceState {
         match self {

@@ -289,6 +289,19 @@ pub enum ExpandInput {
     },
 }
 
+/// An item of a list; of a mapping, a key with its value. Null where there is none.
+pub fn item_of(value: &Value, item: u64) -> Value {
+    let item = usize::try_from(item).unwrap_or(usize::MAX);
+    match value {
+        Value::Array(items) => items.get(item).cloned().unwrap_or_default(),
+        Value::Object(entries) => {
+            let pair = |(key, value): (&String, &Value)| Value::Array(vec![key.as_str().into(), value.clone()]);
+            entries.iter().nth(item).map_or(Value::Null, pair)
+        }
+        _ => Value::Null,
+    }
+}
+
 impl ExpandInput {
     /// The tasks whose values it takes.
     pub fn sources(&self) -> Vec<&TaskId> {

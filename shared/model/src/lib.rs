@@ -50,8 +50,8 @@ pub use mapped::{Expansion, Mapped, MappedEntry, MappedKey, Place, Summary, Tall
 pub use page::{PageChange, PageDoc, PageHeld, PageKey, Slot};
 pub use plan::{Plan, PlanSettings};
 pub use run::{
-    Act, Intent, OPERATIONS_MAX, OutboxEntry, Resumed, RunDate, RunDoc, RunEndReason, RunFacts, RunName, RunOrigin,
-    TaskSet, TryEnd,
+    Act, IndexSet, Intent, OPERATIONS_MAX, OutboxEntry, Resumed, RunDate, RunDoc, RunEndReason, RunFacts, RunName,
+    RunOrigin, TaskSet, TryEnd,
 };
 pub use states::{DagRunState, DagRunType, TaskInstanceState, TriggerRule, TriggeredBy};
 pub use unit::Unit;

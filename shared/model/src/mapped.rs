@@ -283,6 +283,11 @@ impl Mapped {
         })
     }
 
+    /// Whether a task is the first of a unit that is expanded.
+    pub fn has_instances(&self, task: TaskIndex) -> bool {
+        self.expansion(task).is_some()
+    }
+
     /// The epoch that a page of an expanded unit is to have.
     pub fn epoch(&self, unit: TaskIndex, page: u32) -> Option<u32> {
         let of_unit = self.expansion(unit)?.epoch;

@@ -138,6 +138,14 @@ impl Plan {
         &self.units
     }
 
+    /// The same plan with smaller pages: for models, which look at all that can happen to two pages of one instance each. A run keeps the size
+    /// that it began with, so that a deployment must not change it.
+    #[must_use]
+    pub fn with_page_cells(mut self, cells: u32) -> Self {
+        self.units.iter_mut().for_each(|unit| unit.page_cells = cells);
+        self
+    }
+
     /// The unit that a task belongs to, where it is mapped or inside of a mapped group.
     pub fn unit_of(&self, task: TaskIndex) -> Option<&Unit> {
         self.unit_of.get(&task).map(|place| &self.units[*place])

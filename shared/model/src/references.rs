@@ -4,7 +4,7 @@
 //! same files.
 
 use crate::dag::{Dag, Task};
-use crate::dag_parts::Callback;
+use crate::dag_parts::{Callback, ExpandInput, Mapping};
 use crate::operators::{self, ArgumentType};
 use serde_json::Value;
 
@@ -35,6 +35,11 @@ pub struct Reference {
 /// The files that a task refers to, in the order of its arguments.
 pub fn of_task(dag: &Dag, task: &Task) -> Vec<Reference> {
     let mut found = Vec::new();
+    let groups = dag.groups.iter().filter(|group| task.group.as_ref() == Some(&group.group_id));
+    let mappings = task.mapping.iter().chain(groups.filter_map(|group| group.mapping.as_ref()));
+    for input in mappings.flat_map(Mapping::inputs) {
+        functions(input, &mut found);
+    }
     let operator = operators::find(&task.operator);
     let is_callable = |key: &str| match operator.and_then(|o| o.argument(key)) {
         Some(argument) => argument.kind == ArgumentType::Callable,
@@ -90,6 +95,23 @@ pub fn of_dag(dag: &Dag) -> Vec<(String, Reference)> {
     }
     dag.deadlines.iter().for_each(|deadline| add("deadline", "", &deadline.callback));
     found
+}
+
+/// The functions of `map`, wherever they stand in what a task is expanded over.
+fn functions(input: &ExpandInput, found: &mut Vec<Reference>) {
+    match input {
+        ExpandInput::Literal(_) | ExpandInput::XCom { .. } => {}
+        ExpandInput::Zip { of, .. } | ExpandInput::Concat(of) => of.iter().for_each(|input| functions(input, found)),
+        ExpandInput::Map { of, function } => {
+            functions(of, found);
+            let text = |name: &str| function.get(name).and_then(Value::as_str);
+            if let Some(path) = text("python_callable") {
+                found.push(reference("expand", path, ReferenceKind::Module, module_files(path)));
+            } else if let Some(file) = text("python_callable_file").filter(|file| !file.starts_with(['/', '$', '~'])) {
+                found.push(reference("expand", file, ReferenceKind::PythonFile, vec![file.to_owned()]));
+            }
+        }
+    }
 }
 
 fn reference(key_path: &str, name: &str, kind: ReferenceKind, candidates: Vec<String>) -> Reference {

@@ -216,12 +216,52 @@ pub struct Intent {
     /// Those of these tasks that have failed by then, themselves or because of an upstream, are cleared with it.
     #[serde(default, skip_serializing_if = "TaskSet::is_empty")]
     pub resume: TaskSet,
+    /// Pages of mapped tasks among these are still to be closed, before anything else is changed (ARCHITECTURE.md, rule E2).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pages: bool,
+    /// Of these mapped tasks only these instances; of all others all (ARCHITECTURE.md, rule E5).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub instances: BTreeMap<TaskIndex, IndexSet>,
 }
 
 impl Intent {
     /// An act on some tasks alone.
     pub fn new(act: Act, tasks: impl IntoIterator<Item = TaskIndex>) -> Self {
-        Self { act, tasks: tasks.into_iter().collect(), resume: TaskSet::default() }
+        let (resume, instances) = (TaskSet::default(), BTreeMap::new());
+        Self { act, tasks: tasks.into_iter().collect(), resume, pages: false, instances }
+    }
+
+    /// Whether it is done to an instance of a mapped task, if to the task at all.
+    pub fn means_instance(&self, task: TaskIndex, map_index: u32) -> bool {
+        self.instances.get(&task).is_none_or(|only| only.contains(map_index))
+    }
+
+    /// Whether it is done to a task as a whole, if at all.
+    pub fn means_whole(&self, task: TaskIndex) -> bool {
+        !self.instances.contains_key(&task)
+    }
+}
+
+/// A set of map indexes, kept as ranges.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct IndexSet(TaskSet);
+
+impl IndexSet {
+    /// Whether an instance is among them.
+    pub fn contains(&self, map_index: u32) -> bool {
+        self.0.contains(TaskIndex(map_index))
+    }
+
+    /// The instances, in order.
+    pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+        self.0.from(TaskIndex(0)).map(|TaskIndex(index)| index)
+    }
+}
+
+impl FromIterator<u32> for IndexSet {
+    fn from_iter<T: IntoIterator<Item = u32>>(indexes: T) -> Self {
+        Self(indexes.into_iter().map(TaskIndex).collect())
     }
 }
 

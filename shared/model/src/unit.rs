@@ -21,12 +21,14 @@ pub struct Unit {
     pub sources: Vec<TaskIndex>,
     /// Tasks outside of it that are upstreams of tasks inside.
     pub upstream: BTreeSet<TaskIndex>,
+    /// How many cells a page holds at most, unless one instance alone has more.
+    pub page_cells: u32,
 }
 
 impl Unit {
     /// How many instances lie on a page.
     pub fn per_page(&self) -> u32 {
-        (PAGE_CELLS / self.members.len().max(1) as u32).max(1)
+        (self.page_cells / self.members.len().max(1) as u32).max(1)
     }
 
     /// How many pages so many instances take.
@@ -73,6 +75,7 @@ pub(crate) fn units(dag: &Dag) -> (Vec<Unit>, BTreeMap<TaskIndex, usize>) {
             mapping: mapping.clone(),
             sources: sources.into_iter().collect(),
             upstream: BTreeSet::new(),
+            page_cells: PAGE_CELLS,
         });
     }
     for unit in &mut units {

@@ -9,7 +9,7 @@ use updraft_execution::PythonCall;
 use updraft_log_store::LogStore;
 use updraft_metastore::Items;
 use updraft_model::attempt::RETURN_VALUE;
-use updraft_model::dag_parts::MAPPED_ARGUMENT;
+use updraft_model::dag_parts::{MAPPED_ARGUMENT, item_of};
 use updraft_model::{ExpandInput, Task, TaskId};
 use updraft_operators::Operator;
 use updraft_service::mapped;
@@ -145,7 +145,7 @@ impl<'f, 'l, 'a, I: Items, L: LogStore, S: Services> Finder<'f, 'l, 'a, I, L, S>
     {
         Box::pin(async move {
             match input {
-                ExpandInput::Literal(value) => Ok(nth(value, item)),
+                ExpandInput::Literal(value) => Ok(item_of(value, item)),
                 ExpandInput::XCom { task_id, .. } => self.of_task(task_id, item).await,
                 ExpandInput::Zip { of, fillvalue } => {
                     let mut several = Vec::with_capacity(of.len());
@@ -198,7 +198,7 @@ impl<'f, 'l, 'a, I: Items, L: LogStore, S: Services> Finder<'f, 'l, 'a, I, L, S>
             let value = self.lookups.get(task_id.as_str(), RETURN_VALUE).await.map_err(unreachable)?;
             self.whole.insert(task_id.clone(), value.unwrap_or_default());
         }
-        Ok(self.whole.get(task_id).map_or(Value::Null, |value| nth(value, item)))
+        Ok(self.whole.get(task_id).map_or(Value::Null, |value| item_of(value, item)))
     }
 
     async fn call(&mut self, function: &Map<String, Value>, value: Value) -> Result<Value, Break> {
@@ -216,15 +216,5 @@ impl<'f, 'l, 'a, I: Items, L: LogStore, S: Services> Finder<'f, 'l, 'a, I, L, S>
             }
             None => Ok(returned.value),
         }
-    }
-}
-
-/// An item of a list; of a mapping, a key with its value.
-fn nth(value: &Value, item: u64) -> Value {
-    let item = usize::try_from(item).unwrap_or(usize::MAX);
-    match value {
-        Value::Array(items) => items.get(item).cloned().unwrap_or_default(),
-        Value::Object(entries) => entries.iter().nth(item).map_or(Value::Null, |(key, value)| json!([key, value])),
-        _ => Value::Null,
     }
 }

@@ -12,7 +12,7 @@ use crate::mapped;
 use crate::pass::{Scene, evaluate};
 use crate::settle;
 use crate::step::{Continue, Ended, Scope, Step, with_decision};
-use crate::trigger_rules::{Standing, Upstreams};
+use crate::trigger_rules::{Standing, Upstreams, Verdict, evaluate_among};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use updraft_model::cell::{End, Wait};
@@ -533,15 +533,14 @@ pub enum Closing {
     Again(PageChange),
 }
 
-/// What an intervention makes of a page; none: it has been made. `is_meant` says of which instances; those that are not meant stay as they
-/// are, unless the page is closed as a whole.
+/// What an intervention makes of a page; none: it has been made. `act_of` says what is done to an instance, if anything; the others stay as
+/// they are.
 pub fn close(
     plan: &Plan,
     run: &RunDoc,
     key: &PageKey,
     there: Option<&PageDoc>,
-    act: Act,
-    is_meant: impl Fn(Slot) -> bool,
+    act_of: impl Fn(Slot) -> Option<Act>,
     now: Timestamp,
 ) -> Option<Closing> {
     let epoch = run.epoch;
@@ -551,28 +550,32 @@ pub fn close(
     let unit = plan.unit_of(key.unit)?;
     let first = key.page.saturating_mul(unit.per_page());
     let mut page = there.cloned().unwrap_or_else(|| PageDoc::new(key.clone(), epoch, first));
-    let end = match act {
-        Act::Clear | Act::ClearTasks => None,
-        Act::Requeue => return None,
-        Act::Mark(end) | Act::Cancel(end) => Some(end),
-    };
-    match end {
-        None => clear(plan, &mut page, &is_meant),
-        Some(end) => {
-            let count = run.mapped.expansion(unit.unit).map_or(0, |expansion| expansion.count);
-            for map_index in unit.instances(key.page, count) {
-                for task in unit.members.iter().copied().filter(|task| !run.cell(*task).is_final()) {
-                    let slot = Slot { map_index, task };
-                    let cell = page.cells.entry(slot).or_insert(Cell::Cleared { try_number: 0 });
-                    if is_meant(slot) {
-                        *cell = marked(cell, act, end);
-                    }
-                }
+    let clears = |slot| matches!(act_of(slot), Some(Act::Clear | Act::ClearTasks));
+    clear(plan, &mut page, clears);
+    let count = run.mapped.expansion(unit.unit).map_or(0, |expansion| expansion.count);
+    let open = unit.members.iter().copied().filter(|task| !run.cell(*task).is_final());
+    let slots: Vec<Slot> = unit
+        .instances(key.page, count)
+        .flat_map(|map_index| open.clone().map(move |task| Slot { map_index, task }))
+        .chain(page.cells.keys().copied())
+        .collect();
+    let has_clears = slots.iter().any(|slot| clears(*slot));
+    for slot in slots {
+        if let Some(act @ (Act::Mark(end) | Act::Cancel(end))) = act_of(slot) {
+            let cell = page.cells.entry(slot).or_insert(Cell::Cleared { try_number: 0 });
+            *cell = marked(cell, act, end);
+        }
+    }
+    if !has_clears && there.is_none() {
+        // What is not marked of a page that was never born goes on from here.
+        for map_index in unit.instances(key.page, count) {
+            for task in open.clone() {
+                page.cells.entry(Slot { map_index, task }).or_insert(Cell::Cleared { try_number: 0 });
             }
         }
     }
-    // A page whose instances are marked stays open where it was: the rest of them goes on. One that was never born is owed its birth.
-    let is_open = end.is_some() && there.is_none_or(|page| page.is_open);
+    // A cleared page is owed its birth; one whose instances are marked stays as open as it was.
+    let is_open = !has_clears && there.is_none_or(|page| page.is_open);
     (page.epoch, page.is_open) = (epoch, is_open);
     page.wake_at = needed(&page, now);
     let Some(there) = there else { return Some(Closing::New(page)) };
@@ -698,6 +701,17 @@ fn tell(plan: &Plan, run: &RunDoc, page: &PageDoc, entries: Vec<(MappedKey, Mapp
     };
     let around = plan.unit_of(unit).map_or_else(Vec::new, |unit| unit.members.clone());
     with_decision(plan, run, change, Scope::Around(around), now, None)
+}
+
+/// What the rule of an instance says, as its page and its run stand.
+pub fn rule_says(plan: &Plan, run: &RunDoc, page: &PageDoc, slot: Slot) -> Verdict {
+    match plan.unit_of(slot.task) {
+        Some(unit) => {
+            let now = Timestamp::UNIX_EPOCH;
+            evaluate_among(plan, slot.task, &Around { plan, run, unit, page, map_index: slot.map_index, now })
+        }
+        None => Verdict::Wait,
+    }
 }
 
 /// A page that a mapped instance of this run would lie on.

@@ -14,9 +14,9 @@ use std::collections::BTreeSet;
 use updraft_model::attempt::RETURN_VALUE;
 use updraft_model::cell::{End, Wait};
 use updraft_model::{
-    Act, Attempt, AttemptOutcome, Cell, Choice, DagRunState, Generation, Held, Intent, Lease, MappedEntry, MappedKey,
-    OPERATIONS_MAX, OperationId, OutboxEntry, Plan, RunChange, RunDoc, RunEndReason, TaskIndex, TaskInstanceState,
-    Token,
+    Act, Attempt, AttemptOutcome, Cell, Choice, DagRunState, Expansion, Generation, Held, Intent, Lease, MappedEntry,
+    MappedKey, OPERATIONS_MAX, OperationId, OutboxEntry, Plan, RunChange, RunDoc, RunEndReason, TaskIndex,
+    TaskInstanceState, Token, Unit,
 };
 
 /// The outbox key of [`OutboxEntry::Leave`].
@@ -406,9 +406,10 @@ pub fn intervene(
     intervene_with(plan, run, &Intent::new(act, tasks), operation, now)
 }
 
-/// As [`intervene`], with all that an intent may say.
+/// The same, where of mapped tasks only some instances may be meant. Where pages of mapped tasks are concerned, the first write only notes
+/// it: pages are closed before any cell is changed (ARCHITECTURE.md, rule E2).
 pub fn intervene_with(plan: &Plan, run: &RunDoc, intent: &Intent, operation: &OperationId, now: Timestamp) -> Step {
-    let change = RunChange {
+    let mut change = RunChange {
         if_epoch: Some(run.epoch),
         if_state: Some(run.state),
         if_intent_at: Some(None),
@@ -416,7 +417,36 @@ pub fn intervene_with(plan: &Plan, run: &RunDoc, intent: &Intent, operation: &Op
         looks: Some(0),
         ..RunChange::default()
     };
+    let has_pages = |unit: &Unit| {
+        run.mapped.expansion(unit.unit).is_some()
+            && unit.members.iter().any(|task| act_of(plan, run, intent, *task).is_some())
+    };
+    if plan.units().iter().any(has_pages) {
+        change.intent = Some(Some(Intent { pages: true, ..intent.clone() }));
+        change.intent_at = Some(TaskIndex(0));
+        change.wake_at = run.state.is_finished().then_some(Some(now));
+        return complete(run, change, now);
+    }
     advance(plan, run, intent, TaskIndex(0), change, now)
+}
+
+/// Notes that pages have been closed for the intervention that is under way, with the epochs of those that were closed by themselves; the
+/// last such write lets the intervention go on to cells. None: no pages are being closed.
+pub fn pages_closed(run: &RunDoc, closed: &[(TaskIndex, u32)], is_last: bool, now: Timestamp) -> Option<Step> {
+    let intent = run.intent.as_ref().filter(|intent| intent.pages)?;
+    let epoch =
+        |(unit, page): &(TaskIndex, u32)| (MappedKey::Epoch(*unit, *page), Some(MappedEntry::Number(run.epoch)));
+    let change = RunChange {
+        if_epoch: Some(run.epoch),
+        if_state: Some(run.state),
+        if_intent_at: Some(Some(run.intent_at)),
+        mapped: closed.iter().map(epoch).collect(),
+        intent: is_last.then(|| Some(Intent { pages: false, ..intent.clone() })),
+        intent_at: is_last.then_some(run.intent_at),
+        looks: Some(0),
+        ..RunChange::default()
+    };
+    Some(complete(run, change, now))
 }
 
 /// What an intervention makes of a run by itself, without anything that follows from it: what people are told before they agree.
@@ -438,7 +468,7 @@ fn next_epoch(run: &RunDoc, operation: &OperationId) -> (u32, Vec<OperationId>) 
 
 /// Goes on with the intervention that is under way; none where there is none.
 pub fn proceed(plan: &Plan, run: &RunDoc, now: Timestamp) -> Option<Step> {
-    let intent = run.intent.as_ref()?;
+    let intent = run.intent.as_ref().filter(|intent| !intent.pages)?;
     let change = RunChange {
         if_epoch: Some(run.epoch),
         if_state: Some(run.state),
@@ -518,6 +548,22 @@ fn act_on_run(plan: &Plan, run: &RunDoc, intent: &Intent, resumed: bool, now: Ti
     }
 }
 
+/// What an intervention does to a task, if anything. What is to be cleared only where it has failed is as it stands: nothing is decided
+/// before an intervention is made.
+pub fn act_of(plan: &Plan, run: &RunDoc, intent: &Intent, task: TaskIndex) -> Option<Act> {
+    let cell = run.cell(task);
+    let has_failed = matches!(cell.state(), TaskInstanceState::Failed | TaskInstanceState::UpstreamFailed);
+    if intent.resume.contains(task) && has_failed {
+        return Some(Act::Clear);
+    }
+    match intent.act {
+        _ if !intent.tasks.contains(task) => None,
+        Act::Requeue => None,
+        Act::Cancel(end) if plan.task(task).is_teardown && is_left(cell, end) => None,
+        act => Some(act),
+    }
+}
+
 /// Whether a teardown is left to run where its run is ended by hand: only a run whose time is over ends without them.
 fn is_left(cell: &Cell, end: End) -> bool {
     end != End::Skipped && !cell.is_final()
@@ -535,6 +581,12 @@ fn act_on(plan: &Plan, run: &RunDoc, intent: &Intent, task: TaskIndex, change: &
     let resumes = has_failed && intent.resume.contains(task);
     if !resumes && !is_named {
         return false;
+    }
+    if let Some(unit) = plan.unit_of(task)
+        && let Some(expansion) = run.mapped.expansion(unit.unit)
+    {
+        act_on_mapped(plan, run, intent, (unit, expansion), task, change);
+        return resumes;
     }
     let try_number = cell.try_number();
     let marked = |end, winner| Cell::Final { end, try_number, winner, leaving: cell.holder().cloned() };
@@ -575,6 +627,39 @@ fn act_on(plan: &Plan, run: &RunDoc, intent: &Intent, task: TaskIndex, change: &
         change.cells.push((task, to));
     }
     resumes
+}
+
+/// What an intervention makes of a mapped task whose pages have been closed for it, at the run's epoch.
+fn act_on_mapped(
+    plan: &Plan,
+    run: &RunDoc,
+    intent: &Intent,
+    (unit, expansion): (&Unit, Expansion),
+    task: TaskIndex,
+    change: &mut RunChange,
+) {
+    let cell = run.cell(task);
+    let clears = |task| matches!(act_of(plan, run, intent, task), Some(Act::Clear | Act::ClearTasks));
+    let Some(act) = act_of(plan, run, intent, task) else { return };
+    if intent.means_whole(task) {
+        // Cleared as a whole it is expanded anew: what it is expanded over may be another.
+        let is_cleared = unit.members.iter().all(|member| clears(*member) && intent.means_whole(*member));
+        let anew = Expansion { epoch: run.epoch, ..expansion };
+        let key = MappedKey::Expansion(unit.unit);
+        change.mapped.retain(|(k, _)| *k != key);
+        change.mapped.push((key, (!is_cleared).then_some(MappedEntry::Expansion(anew))));
+    }
+    let to = match act {
+        Act::Mark(end) if intent.means_whole(task) => Cell::ended(end, cell.try_number()),
+        Act::Cancel(_) if cell.is_final() => return,
+        Act::Cancel(end) => Cell::ended(end, cell.try_number()),
+        // Its instances say anew what it comes to.
+        Act::Clear | Act::ClearTasks | Act::Requeue | Act::Mark(_) => Cell::None,
+    };
+    if to != *cell {
+        change.if_cells.push((task, cell.clone()));
+        change.cells.push((task, to));
+    }
 }
 
 /// Notes that the runs of earlier dates let these tasks go (`all`: every task, since there is no earlier run), and decides what follows.

@@ -17,6 +17,7 @@
 
 pub mod assets;
 pub mod callbacks;
+pub mod closing;
 pub mod dags;
 pub mod deletion;
 pub mod engine;

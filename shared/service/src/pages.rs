@@ -33,8 +33,9 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let Some(run) = self.store.run(incarnation).await? else { return Ok(()) };
         let version = self.version(&run.facts.version).await?;
         let Some(unit) = version.plan.unit_of(unit) else { return Ok(()) };
-        let born = self.bear(&version, &run, unit, true).await?;
-        for page in born {
+        let there = self.bear(&version, &run, unit, true).await?;
+        // Instances of a group may wait for tasks outside of it; those of a task alone had nothing to wait for when they were born.
+        for page in there.into_iter().filter(|_| unit.members.len() > 1) {
             self.look_at_page(&page.key, Leases::Heed).await?;
         }
         Ok(())
@@ -115,6 +116,15 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 self.send(vec![Outgoing::now(message)]).await;
             }
         }
+    }
+
+    /// Messages for the pages that a run which starts again owes, or that stand as they were.
+    pub(crate) fn open_page_messages(plan: &Plan, run: &RunDoc) -> Vec<Outgoing> {
+        let is_open =
+            |unit: &&Unit| run.mapped.expansion(unit.unit).is_some() && !mapped::is_complete(&run.mapped, unit);
+        let incarnation = &run.facts.incarnation;
+        let message = |unit: &Unit| Message::Page { incarnation: incarnation.clone(), unit: unit.unit, page: None };
+        plan.units().iter().filter(is_open).map(|unit| Outgoing::now(message(unit))).collect()
     }
 
     /// Messages to pages whose instances may wait for a task that has just ended.

@@ -205,6 +205,13 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         // Only refusals count: each accepted write gets on, and there is an end.
         let mut refused = 0;
         while refused < ROUNDS_MAX {
+            if run.intent.as_ref().is_some_and(|intent| intent.pages) {
+                match Box::pin(self.close_pages(version, run)).await? {
+                    Some(image) => run = image,
+                    None => return Ok(None),
+                }
+                continue;
+            }
             let now = self.clock.now();
             let next = step::proceed(&version.plan, &run, now).or_else(|| step::time_out(&version.plan, &run, now));
             let Some(next) = next else { return Ok(Some(run)) };
@@ -399,6 +406,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             match self.store.update_run(&incarnation, &step.change).await? {
                 Outcome::Updated(image) => {
                     self.after(&version, &step, &image).await;
+                    self.send(Self::open_page_messages(&version.plan, &image)).await;
                     return self.settle(&version, &run, &step, &image).await;
                 }
                 Outcome::Refused(Some(image)) => {

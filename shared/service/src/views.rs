@@ -69,6 +69,8 @@ pub struct TryView {
 /// An attempt's log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogView {
+    /// Which instance, where the task is mapped.
+    pub map_index: Option<u32>,
     /// Which try.
     pub try_number: u32,
     /// How it ended; none while it runs.
@@ -239,7 +241,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 // Its worker died: what it had written may still lie on this machine.
                 (None, None) => spooled(logs, &key).unwrap_or_default(),
             };
-            views.push(LogView { try_number: key.try_number, attempt: Some(attempt), text });
+            views.push(LogView { map_index: key.map_index, try_number: key.try_number, attempt: Some(attempt), text });
         }
         if let Cell::Running { try_number: running, lease } = &self.cell_of(run, task, map_index).await?
             && try_number.is_none_or(|n| n == *running)
@@ -252,7 +254,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 token: lease.token.clone(),
             };
             if let Some(text) = spooled(logs, &key) {
-                views.push(LogView { try_number: *running, attempt: None, text });
+                views.push(LogView { map_index, try_number: *running, attempt: None, text });
             }
         }
         Ok(views)

@@ -5,19 +5,81 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use updraft_model::ids::{check_group_id, check_id};
-use updraft_model::{Dag, DagId, Plan, TaskId, TaskIndex, display::display_order};
+use jiff::Timestamp;
+use updraft_model::dag_parts::item_of;
+use updraft_model::{Dag, DagId, DagRunState, ExpandInput, Plan, TaskId, TaskIndex, display::display_order};
+use updraft_scheduling::{decide, mapped};
 
 use crate::harness::{Tally, Verdict, judge};
-use crate::shapes::{load_dag, load_text, parse};
+use crate::shapes::{load_dag, load_text, parse, run};
 
 pub(crate) fn judge_file() -> Option<Tally> {
     judge("graph", |case| match case["op"].as_str() {
         Some("id_valid") => judge_id(case),
         Some("graph") => judge_graph(&parse(case)),
         Some("build") => judge_build(case),
-        Some("expand_literal") => Verdict::OutOfScope("op=expand_literal".to_owned()),
+        Some("expand_literal") => judge_expansion(case),
         op => Verdict::Unbound(format!("op={op:?}")),
     })
+}
+
+/// A task expanded over values of the file: which instances it has, what each is given, and what becomes of the task below.
+fn judge_expansion(case: &Value) -> Verdict {
+    let list = |value: &Value| match value.as_str().and_then(|text| text.strip_prefix("range(")?.strip_suffix(')')?.parse().ok()) {
+        Some(count) => Value::from((0..count).collect::<Vec<u32>>()),
+        None => value.clone(),
+    };
+    let kind = case["kind"].as_str().expect("how it is expanded");
+    let argument = match &case["arg"] {
+        Value::Object(entries) if kind == "expand" => entries.iter().map(|(name, v)| (name.clone(), list(v))).collect(),
+        other => other.clone(),
+    };
+    let loaded = load_dag(&json!({"tasks": [
+        {"task_id": "m", "decorator": "airflow.sdk.task", "python_callable": "m.f", kind: argument, "partial": case["partial"]},
+        {"task_id": "down", "operator": "EmptyOperator", "dependencies": ["m"]},
+    ]}));
+    let dag = match loaded {
+        Err(_) if case.get("error").is_some() => return Verdict::Passed,
+        Err(why) => return Verdict::Failed(why),
+        Ok(_) if case.get("error").is_some() => return Verdict::Failed(format!("expected {}", case["error"])),
+        Ok(dag) => dag,
+    };
+    let plan = Plan::new(dag);
+    let run = run();
+    let unit = plan.unit_of(TaskIndex(0)).expect("it is mapped");
+    let count = mapped::count_of(&plan, &run.mapped, unit).expect("its values are known");
+    let decision = decide(&plan, &run, Timestamp::UNIX_EPOCH);
+    let expected_count = match &case["map_indexes_at_creation"] {
+        Value::String(text) => text.split(' ').next().and_then(|n| n.parse().ok()).expect("a number of instances"),
+        indexes => indexes.as_array().expect("a list").iter().filter(|index| **index != -1).count() as u32,
+    };
+    let expanded = decision.expanded.values().map(|expansion| expansion.count).sum::<u32>();
+    let state = decision.end.unwrap_or(DagRunState::Running).to_string();
+    let found = (count, expanded, state);
+    let expected = (expected_count, expected_count, case["dag_run_state"].as_str().expect("a state").to_owned());
+    if found != expected {
+        return Verdict::Failed(format!("expected {expected:?}, found {found:?}"));
+    }
+    let given = |map_index: u32| {
+        let items = mapped::items_of(&plan, &run.mapped, unit, map_index).expect("there is such an instance");
+        let mut kwargs = serde_json::Map::new();
+        let of_names = unit.mapping.expand.iter().map(|(name, input)| (Some(name), input));
+        for ((name, input), item) in of_names.chain(unit.mapping.expand_kwargs.iter().map(|i| (None, i))).zip(items) {
+            let ExpandInput::Literal(value) = input else { panic!("a value of the file") };
+            match (name, item_of(value, item)) {
+                (Some(name), item) => drop(kwargs.insert(name.clone(), item)),
+                (None, item) => kwargs.extend(item.as_object().expect("arguments").clone()),
+            }
+        }
+        Value::Object(kwargs)
+    };
+    let found: Vec<Value> = (0..count).map(given).collect();
+    let expected: Vec<Value> = match &case["kwargs_by_map_index"] {
+        Value::String(text) if text == "a = map index" => (0..count).map(|index| json!({ "a": index })).collect(),
+        Value::Array(kwargs) => kwargs.clone(),
+        other => return Verdict::Unbound(format!("kwargs_by_map_index={other}")),
+    };
+    if found == expected { Verdict::Passed } else { Verdict::Failed(format!("expected {expected:?}, found {found:?}")) }
 }
 
 fn judge_id(case: &Value) -> Verdict {

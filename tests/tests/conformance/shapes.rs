@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 use updraft_dag_file::{LoadOptions, load};
-use updraft_model::{Dag, DagId, Plan, Task, TaskId, TriggerRule};
+use updraft_model::{Dag, DagId, DagRunState, Plan, RunDoc, Task, TaskId, TriggerRule};
 
 /// A DAG of a few tasks, as a file's header or a case gives it.
 #[derive(Deserialize)]
@@ -70,6 +70,15 @@ pub(crate) fn dag(tasks: Vec<Task>) -> Dag {
 }
 
 /// The task that a DAG file with one task declares, where the file gives `key` this value; or why the file is refused.
+/// A run of such a DAG, running.
+pub(crate) fn run() -> RunDoc {
+    let facts = serde_json::from_value(serde_json::json!({
+        "incarnation": "i", "dag_id": "d", "run_id": "r", "run_type": "manual", "version": "v",
+        "run_after": "2026-01-01T00:00:00Z", "queued_at": "2026-01-01T00:00:00Z",
+    }));
+    RunDoc::new(facts.expect("facts of a run"), DagRunState::Running, jiff::Timestamp::UNIX_EPOCH)
+}
+
 pub(crate) fn declare(key: &str, value: &Value) -> Result<Task, String> {
     declare_with(std::iter::once((key.to_owned(), value.clone())).collect())
 }

@@ -3,8 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::Value;
-use updraft_model::{Plan, TaskInstanceState, TriggerRule};
+use serde_json::{Value, json};
+use updraft_model::cell::End;
+use updraft_model::{
+    Cell, ExpandInput, Expansion, MappedEntry, MappedKey, Mapping, PageDoc, PageKey, Plan, RunDoc, Slot, Summary, Tally,
+    Task, TaskId, TaskIndex, TaskInstanceState, TriggerRule,
+};
+use updraft_scheduling::pages;
 use updraft_scheduling::trigger_rules::{self, Upstreams, evaluate, evaluate_task};
 
 use crate::harness::{Tally, Verdict, judge_cases, load};
@@ -19,8 +24,8 @@ pub(crate) fn judge_file() -> Option<Tally> {
         Some("plain_no_flag") => judge_counts(&parse(case), false),
         Some("shape") => judge_shape(&parse(case), &plans),
         Some("declare") => judge_declaration(&parse(case)),
-        // Mapped tasks and mapped task groups, seen from inside.
-        Some(set @ ("mapped_target_and_mapped_upstream" | "mapped_task_group")) => Verdict::OutOfScope(format!("set={set}")),
+        Some("mapped_target_and_mapped_upstream") => judge_instance(&parse(case), false),
+        Some("mapped_task_group") => judge_instance(&parse(case), true),
         set => Verdict::Unbound(format!("set={set:?}")),
     }))
 }
@@ -57,6 +62,71 @@ fn judge_counts(case: &Counts, flag_upstream_failed: bool) -> Verdict {
         upstreams.add(*state, false);
     }
     compare(&case.decision, evaluate(case.trigger_rule, upstreams, flag_upstream_failed))
+}
+
+/// An instance of a mapped task, and the instances of the one above it.
+#[derive(Deserialize)]
+struct Instance {
+    trigger_rule: TriggerRule,
+    target_map_index: u32,
+    upstream: Vec<TaskInstanceState>,
+    decision: String,
+}
+
+/// In a mapped group an instance looks at its own upstream only; else at all of them.
+fn judge_instance(case: &Instance, of_group: bool) -> Verdict {
+    let group = of_group.then(|| "g".to_owned());
+    let mapping = || {
+        let input = ExpandInput::Literal(vec![0; case.upstream.len()].into());
+        Some(Mapping { expand: vec![("x".to_owned(), input)], ..Mapping::default() })
+    };
+    let task = |id: &str, upstream: Vec<TaskIndex>, trigger_rule| Task {
+        upstream,
+        trigger_rule,
+        group: group.clone(),
+        mapping: if of_group { None } else { mapping() },
+        ..Task::new(TaskId::trusted(id), "x")
+    };
+    let tasks = vec![task("up", vec![], TriggerRule::AllSuccess), task("target", vec![TaskIndex(0)], case.trigger_rule)];
+    let mut dag = dag(tasks);
+    if of_group {
+        dag.groups.push(serde_json::from_value(json!({ "group_id": "g" })).expect("a group"));
+        dag.groups[0].mapping = mapping();
+    }
+    let plan = Plan::new(dag);
+    let (run, page) = scene(&plan, &case.upstream);
+    let slot = Slot { map_index: case.target_map_index, task: TaskIndex(1) };
+    compare(&case.decision, pages::rule_says(&plan, &run, &page, slot))
+}
+
+/// A run and the target's page, with the upstream's instances in these states: on that page in a group, else as the run knows them.
+fn scene(plan: &Plan, upstream: &[TaskInstanceState]) -> (RunDoc, PageDoc) {
+    let mut run = run();
+    let count = upstream.len() as u32;
+    for unit in plan.units() {
+        let expansion = Expansion { count, epoch: 0 };
+        run.mapped.0.insert(MappedKey::Expansion(unit.unit), MappedEntry::Expansion(expansion));
+    }
+    let unit = plan.unit_of(TaskIndex(1)).expect("the target is mapped");
+    let key = PageKey { incarnation: run.facts.incarnation.clone(), unit: unit.unit, page: 0 };
+    let mut page = PageDoc::new(key, 0, 0);
+    let mut tally = Tally::default();
+    for (map_index, state) in upstream.iter().enumerate() {
+        let end = End::ALL.into_iter().find(|end| end.state() == *state);
+        let cell = end.map_or(Cell::Queued { try_number: 1 }, |end| Cell::ended(end, 1));
+        let map_index = map_index as u32;
+        if unit.members.len() > 1 {
+            page.cells.insert(Slot { map_index, task: TaskIndex(0) }, cell);
+        } else if let Some(end) = end {
+            tally.add(end, false);
+        }
+        page.cells.insert(Slot { map_index, task: TaskIndex(1) }, Cell::Cleared { try_number: 0 });
+    }
+    if unit.members.len() == 1 {
+        let summary = Summary { epoch: 0, tallies: BTreeMap::from([(TaskIndex(0), tally)]) };
+        run.mapped.0.insert(MappedKey::Summary(TaskIndex(0), 0), MappedEntry::Summary(summary));
+    }
+    (run, page)
 }
 
 fn judge_shape(case: &InShape, plans: &BTreeMap<String, Plan>) -> Verdict {

@@ -121,10 +121,10 @@ fn intent() -> impl Strategy<Value = Intent> {
         Just(Act::Cancel(End::Failed))
     ];
     let tasks = || proptest::collection::vec(task(), 0..4);
-    (act, tasks(), tasks()).prop_map(|(act, tasks, resume)| Intent {
-        act,
-        tasks: tasks.into_iter().collect(),
-        resume: resume.into_iter().collect(),
+    (act, tasks(), tasks()).prop_map(|(act, tasks, resume)| {
+        let instances = tasks.iter().take(1).map(|task| (*task, (3..5).collect())).collect();
+        let pages = tasks.len() > 2;
+        Intent { pages, instances, resume: resume.into_iter().collect(), ..Intent::new(act, tasks) }
     })
 }
 

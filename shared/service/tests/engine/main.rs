@@ -13,6 +13,8 @@ mod interventions;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod mapped;
+#[cfg(test)]
 mod triggers;
 #[cfg(test)]
 mod world;

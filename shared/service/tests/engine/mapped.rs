@@ -1,0 +1,304 @@
+//! Mapped tasks: what they cost, how lazily they are born, and how they are cleared, marked and cancelled.
+
+use crate::world::World;
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::sync::Mutex;
+use std::time::Duration;
+use updraft_model::attempt::RETURN_VALUE;
+use updraft_model::cell::End;
+use updraft_model::{AttemptOutcome, DagRunState, IndexSet, RunDoc, TaskIndex, TaskInstanceState, ValueRef};
+use updraft_service::runs::Leases;
+use updraft_service::{Finished, Runner, TaskRef, Work};
+use updraft_task_queue::{Lane, Message, TaskQueue};
+
+/// `source` returns so many items; instances named here fail; everything that ran is noted, in order.
+#[derive(Default)]
+struct Acts {
+    items: Mutex<u32>,
+    fails: Mutex<BTreeSet<(String, u32)>>,
+    ran: Mutex<Vec<(String, Option<u32>, u32)>>,
+}
+
+impl Runner for Acts {
+    async fn run<S: Future<Output = String> + Send>(&self, work: &Work, _: S) -> Option<Finished> {
+        let task_id = work.definition().task_id.to_string();
+        self.ran.lock().unwrap().push((task_id.clone(), work.map_index(), work.try_number));
+        if task_id == "source" {
+            let map_length = Some(*self.items.lock().unwrap());
+            return Some(Finished { map_length, ..Finished::new(AttemptOutcome::Success) });
+        }
+        let fails = work.map_index().is_some_and(|index| self.fails.lock().unwrap().contains(&(task_id, index)));
+        let outcome = if fails { AttemptOutcome::Failed } else { AttemptOutcome::Success };
+        let xcoms = BTreeMap::from([(RETURN_VALUE.to_owned(), ValueRef::Inline(1.into()))]);
+        Some(Finished { xcoms, ..Finished::new(outcome) })
+    }
+}
+
+/// source >> mapped >> last.
+const MAP: &str = "
+d:
+  schedule: null
+  tasks:
+    source: {operator: BashOperator, bash_command: 'true'}
+    mapped: {operator: BashOperator, expand: {bash_command: source.output}}
+    last: {operator: BashOperator, bash_command: 'true', dependencies: [mapped]}
+";
+
+const SOURCE: TaskIndex = TaskIndex(0);
+const MAPPED: TaskIndex = TaskIndex(1);
+const LAST: TaskIndex = TaskIndex(2);
+
+struct Mapped {
+    world: World,
+    acts: Acts,
+    run: RunDoc,
+}
+
+impl Mapped {
+    async fn new(items: u32, text: &str) -> Self {
+        let world = World::new();
+        world.write("d.yaml", text).await;
+        world.engine.ingest_all(&world.folder).await.unwrap();
+        let run = world.trigger("d").await;
+        let acts = Acts::default();
+        *acts.items.lock().unwrap() = items;
+        Self { world, acts, run }
+    }
+
+    async fn run(&self) -> RunDoc {
+        self.world.engine.store.run(&self.run.facts.incarnation).await.unwrap().unwrap()
+    }
+
+    /// Does what one message says, looks first. False: there is none.
+    async fn step(&self) -> bool {
+        let engine = &self.world.engine;
+        if let Some(delivery) = engine.queue.receive(Lane::Looks, 1, Duration::ZERO).await.unwrap().pop() {
+            match delivery.message {
+                Some(Message::Page { incarnation, unit, page }) => {
+                    engine.look_at_pages(&incarnation, unit, page).await.unwrap();
+                }
+                Some(Message::Run { incarnation }) => engine.look_at_run(&incarnation, Leases::Heed).await.unwrap(),
+                _ => {}
+            }
+            return true;
+        }
+        self.work_one().await
+    }
+
+    async fn work_one(&self) -> bool {
+        let engine = &self.world.engine;
+        let received = engine.queue.receive(Lane::Tasks, 1, Duration::ZERO).await.unwrap().pop();
+        let Some(Message::Task { incarnation, task, try_number, place, .. }) = received.and_then(|d| d.message) else {
+            return false;
+        };
+        let task = TaskRef { incarnation, task, try_number, place };
+        engine.work(&task, &self.acts, None, || None).await.unwrap();
+        true
+    }
+
+    async fn settle(&self) -> RunDoc {
+        while self.step().await {}
+        self.run().await
+    }
+
+    /// Messages that were sent are lost.
+    async fn lose_messages(&self) {
+        for lane in [Lane::Looks, Lane::Tasks] {
+            while !self.world.engine.queue.receive(lane, 100, Duration::ZERO).await.unwrap().is_empty() {}
+        }
+    }
+
+    async fn states(&self) -> Vec<(String, Option<u32>, TaskInstanceState, u32)> {
+        let views = self.world.engine.task_instances(&self.run().await).await.unwrap();
+        views.into_iter().map(|v| (v.task_id, v.map_index, v.state, v.try_number)).collect()
+    }
+
+    fn ran(&self) -> Vec<(String, Option<u32>, u32)> {
+        std::mem::take(&mut self.acts.ran.lock().unwrap())
+    }
+}
+
+fn state(
+    task: &str,
+    index: u32,
+    state: TaskInstanceState,
+    tries: u32,
+) -> (String, Option<u32>, TaskInstanceState, u32) {
+    (task.to_owned(), Some(index), state, tries)
+}
+
+/// Claim, record and finish of each instance, and little more for its share of a page and of the run document.
+#[tokio::test]
+async fn an_instance_of_a_thousand_costs_three_write_units_and_a_tenth() {
+    let map = Mapped::new(1000, MAP).await;
+    let before = map.world.engine.store.items().counts();
+    assert_eq!(map.settle().await.state, DagRunState::Success);
+    let cost = map.world.engine.store.items().counts().since(before);
+    assert!(cost.total_write_units() <= 3100, "{} write units: {cost:?}", cost.total_write_units());
+}
+
+/// No item becomes hot: neither the run document nor a page.
+#[tokio::test]
+async fn no_item_of_a_map_of_ten_thousand_is_written_more_than_350_times() {
+    let map = Mapped::new(10_000, MAP).await;
+    assert_eq!(map.settle().await.state, DagRunState::Success);
+    let (key, count) = map.world.engine.store.items().most_written().unwrap();
+    assert!(count <= 350, "{key:?} was written {count} times");
+    assert_eq!(map.ran().len(), 10_002);
+}
+
+/// A hundred thousand instances are a number: what exists of them is bounded, and the first runs at once.
+#[tokio::test]
+async fn a_hundred_thousand_instances_are_born_as_they_are_worked() {
+    let map = Mapped::new(100_000, MAP).await;
+    assert!(map.work_one().await, "the source");
+    let begun = map.world.engine.store.items().counts();
+    assert!(map.work_one().await, "the first instance");
+    assert_eq!(map.ran()[1], ("mapped".to_owned(), Some(0), 1));
+    assert!(map.world.engine.store.items().counts().since(begun).total_write_units() <= 5);
+    // However long nobody works, no more than a window of pages is born.
+    for _ in 0..50 {
+        let engine = &map.world.engine;
+        engine.look_at_run(&map.run.facts.incarnation, Leases::Heed).await.unwrap();
+        engine.look_at_pages(&map.run.facts.incarnation, MAPPED, None).await.unwrap();
+    }
+    let pages = map.world.engine.store.pages(&map.run.facts.incarnation, MAPPED, 0..1563).await.unwrap();
+    assert_eq!(pages.len(), updraft_model::mapped::PAGES_OPEN_MAX as usize);
+    for _ in 0..64 * 40 {
+        map.step().await;
+    }
+    let pages = map.world.engine.store.pages(&map.run.facts.incarnation, MAPPED, 0..1563).await.unwrap();
+    assert!((70..=72).contains(&pages.len()), "{} pages", pages.len());
+}
+
+/// Births whose messages are lost, and instances whose messages are, are made up for by looks.
+#[tokio::test]
+async fn births_survive_lost_messages_and_a_crash_in_the_middle() {
+    let map = Mapped::new(700, MAP).await;
+    assert!(map.work_one().await, "the source");
+    map.lose_messages().await;
+    let incarnation = map.run.facts.incarnation.clone();
+    let born = || async { map.world.engine.store.pages(&incarnation, MAPPED, 0..11).await.unwrap().len() };
+    assert_eq!(born().await, 1, "the first page is born with the expansion");
+    // A process bears some, and dies; so does the next.
+    map.world.engine.look_at_run(&incarnation, Leases::Heed).await.unwrap();
+    map.lose_messages().await;
+    assert!((2..11).contains(&born().await), "{}", born().await);
+    map.world.engine.look_at_run(&incarnation, Leases::Heed).await.unwrap();
+    map.lose_messages().await;
+    assert_eq!(born().await, 11);
+    for page in 0..11 {
+        map.world.engine.look_at_pages(&incarnation, MAPPED, Some(page)).await.unwrap();
+    }
+    assert_eq!(map.settle().await.state, DagRunState::Success);
+    assert_eq!(map.ran().len(), 702);
+}
+
+/// Cleared with what it is expanded over, a task is expanded anew; what its instances used of tries is kept.
+#[tokio::test]
+async fn a_cleared_map_is_expanded_anew() {
+    for (before, after) in [(3, 2), (2, 3), (70, 3), (3, 70), (2, 0)] {
+        let map = Mapped::new(before, MAP).await;
+        assert_eq!(map.settle().await.state, DagRunState::Success);
+        map.ran();
+        *map.acts.items.lock().unwrap() = after;
+        map.world.engine.clear(&map.run.facts.incarnation, &[SOURCE, MAPPED, LAST]).await.unwrap();
+        let run = map.settle().await;
+        assert_eq!(run.state, DagRunState::Success, "{before} to {after}");
+        let mut expected = vec![("last".to_owned(), None, 2), ("source".to_owned(), None, 2)];
+        expected.extend((0..after).map(|index| ("mapped".to_owned(), Some(index), if index < before { 2 } else { 1 })));
+        if after == 0 {
+            // Nothing to expand over skips, and what is below with it.
+            expected.remove(0);
+        }
+        let mut ran = map.ran();
+        ran.sort();
+        expected.sort();
+        assert_eq!(ran, expected, "{before} to {after}");
+    }
+}
+
+/// Cleared instances run again, alone; the task below waits for them.
+#[tokio::test]
+async fn single_instances_are_cleared_and_marked() {
+    let map = Mapped::new(130, MAP).await;
+    map.acts.fails.lock().unwrap().extend([("mapped".to_owned(), 1), ("mapped".to_owned(), 128)]);
+    assert_eq!(map.settle().await.state, DagRunState::Failed);
+    map.ran();
+    map.acts.fails.lock().unwrap().clear();
+    let engine = &map.world.engine;
+    let some = |indexes: &[u32]| BTreeMap::from([(MAPPED, indexes.iter().copied().collect::<IndexSet>())]);
+    engine.clear_instances(&map.run.facts.incarnation, some(&[1, 128]), &[LAST]).await.unwrap();
+    assert_eq!(map.settle().await.state, DagRunState::Success);
+    let mut ran = map.ran();
+    ran.sort();
+    let again = |task: &str, index, tries| (task.to_owned(), index, tries);
+    assert_eq!(ran, [again("last", None, 1), again("mapped", Some(1), 2), again("mapped", Some(128), 2)]);
+    engine.mark_instances(&map.run.facts.incarnation, some(&[5]), End::Failed).await.unwrap();
+    map.settle().await;
+    assert_eq!(map.states().await[6], state("mapped", 5, TaskInstanceState::Failed, 1));
+    let run = map.run().await;
+    assert_eq!(run.cell(MAPPED).state(), TaskInstanceState::Failed);
+}
+
+/// A run that is ended takes its instances along: what has not ended is skipped, and nothing starts any more.
+#[tokio::test]
+async fn instances_end_with_their_run() {
+    let map = Mapped::new(100, MAP).await;
+    for _ in 0..6 {
+        map.step().await;
+    }
+    map.world.engine.fail_run(&map.run.facts.incarnation).await.unwrap();
+    let done = map.ran().len();
+    let run = map.settle().await;
+    assert_eq!((run.state, map.ran().len()), (DagRunState::Failed, 0));
+    let states = map.states().await;
+    let skipped = states.iter().filter(|(_, _, state, _)| *state == TaskInstanceState::Skipped).count();
+    assert_eq!(skipped, 100 + 2 - done, "{states:?}");
+    assert!(run.intent.is_none());
+}
+
+/// A failed instance is told at once where a task below can act on it, and its retries are its own.
+#[tokio::test]
+async fn the_first_failure_is_told_before_the_page_is_full() {
+    let map = Mapped::new(64, &MAP.replace("expand:", "retries: 1, retry_delay: 0, expand:")).await;
+    map.acts.fails.lock().unwrap().insert(("mapped".to_owned(), 0));
+    while map.states().await[1].2 != TaskInstanceState::Failed {
+        if !map.step().await {
+            // It waits for its second try.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            map.world.engine.look_at_pages(&map.run.facts.incarnation, MAPPED, Some(0)).await.unwrap();
+        }
+    }
+    // Its first try has failed, then its second; of all this the run knows the end, while others still wait for their turn.
+    let run = map.run().await;
+    assert_eq!(map.ran().iter().filter(|(task, index, _)| task == "mapped" && *index == Some(0)).count(), 2);
+    assert_eq!(run.task_state(LAST), TaskInstanceState::UpstreamFailed);
+    assert!(!run.cell(MAPPED).is_final());
+    assert_eq!(map.settle().await.state, DagRunState::Failed);
+}
+
+/// The tasks of a mapped group: each instance goes its own way.
+#[tokio::test]
+async fn instances_of_a_group_go_their_own_way() {
+    let text = "
+d:
+  schedule: null
+  task_groups:
+    g: {expand: {x: source.output}}
+  tasks:
+    source: {operator: BashOperator, bash_command: 'true'}
+    first: {operator: BashOperator, bash_command: +x, task_group_name: g}
+    second: {operator: BashOperator, bash_command: 'true', task_group_name: g, dependencies: [first]}
+    last: {operator: BashOperator, bash_command: 'true', dependencies: [g], trigger_rule: all_done}
+";
+    let map = Mapped::new(40, text).await;
+    map.acts.fails.lock().unwrap().insert(("g.first".to_owned(), 33));
+    assert_eq!(map.settle().await.state, DagRunState::Success);
+    let states = map.states().await;
+    let of = |task: &str, index: u32| states.iter().find(|s| s.0 == task && s.1 == Some(index)).unwrap().2;
+    assert_eq!((of("g.first", 33), of("g.second", 33)), (TaskInstanceState::Failed, TaskInstanceState::UpstreamFailed));
+    assert_eq!((of("g.first", 32), of("g.second", 32)), (TaskInstanceState::Success, TaskInstanceState::Success));
+    assert_eq!(map.ran().len(), 1 + 40 + 39 + 1);
+}
