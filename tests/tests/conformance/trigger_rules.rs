@@ -6,14 +6,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use updraft_model::cell::End;
 use updraft_model::{
-    Cell, ExpandInput, Expansion, MappedEntry, MappedKey, Mapping, PageDoc, PageKey, Plan, RunDoc, Slot, Summary, Tally,
-    Task, TaskId, TaskIndex, TaskInstanceState, TriggerRule,
+    Cell, ExpandInput, Expansion, MappedEntry, MappedKey, Mapping, PageDoc, PageKey, Plan, RunDoc, Slot, Summary,
+    Tally as Ends, Task, TaskId, TaskIndex, TaskInstanceState, TriggerRule,
 };
 use updraft_scheduling::pages;
 use updraft_scheduling::trigger_rules::{self, Upstreams, evaluate, evaluate_task};
 
 use crate::harness::{Tally, Verdict, judge_cases, load};
-use crate::shapes::{declare_with, parse, plans};
+use crate::shapes::{dag, declare_with, parse, plans, run};
 
 pub(crate) fn judge_file() -> Option<Tally> {
     let recorded = load("trigger_rules")?;
@@ -110,7 +110,7 @@ fn scene(plan: &Plan, upstream: &[TaskInstanceState]) -> (RunDoc, PageDoc) {
     let unit = plan.unit_of(TaskIndex(1)).expect("the target is mapped");
     let key = PageKey { incarnation: run.facts.incarnation.clone(), unit: unit.unit, page: 0 };
     let mut page = PageDoc::new(key, 0, 0);
-    let mut tally = Tally::default();
+    let mut tally = Ends::default();
     for (map_index, state) in upstream.iter().enumerate() {
         let end = End::ALL.into_iter().find(|end| end.state() == *state);
         let cell = end.map_or(Cell::Queued { try_number: 1 }, |end| Cell::ended(end, 1));

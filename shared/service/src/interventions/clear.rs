@@ -85,7 +85,7 @@ impl ClearTaskInstances {
             tasks.extend(above);
         }
         tasks.append(&mut plan.setups_and_teardowns(&tasks));
-        tasks.retain(|task| match run.task_state(*task) {
+        tasks.retain(|task| match updraft_scheduling::mapped::state(plan, &run.mapped, run.cell(*task), *task) {
             TaskInstanceState::Failed | TaskInstanceState::UpstreamFailed => !self.only_running,
             TaskInstanceState::Running => !self.only_failed,
             _ => !self.only_failed && !self.only_running,

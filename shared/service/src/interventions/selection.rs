@@ -72,7 +72,7 @@ impl Affected {
             task_id: plan.task(task).task_id.to_string(),
             task,
             map_index: None,
-            state: run.task_state(task),
+            state: updraft_scheduling::mapped::state(plan, &run.mapped, run.cell(task), task),
             try_number: run.cell(task).try_number(),
         }
     }
