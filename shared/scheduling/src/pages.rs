@@ -700,6 +700,18 @@ fn tell(plan: &Plan, run: &RunDoc, page: &PageDoc, entries: Vec<(MappedKey, Mapp
         ..RunChange::default()
     };
     let around = plan.unit_of(unit).map_or_else(Vec::new, |unit| unit.members.clone());
+    let mut change = change;
+    if run.state != DagRunState::Running && run.intent.is_none() {
+        // Of a run that has ended nothing is decided; what a marked instance makes of its task is known all the same.
+        let after = change.apply(run).mapped;
+        for task in around.iter().filter(|task| !run.cell(**task).is_final()) {
+            let Some(unit) = plan.unit_of(*task).filter(|unit| mapped::is_complete(&after, unit)) else { continue };
+            change.if_epoch = Some(run.epoch);
+            change.if_cells.push((*task, run.cell(*task).clone()));
+            let end = mapped::tally(&after, unit, *task).end();
+            change.cells.push((*task, by_rule(run.cell(*task), end)));
+        }
+    }
     with_decision(plan, run, change, Scope::Around(around), now, None)
 }
 

@@ -7,7 +7,7 @@ use updraft_metastore::{Items, Outcome};
 use updraft_model::{Act, IndexSet, Intent, PageDoc, PageKey, Plan, RunDoc, TaskIndex, Unit};
 use updraft_scheduling::pages::{self, Closing};
 use updraft_scheduling::step;
-use updraft_task_queue::TaskQueue;
+use updraft_task_queue::{Message, Outgoing, TaskQueue};
 
 /// How many epochs of pages one write of a run notes.
 const EPOCHS_MAX: usize = 50;
@@ -53,13 +53,14 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     pub(crate) async fn close_pages(&self, version: &Version, mut run: RunDoc) -> Result<Option<RunDoc>, Error> {
         let Some(intent) = run.intent.clone().filter(|intent| intent.pages) else { return Ok(Some(run)) };
         let epoch = run.epoch;
-        let mut closed = Vec::new();
+        let (mut closed, mut told) = (Vec::new(), Vec::new());
         for unit in version.plan.units() {
             let Some((pages, is_whole)) = concerned(&version.plan, &run, unit, &intent) else { continue };
             for page in pages {
                 let key = PageKey { incarnation: run.facts.incarnation.clone(), unit: unit.unit, page };
                 self.close_page(version, &run, &key, &intent).await?;
                 if !is_whole {
+                    told.push((unit.unit, page));
                     closed.push((unit.unit, page));
                 }
                 if closed.len() == EPOCHS_MAX {
@@ -70,7 +71,17 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 }
             }
         }
-        self.note_closed(&run, &closed, true).await
+        let noted = self.note_closed(&run, &closed, true).await?;
+        // Marked pages have something to tell the run, and cleared ones to let go of.
+        if let Some(run) = &noted {
+            let message = |(unit, page): (TaskIndex, u32)| Message::Page {
+                incarnation: run.facts.incarnation.clone(),
+                unit,
+                page: Some(page),
+            };
+            self.send(told.into_iter().map(|page| Outgoing::now(message(page))).collect()).await;
+        }
+        Ok(noted)
     }
 
     async fn note_closed(

@@ -223,6 +223,12 @@ impl Pages {
             self.write(&mut next, &step);
             go("goes on with the intervention", next);
         }
+        let undecided = step::sweep(&self.plan, run, &[], NOW);
+        if !undecided.is_nothing() {
+            let mut next = state.clone();
+            self.write(&mut next, &undecided);
+            go("decides what is undecided in the run", next);
+        }
         for page in 0..PAGES {
             let there = state.pages[page as usize].as_ref();
             if pages::birth(&self.plan, run, &self.key(page), there, NOW).is_some() {
@@ -244,7 +250,12 @@ impl Pages {
             };
             let expired = pages::expired(there, NOW, true).into_iter().filter(dead);
             let expired: Vec<Expired> = expired.map(|(slot, cell)| Expired { slot, cell, left: None }).collect();
-            let later = NOW + SignedDuration::from_hours(2);
+            // What waits for its next try is due by now.
+            let due = there.cells.values().filter_map(|cell| match cell {
+                Cell::Waiting { due, .. } => Some(*due),
+                _ => None,
+            });
+            let later = due.fold(NOW + SignedDuration::from_hours(2), jiff::Timestamp::max);
             let step = pages::sweep(&self.plan, run, there, &expired, later);
             if !step.is_nothing() && step.change.holds(there) {
                 let mut next = state.clone();
@@ -269,6 +280,10 @@ impl Pages {
                 .as_ref()
                 .is_some_and(|there| there.is_full() && run.mapped.epoch(MAPPED, page) == Some(there.epoch))
         };
+        if run.intent.is_some() {
+            // It was queued before the user came, and is about to be cleared with the others.
+            return None;
+        }
         let is_early = run.cell(SOURCE).state() != End::Success.state() || !(0..count).all(is_done);
         is_early.then_some("the last task ran although an instance is not done")
     }

@@ -259,24 +259,38 @@ async fn instances_end_with_their_run() {
     assert!(run.intent.is_none());
 }
 
-/// A failed instance is told at once where a task below can act on it, and its retries are its own.
+/// A failed instance is told at once where a task below can act on it.
 #[tokio::test]
 async fn the_first_failure_is_told_before_the_page_is_full() {
-    let map = Mapped::new(64, &MAP.replace("expand:", "retries: 1, retry_delay: 0, expand:")).await;
+    let map = Mapped::new(64, MAP).await;
     map.acts.fails.lock().unwrap().insert(("mapped".to_owned(), 0));
     while map.states().await[1].2 != TaskInstanceState::Failed {
+        assert!(map.step().await, "there is more to do");
+    }
+    // Of this the run knows, while others still wait for their turn.
+    let run = map.run().await;
+    assert_eq!(run.task_state(LAST), TaskInstanceState::UpstreamFailed);
+    assert!(!run.cell(MAPPED).is_final());
+    assert_eq!(map.settle().await.state, DagRunState::Failed);
+    assert_eq!(map.ran().len(), 65);
+}
+
+/// A failed try of an instance is tried again, by itself.
+#[tokio::test]
+async fn an_instance_is_retried_by_itself() {
+    let map = Mapped::new(3, &MAP.replace("expand:", "retries: 1, retry_delay: 0, expand:")).await;
+    map.acts.fails.lock().unwrap().insert(("mapped".to_owned(), 1));
+    while map.states().await[2].2 != TaskInstanceState::Failed {
         if !map.step().await {
-            // It waits for its second try.
             tokio::time::sleep(Duration::from_millis(5)).await;
             map.world.engine.look_at_pages(&map.run.facts.incarnation, MAPPED, Some(0)).await.unwrap();
         }
     }
-    // Its first try has failed, then its second; of all this the run knows the end, while others still wait for their turn.
-    let run = map.run().await;
-    assert_eq!(map.ran().iter().filter(|(task, index, _)| task == "mapped" && *index == Some(0)).count(), 2);
-    assert_eq!(run.task_state(LAST), TaskInstanceState::UpstreamFailed);
-    assert!(!run.cell(MAPPED).is_final());
     assert_eq!(map.settle().await.state, DagRunState::Failed);
+    let mut ran = map.ran();
+    ran.sort();
+    let tries: Vec<(Option<u32>, u32)> = ran.into_iter().map(|(_, index, tries)| (index, tries)).collect();
+    assert_eq!(tries, [(Some(0), 1), (Some(1), 1), (Some(1), 2), (Some(2), 1), (None, 1)]);
 }
 
 /// The tasks of a mapped group: each instance goes its own way.
