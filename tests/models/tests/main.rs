@@ -4,7 +4,6 @@ mod attempts;
 mod documents;
 mod effects;
 mod explore;
-mod pages;
 mod places;
 mod pools;
 mod slots;

@@ -128,18 +128,6 @@ fn each_example_runs_to_its_end() {
     let highest = place.output(&["xcom", "get", "taskflow", &run, "read", "--key", "highest"]);
     assert_eq!(String::from_utf8_lossy(&highest.stdout).trim(), "22");
 
-    let run = trigger(&place, "mapping");
-    expect_run(&place, "mapping", &run, "success");
-    let states = task_states(&place, "mapping", &run);
-    assert!(states.len() == 1 + 3 + 1 + 4 + 3 + 3 + 1 && states.iter().all(|s| s.ends_with("=success")), "{states:?}");
-    assert_eq!(returned(&place, "mapping", &run, "shout"), json!(["ONE", "TWO", "THREE"]));
-    assert_eq!(returned(&place, "mapping", &run, "together"), json!("ONE TWO THREE"));
-    assert_eq!(returned(&place, "mapping", &run, "each_word.count"), json!(["3", "3", "5"]));
-    let greetings = ["hello, world", "hello, moon", "goodbye, world", "goodbye, moon"];
-    assert_eq!(returned(&place, "mapping", &run, "greet"), json!(greetings));
-    let third = ["xcom", "get", "mapping", &run, "shout", "--map-index", "2", "--output", "json"];
-    assert_eq!(place.json(&third), json!("THREE"));
-
     // It triggers the other one with a large order, and waits for it.
     let run = trigger(&place, "sensors");
     expect_run(&place, "sensors", &run, "success");
