@@ -94,6 +94,21 @@ fn tries(run: &RunDoc, its: &Plan, plan: &Plan) -> serde_json::Map<String, Value
     numbered.map(|(index, number)| (index.to_string(), number.into())).collect()
 }
 
+/// How many instances mapped tasks have become, by the index in `plan`: all of them, and how many of those are known to have ended.
+fn mapped(run: &RunDoc, its: &Plan, plan: &Plan) -> serde_json::Map<String, Value> {
+    let mut counts = serde_json::Map::new();
+    for (unit, expansion) in run.mapped.expanded() {
+        let Some(unit) = its.unit_of(unit) else { continue };
+        for member in &unit.members {
+            let Some(index) = plan.index_of(its.task(*member).task_id.as_str()) else { continue };
+            let full = run.mapped.full(unit.unit, unit.pages(expansion.count));
+            let ended: u32 = full.filter_map(|(_, page)| page.tallies.get(member)).map(|tally| tally.total()).sum();
+            counts.insert(index.at().to_string(), json!([expansion.count, ended]));
+        }
+    }
+    counts
+}
+
 /// When a running cell was claimed.
 fn running_since(cell: &Cell) -> Option<jiff::Timestamp> {
     cell.holder().filter(|_| !cell.is_final()).map(|lease| lease.since)

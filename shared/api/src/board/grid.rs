@@ -1,14 +1,14 @@
 //! Runs against tasks.
 
-use super::{Fresh, brief, letters, tries};
+use super::{Fresh, brief, letters, mapped, tries};
 use crate::layout::within;
 use crate::parts::{Api, Parts};
 use crate::v2::{Failure, Query, dags, runs};
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use updraft_model::Plan;
+use updraft_model::{Plan, TaskIndex};
 
 /// The tasks of a DAG's current version against its latest runs; with `run_id`, that run too, however old. `limit` may be 0: the DAG alone.
 pub(super) async fn grid<P: Parts>(
@@ -30,7 +30,7 @@ pub(super) async fn grid<P: Parts>(
     let current =
         view.doc.as_ref().and_then(|d| d.version.clone()).or_else(|| latest.first().map(|r| r.facts.version.clone()));
     let Some(current) = current else {
-        return Ok(Fresh::new(&json!({"dag": dag, "tasks": [], "rows": [], "runs": [], "more": false}), headers));
+        return Ok(Fresh::new(&json!({"dag": dag, "tasks": null, "rows": [], "runs": [], "more": false}), headers));
     };
     let version = api.engine.version(&current).await?;
     let mut shown = Vec::with_capacity(latest.len());
@@ -39,6 +39,7 @@ pub(super) async fn grid<P: Parts>(
         let mut entry = brief(one);
         entry["states"] = letters(one, &its.plan, &version.plan).into();
         entry["tries"] = tries(one, &its.plan, &version.plan).into();
+        entry["mapped"] = mapped(one, &its.plan, &version.plan).into();
         entry["is_other_version"] = (one.facts.version != current).into();
         shown.push(entry);
     }
@@ -47,25 +48,44 @@ pub(super) async fn grid<P: Parts>(
     Ok(Fresh::new(&body, headers))
 }
 
-/// The tasks, in an order that can be run.
-pub(super) fn tasks(plan: &Plan) -> Vec<Value> {
-    let row = |index| {
-        let task = plan.task(index);
-        let name = task.task_display_name.as_deref();
-        json!({
-            "task_id": task.task_id,
-            "label": name.unwrap_or_else(|| within(task.task_id.as_str(), task.group.as_deref())),
-            "group": task.group,
-            "operator": task.operator.rsplit('.').next().unwrap_or(&task.operator),
-            "is_mapped": task.mapping.is_some(),
-        })
+/// The tasks, in an order that can be run: columns, of which those that say the same of most tasks say only what differs, by index.
+pub(super) fn tasks(plan: &Plan) -> Value {
+    let all = &plan.dag.tasks;
+    let mut operators: Vec<&str> = Vec::new();
+    let mut operator = Vec::with_capacity(all.len());
+    for task in all {
+        let name = task.operator.rsplit('.').next().unwrap_or(&task.operator);
+        operator.push(operators.iter().position(|known| *known == name).unwrap_or_else(|| {
+            operators.push(name);
+            operators.len() - 1
+        }));
+    }
+    let some = |of: &dyn Fn(&updraft_model::Task) -> Option<Value>| -> Map<String, Value> {
+        all.iter().enumerate().filter_map(|(index, task)| Some((index.to_string(), of(task)?))).collect()
     };
-    plan.tasks().map(row).collect()
+    let label = |task: &updraft_model::Task| {
+        let id = task.task_id.as_str();
+        let label = task.task_display_name.as_deref().unwrap_or_else(|| within(id, task.group.as_deref()));
+        (label != id).then(|| label.into())
+    };
+    let mapped = plan.tasks().filter(|task| plan.unit_of(*task).is_some()).map(TaskIndex::at).collect::<Vec<_>>();
+    json!({
+        "ids": all.iter().map(|task| task.task_id.as_str()).collect::<Vec<_>>(),
+        "labels": some(&label),
+        "groups": some(&|task| task.group.clone().map(Value::from)),
+        "operators": operators,
+        "operator": operator,
+        "mapped": mapped,
+    })
 }
 
-/// The rows: groups, and below each what is in it, by the first task of each. A task is its index, a group `[id, label, depth, tasks]`.
-pub(super) fn rows(plan: &Plan) -> Vec<Value> {
+/// The rows: groups, and below each what is in it, by the first task of each. A task is its index, a group
+/// `[id, label, depth, tasks]`. None where there are no groups: then all tasks, in their order.
+pub(super) fn rows(plan: &Plan) -> Option<Vec<Value>> {
     let groups = &plan.dag.groups;
+    if groups.is_empty() {
+        return None;
+    }
     // What is directly in a group, or in none, by the first task in it.
     let mut inside: BTreeMap<Option<&str>, BTreeMap<(usize, usize), Item<'_>>> = BTreeMap::new();
     let mut members: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
@@ -85,7 +105,7 @@ pub(super) fn rows(plan: &Plan) -> Vec<Value> {
     }
     let mut rows = Vec::with_capacity(plan.dag.tasks.len() + groups.len());
     add(None, 0, &inside, &members, &mut rows);
-    rows
+    Some(rows)
 }
 
 enum Item<'p> {
@@ -131,6 +151,6 @@ mod tests {
             group(json!({"group_id": "empty"})),
         ];
         let expected = json!([0, ["g", "g", 0, [1, 3]], 1, ["g.in", "in", 1, [3]], 3, 2]);
-        assert_eq!(Value::from(rows(&Plan::new(dag))), expected);
+        assert_eq!(json!(rows(&Plan::new(dag))), expected);
     }
 }

@@ -66,6 +66,7 @@ pub(super) async fn one<P: Parts>(
         "end": plan.tasks().map(|task| since(of(task).end)).collect::<Vec<_>>(),
         "upstream": plan.tasks().map(upstream).collect::<Vec<_>>(),
         "base": begun,
+        "mapped": super::mapped(&run, plan, plan),
         "messages": messages(&attempts, &run),
         "used": total(&used),
     });

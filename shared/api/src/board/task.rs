@@ -2,7 +2,7 @@
 
 use super::Fresh;
 use crate::parts::{Api, Parts};
-use crate::v2::{Failure, runs, shapes};
+use crate::v2::{Failure, Query, runs, shapes};
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use jiff::Timestamp;
@@ -16,6 +16,7 @@ pub(super) const UPSTREAM_MAX: usize = 12;
 pub(super) async fn one<P: Parts>(
     State(api): State<Api<P>>,
     Path((dag_id, run_id, task_id)): Path<(String, String, String)>,
+    query: Query,
     headers: HeaderMap,
 ) -> Result<Fresh, Failure> {
     let run = runs::find(&api, &dag_id, &run_id).await?;
@@ -23,10 +24,15 @@ pub(super) async fn one<P: Parts>(
     let missing = || Failure::not_found(format!("Run `{run_id}` of `{dag_id}` has no task `{task_id}`"));
     let index = version.plan.index_of(&task_id).ok_or_else(missing)?;
     let mut attempts = api.engine.store.attempts_of(&run.facts.incarnation, Some(index)).await?;
+    let map_index = query.integer::<u32>("map_index")?;
+    attempts.retain(|(key, _)| map_index.is_none() || key.map_index == map_index);
     attempts.sort_by_key(|(key, attempt)| (key.try_number, attempt.start_date));
-    let view = api.engine.task_instance(&run, index).await?;
-    let tries = api.engine.tries(&run, index).await?;
-    let waits = !run.task_state(index).is_finished() && super::running_since(run.cell(index)).is_none();
+    let view = match map_index {
+        Some(map_index) => api.engine.mapped_instance(&run, index, map_index).await?,
+        None => api.engine.task_instance(&run, index).await?,
+    };
+    let tries = api.engine.tries_of(&run, index, map_index).await?;
+    let waits = !view.state.is_finished() && map_index.is_none() && super::running_since(run.cell(index)).is_none();
     let reasons = if waits { api.engine.why_not_running(&run, &task_id).await? } else { Vec::new() };
     let body = json!({
         "instance": shapes::task_instance(&run, &version.plan, &view, &api.engine.store.notes(&run.facts.incarnation).await?),
@@ -88,7 +94,7 @@ fn definition(plan: &Plan, index: TaskIndex) -> Value {
         "owner": task.owner,
         "depends_on_past": task.depends_on_past,
         "doc_md": task.doc_md,
-        "is_mapped": task.mapping.is_some(),
+        "is_mapped": plan.unit_of(index).is_some(),
     })
 }
 

@@ -88,7 +88,7 @@ async fn a_view_is_answered_at_once() {
     let (_, paused) = ask(&engine, get("/overview?paused=true")).await;
     assert_eq!(paused["total_entries"], 1);
     let (_, grid) = ask(&engine, get("/dags/etl/grid?run_id=mine")).await;
-    assert_eq!(grid["tasks"][0]["task_id"], "extract");
+    assert_eq!(grid["tasks"]["ids"][0], "extract");
     assert_eq!((&grid["runs"][0]["states"], grid["runs"].as_array().map(Vec::len)), (&json!("-"), Some(1)));
     assert_eq!(ask(&engine, get("/dags/etl/grid?run_id=nope")).await.0, StatusCode::NOT_FOUND);
 }

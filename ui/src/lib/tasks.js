@@ -1,0 +1,19 @@
+/** Answers with the server's columns of tasks, as views use them: a task is an object, and rows without groups are all tasks in order. */
+const known = new WeakMap();
+
+export function readTasks(answer) {
+  if (!answer?.tasks) return answer && { ...answer, tasks: [] };
+  if (known.has(answer)) return known.get(answer);
+  const { ids, labels, groups, operators, operator, mapped } = answer.tasks;
+  const isMapped = new Set(mapped);
+  const tasks = ids.map((task_id, i) => ({
+    task_id,
+    label: labels[i] ?? task_id,
+    group: groups[i] ?? null,
+    operator: operators[operator[i]],
+    is_mapped: isMapped.has(i),
+  }));
+  const read = { ...answer, tasks, rows: answer.rows ?? tasks.map((_, i) => i) };
+  known.set(answer, read);
+  return read;
+}
