@@ -44,12 +44,11 @@ fn last(path: &str) -> &str {
 }
 
 fn reference(cursor: &Cursor<'_>, zone: &Timezone, now: Timestamp) -> Option<DeadlineReference> {
-    let fixed = |at: Option<Cursor<'_>>| match at {
-        Some(at) => at.moment(zone, now).map(|moment| DeadlineReference::FixedDatetime(moment.at)),
-        None => {
+    let fixed = |at: Option<Cursor<'_>>| {
+        if at.is_none() {
             cursor.error("missing-key", "`FIXED_DATETIME` needs an instant", Some(REFERENCES.into()));
-            None
         }
+        at?.moment(zone, now).map(|moment| DeadlineReference::FixedDatetime(moment.at))
     };
     let named = |name: &str, map: Option<&Map>| match name {
         "DAGRUN_LOGICAL_DATE" | "DagRunLogicalDateDeadline" => Some(DeadlineReference::DagrunLogicalDate),

@@ -87,13 +87,19 @@ pub fn of_dag(dag: &Dag) -> Vec<(String, Reference)> {
     };
     for task in &dag.tasks {
         for (kind, callbacks) in &task.callbacks {
-            callbacks.iter().for_each(|callback| add(kind.key(), task.task_id.as_str(), callback));
+            for callback in callbacks {
+                add(kind.key(), task.task_id.as_str(), callback);
+            }
         }
     }
     for (kind, callbacks) in &dag.callbacks {
-        callbacks.iter().for_each(|callback| add(kind.key(), "", callback));
+        for callback in callbacks {
+            add(kind.key(), "", callback);
+        }
     }
-    dag.deadlines.iter().for_each(|deadline| add("deadline", "", &deadline.callback));
+    for deadline in &dag.deadlines {
+        add("deadline", "", &deadline.callback);
+    }
     found
 }
 

@@ -25,8 +25,9 @@ const LOG_KEPT: usize = 4096;
 
 impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> Caller for ProcessRunner<I, Q, L, C> {
     async fn call(&self, called: &Called) -> CallEnded {
-        let name = format!("{}.callback.{}", called.work.key().token, called.try_number);
-        let mut log = Log::open(&self.logs, format!("{}/{name}", called.work.run.facts.incarnation)).await;
+        // Callbacks of one occasion are called at the same time, each with a log of its own.
+        let name = format!("logs/{}/callbacks/{}.{}", called.key.incarnation, called.key.id, called.try_number);
+        let mut log = Log::open(&self.logs, name).await;
         let mut secrets = Vec::new();
         let calling = Box::pin(self.call_out(called, &mut log, &mut secrets));
         let ended = match tokio::time::timeout(CALL_TIMEOUT, calling).await {
@@ -249,15 +250,13 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> ProcessRunner<I, Q, L, C> {
     /// Airflow's SlackWebhookNotifier, and webhooks of others that take JSON.
     async fn post(&self, arguments: &Said, log: &mut Log, secrets: &mut Vec<String>) -> Result<(), String> {
         let conn_id = arguments.text("slack_webhook_conn_id").or_else(|| arguments.text("http_conn_id"));
-        let url = match arguments.text("url") {
-            Some(url) => url,
-            None => {
-                let conn_id = conn_id.unwrap_or_else(|| "slack_default".to_owned());
-                let connection = self.connection_of(&conn_id, secrets).await?;
-                let connection =
-                    connection.ok_or_else(|| format!("there is no connection `{conn_id}`, and no `url` is given"))?;
-                webhook_url(&connection)
-            }
+        let url = if let Some(url) = arguments.text("url") {
+            url
+        } else {
+            let conn_id = conn_id.unwrap_or_else(|| "slack_default".to_owned());
+            let connection = self.connection_of(&conn_id, secrets).await?;
+            let missing = || format!("there is no connection `{conn_id}`, and no `url` is given");
+            webhook_url(&connection.ok_or_else(missing)?)
         };
         secrets.push(url.clone());
         let mut body = match arguments.0.get("body") {

@@ -120,15 +120,15 @@ fn timed_out_after(work: &Work, timeout: Option<Duration>) -> Ended {
 }
 
 /// What was said about assets, unless it is more than an event holds: no other try says less.
-fn checked_events(said: Vec<OutletEvent>) -> Result<Vec<OutletEvent>, Ended> {
+fn checked_events(said: Vec<OutletEvent>) -> Result<Vec<OutletEvent>, String> {
     for event in &said {
         let bytes = serde_json::to_vec(&event.extra).map_or(0, |bytes| bytes.len());
         if bytes > EXTRA_BYTES_MAX {
-            return Err(Ended::failed_for_good(format!(
+            return Err(format!(
                 "the extra of the event of the asset `{}` has {bytes} bytes; at most {EXTRA_BYTES_MAX} fit: put the data into a file and \
                  say where it is",
                 event.asset.name
-            )));
+            ));
         }
     }
     Ok(said)

@@ -47,6 +47,8 @@ pub struct Called {
     pub callback: Callback,
     /// What the attempt left behind that it tells of.
     pub attempt: Option<Attempt>,
+    /// Where its document is.
+    pub key: CallbackKey,
     /// Which call of it this is, from 1.
     pub try_number: u32,
 }
@@ -129,7 +131,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let now = whole_millis(self.clock.now());
         let is_held = callback.state == CallbackState::Running && callback.wake_at > now;
         // Between two calls it waits for its instant; a message that is early is doubled or old.
-        let is_early = callback.state == CallbackState::Queued && callback.tries > 0 && self.is_early(&callback, now);
+        let is_early = callback.state == CallbackState::Queued && callback.tries > 0 && is_early(&callback, now);
         if callback.state.is_final() || is_held || is_early {
             return Ok(());
         }
@@ -152,10 +154,6 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             None => CallEnded { error: Some("its DAG has no task that it could tell of".to_owned()), log: None },
         };
         self.end_call(claimed, ended.error, ended.log, &dag_id).await
-    }
-
-    fn is_early(&self, callback: &CallbackDoc, now: Timestamp) -> bool {
-        callback.updated_at.saturating_add(pause(callback.tries)).is_ok_and(|due| due > now)
     }
 
     /// What a caller needs to know. None: there is no task to tell of.
@@ -194,7 +192,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let lease = Lease { token, until: callback.wake_at, since };
         let work = Work { run, version: version.clone(), task, try_number, lease, deadline, on_page: None };
         let (occasion, try_number) = (callback.occasion.clone(), callback.tries);
-        Ok(Some(Called { work, occasion, callback: what, attempt, try_number }))
+        Ok(Some(Called { work, occasion, callback: what, attempt, key: callback.key.clone(), try_number }))
     }
 
     /// Writes what came of a call.
@@ -248,6 +246,11 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         }
         Ok(found)
     }
+}
+
+/// Whether the pause after its last call is not over.
+fn is_early(callback: &CallbackDoc, now: Timestamp) -> bool {
+    callback.updated_at.saturating_add(pause(callback.tries)).is_ok_and(|due| due > now)
 }
 
 /// The task that says most about a run's end: one that failed, else the last one.

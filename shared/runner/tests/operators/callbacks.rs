@@ -189,13 +189,11 @@ async fn every_occasion_is_told_once_and_in_every_spelling() {
 #[tokio::test]
 async fn what_fails_is_called_again_and_given_up() {
     let (url, heard) = webhook(2).await;
-    let dag = format!(
-        "d:\n  schedule: null\n  tasks:\n    t:\n      operator: BashOperator\n      bash_command: 'true'\n      on_success_callback:\n      \
-         - {{callback: airflow.providers.slack.notifications.slack_webhook.SlackWebhookNotifier, slack_webhook_conn_id: hook, text: 'done: {{{{ ti.task_id }}}}'}}\n      \
-         - {{callback: cb.fails}}\n"
-    );
+    let dag = "d:\n  schedule: null\n  tasks:\n    t:\n      operator: BashOperator\n      bash_command: 'true'\n      on_success_callback:\n      \
+         - {callback: airflow.providers.slack.notifications.slack_webhook.SlackWebhookNotifier, slack_webhook_conn_id: hook, text: 'done: {{ ti.task_id }}'}\n      \
+         - {callback: cb.fails}\n";
     let mut world =
-        World::new(&[("d.yaml", &dag), ("cb.py", "def fails(context):\n    raise ValueError('no')\n")]).await;
+        World::new(&[("d.yaml", dag), ("cb.py", "def fails(context):\n    raise ValueError('no')\n")]).await;
     let connection = json!({"conn_id": "hook", "conn_type": "slackwebhook", "host": url, "password": "T0/sekrit99"});
     let connection: Connection = serde_json::from_value(connection).unwrap();
     world.engine.store.put_connection(&connection).await.unwrap();

@@ -216,13 +216,12 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// Looks at a topic whose last event, from outside, may not have been told: tells it again.
     pub(crate) async fn look_at_topic(&self, id: &TopicId) -> Result<(), Error> {
         let Some(topic) = self.store.topic(id).await? else { return Ok(()) };
-        match &topic.last {
-            Some(event) => drop(self.tell(event, Remembered::ByItsTopic).await?),
-            None => {
-                let rest = TopicChange { if_taken: Some(0), wake_at: Some(None), ..TopicChange::default() };
-                self.store.update_topic(id, &rest).await?;
-            }
+        if let Some(event) = &topic.last {
+            self.tell(event, Remembered::ByItsTopic).await?;
+            return Ok(());
         }
+        let rest = TopicChange { if_taken: Some(0), wake_at: Some(None), ..TopicChange::default() };
+        self.store.update_topic(id, &rest).await?;
         Ok(())
     }
 }
