@@ -1,7 +1,7 @@
 // What people do, each with its preview.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { api, at } from './harness.mjs';
+import { api, at, link, run } from './harness.mjs';
 
 test('a run is triggered by a form made from the params', async () => {
   await at('#/dags/shop', async (page) => {
@@ -45,4 +45,37 @@ test('what the server refuses is said in the form', async () => {
     },
     { expected: ['status of 4'] },
   );
+});
+
+const stateOf = async (id, task) => (await api(`/api/v2/dags/shop/dagRuns/${encodeURIComponent(id)}/taskInstances/${task}`)).state;
+
+test('a task is marked, after a look at what that changes, and the mark is undone', async () => {
+  const id = await run('shop', { region: 'us' });
+  await at(link('shop', 'grid', { run: id, task: 'check' }), async (page) => {
+    await page.getByRole('button', { name: 'Mark as…' }).click();
+    const dialog = page.getByRole('dialog', { name: 'Mark check' });
+    await dialog.getByText('1 task instance will change, and become success').waitFor();
+    assert.equal(await stateOf(id, 'check'), 'failed', 'a preview changes nothing');
+    await dialog.getByRole('button', { name: 'Mark as success' }).click();
+    await page.getByText('Marked check as success.').waitFor();
+    assert.equal(await stateOf(id, 'check'), 'success');
+    await page.getByRole('button', { name: 'Undo' }).click();
+    await page.getByText('Undone.').waitFor();
+    assert.equal(await stateOf(id, 'check'), 'failed');
+  });
+});
+
+test('a task is cleared with what is below it, after a look at that', async () => {
+  const id = await run('shop', { region: 'us' });
+  await at(link('shop', 'grid', { run: id, task: 'check' }), async (page) => {
+    await page.getByRole('button', { name: 'Clear…' }).click();
+    const dialog = page.getByRole('dialog', { name: 'Clear check' });
+    await dialog.getByText('3 task instances will change').waitFor();
+    await dialog.getByLabel('What is downstream').uncheck();
+    await dialog.getByText('1 task instance will change').waitFor();
+    await dialog.getByLabel('What is downstream').check();
+    await dialog.getByRole('button', { name: 'Clear 3' }).click();
+    await page.getByText('Cleared 3 task instances').waitFor();
+    await page.getByRole('region', { name: 'Task instance' }).getByText('2 of', { exact: false }).first().waitFor();
+  });
 });
