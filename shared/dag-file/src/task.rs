@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use serde_json::{Map as JsonMap, Value as Json};
 use std::collections::BTreeMap;
 use updraft_model::operators::{self, Operator};
+use updraft_model::workers::FUNCTION_LIFE_MOST;
 use updraft_model::{SensorSettings, Task, TaskId};
 use updraft_timetables::Timezone;
 
@@ -130,6 +131,7 @@ pub(crate) fn task<'a>(heading: Heading<'a>, context: &TaskContext<'a, '_>) -> O
     setup::settle(&mut reader.draft.task, &fields);
     let says_outputs = fields.contains_key("multiple_outputs") || defaults.fields.contains_key("multiple_outputs");
     reader.warn_of_mapped();
+    warn_of_long_life(&fields, &reader.draft);
     let task = &mut reader.draft.task;
     task.multiple_outputs_as_annotated = task.decorator.is_some() && !says_outputs;
     task.has_effects = !(task.callbacks.is_empty() && task.inlets.is_empty() && task.outlets.is_empty());
@@ -138,6 +140,22 @@ pub(crate) fn task<'a>(heading: Heading<'a>, context: &TaskContext<'a, '_>) -> O
         cursor.warn("ignored-key", message, Some("put them on a task after it".into()));
     }
     Some(reader.draft)
+}
+
+/// Says of a task that no function can run to its end. It loads all the same: a machine can.
+fn warn_of_long_life(fields: &Fields<'_>, draft: &Draft<'_>) {
+    let task = &draft.task;
+    let Some(timeout) = task.execution_timeout.filter(|timeout| *timeout > FUNCTION_LIFE_MOST) else { return };
+    if task.holds_its_worker() {
+        let (most, minutes) = (FUNCTION_LIFE_MOST.as_secs() / 60, timeout.as_secs_f64() / 60.0);
+        let message = format!(
+            "`execution_timeout` is {minutes} minutes; on AWS a worker lives for {most}, so the task fails there at its start"
+        );
+        let hint =
+            "make it shorter, or cut the task in several; on one machine (`updraft standalone`) it runs as it is";
+        let place = fields.get("execution_timeout").unwrap_or(&draft.cursor);
+        place.warn("outlives-functions", message, Some(hint.to_owned()));
+    }
 }
 
 /// The pairs of a task; those under `partial` among them, which are the task's own as well.

@@ -29,6 +29,7 @@ pub mod states;
 pub mod unit;
 pub mod user;
 pub mod variable;
+pub mod workers;
 
 pub use asset::{AssetEvent, EventSource, OutletEvent, Queued, Topic, TopicChange, TopicDoc, TopicFacts};
 pub use attempt::{Attempt, AttemptKey, AttemptOutcome, ValueRef};
@@ -60,3 +61,4 @@ pub use updraft_operators as operators;
 pub use updraft_timetables::{DataInterval, Timetable};
 pub use user::User;
 pub use variable::Variable;
+pub use workers::WorkerKind;

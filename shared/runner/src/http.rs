@@ -22,38 +22,50 @@ pub(crate) const REDIRECTS_MAX: u32 = 30;
 
 /// What is asked.
 #[derive(Debug, Clone)]
-pub(crate) struct Request {
-    pub(crate) method: String,
-    pub(crate) url: String,
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
+pub struct Request {
+    /// `GET`, `POST`, ...
+    pub method: String,
+    /// Where.
+    pub url: String,
+    /// Names and values.
+    pub headers: Vec<(String, String)>,
+    /// Its bytes.
+    pub body: Vec<u8>,
     /// For each of the request and its redirects.
-    pub(crate) timeout: Duration,
+    pub timeout: Duration,
     /// How many redirects are followed; then, or at none, the redirect itself is the answer.
-    pub(crate) redirects_max: u32,
+    pub redirects_max: u32,
 }
 
 /// What was answered.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Response {
-    pub(crate) status: u16,
-    pub(crate) reason: String,
+pub struct Response {
+    /// The status.
+    pub status: u16,
+    /// What the status is called.
+    pub reason: String,
     /// Where the answer came from, after redirects.
-    pub(crate) url: String,
-    pub(crate) headers: BTreeMap<String, String>,
-    pub(crate) text: String,
-    pub(crate) elapsed: Duration,
+    pub url: String,
+    /// By name, in lower case.
+    pub headers: BTreeMap<String, String>,
+    /// The body.
+    pub text: String,
+    /// How long the answer took to begin.
+    pub elapsed: Duration,
 }
 
 impl Response {
     /// Whether the status is no error.
-    pub(crate) fn ok(&self) -> bool {
+    pub fn ok(&self) -> bool {
         self.status < 400
     }
 }
 
 /// Sends a request and follows its redirects. Credentials go to no other host, and nothing goes from https to http.
-pub(crate) async fn send(mut request: Request) -> Result<Response, String> {
+///
+/// # Errors
+/// Where nobody answers as HTTP says; with why, in a line.
+pub async fn send(mut request: Request) -> Result<Response, String> {
     let client = client()?;
     let mut followed = 0;
     loop {

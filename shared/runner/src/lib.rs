@@ -13,7 +13,7 @@ mod caller;
 mod expand;
 mod glob;
 mod handed;
-mod http;
+pub mod http;
 mod log;
 mod lookups;
 mod mail;

@@ -15,6 +15,7 @@ use updraft_log_store::LogStore;
 use updraft_metastore::Items;
 use updraft_model::asset::EXTRA_BYTES_MAX;
 use updraft_model::attempt::{INLINE_BYTES_MAX, RETURN_VALUE};
+use updraft_model::workers::FUNCTION_LIFE_MOST;
 use updraft_model::{
     AttemptKey, AttemptOutcome, Connection, DagDoc, DagId, Incarnation, OutletEvent, RunDoc, TaskIndex, ValueRef,
     VersionId,
@@ -38,6 +39,21 @@ pub const WIND_UP: SignedDuration = SignedDuration::from_secs(8);
 /// What is said of an attempt that did not end before its worker had to.
 const OUT_OF_TIME: &str = "the worker's time was over before the task ended; let workers run longer (`WorkerTimeout` of the deployment), \
                            or make the task shorter";
+
+/// Why a task is not begun where its process would outlive every worker; none where it would not, or where workers do not end.
+fn outlives_functions(work: &Work) -> Option<String> {
+    let task = work.definition();
+    let timeout = task.execution_timeout.filter(|timeout| *timeout > FUNCTION_LIFE_MOST)?;
+    (work.deadline.is_some() && task.holds_its_worker()).then(|| {
+        format!(
+            "`execution_timeout` is {} s, and a worker on AWS Lambda lives for {} s at most: nothing was run. Make the task shorter, or \
+             cut it in several; give its `execution_timeout` as less if it ends earlier anyway; or run it on a machine \
+             (`updraft standalone`)",
+            timeout.as_secs_f64(),
+            FUNCTION_LIFE_MOST.as_secs()
+        )
+    })
+}
 
 /// Runs attempts on this machine: operators' own work in this process, commands and callables as processes.
 #[derive(Debug)]
@@ -100,7 +116,7 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> Runner for ProcessRunner<I, 
             Ok(ended) => ended,
             Err(Break::Ended(ended)) => *ended,
             // The cell is still ours: an end like any other failure's, and another try has a worker's whole time.
-            Err(Break::Killed) if out_of_time => Ended::failed(format!("killed: {OUT_OF_TIME}")),
+            Err(Break::Killed) if out_of_time => Ended::failed(format!("timeout: {OUT_OF_TIME}")),
             Err(Break::Killed) => return None,
         };
         Some(self.finished(work, ended, log).await)
@@ -167,6 +183,9 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> ProcessRunner<I, Q, L, C> {
             let (name, known) = (&task.operator, known.join(", "));
             return Err(format!("the operator `{name}` is not one that Updraft runs; it runs {known}").into());
         };
+        if let Some(why) = outlives_functions(work) {
+            return Err(why.into());
+        }
         let params = work.version.plan.dag.params_for(task, &work.run.facts.conf);
         let mut source = self.source(work);
         let assets = crate::assets::context(&self.engine, work).await;

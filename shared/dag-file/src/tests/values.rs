@@ -64,6 +64,27 @@ fn what_is_no_duration_is_refused() {
 }
 
 #[test]
+fn what_no_function_can_run_to_its_end_loads_with_a_warning() {
+    for (task, warned) in [
+        ("operator: BashOperator\nbash_command: ls\nexecution_timeout: 901", true),
+        ("operator: PythonOperator\npython_callable: a.b\nexecution_timeout: 2h", true),
+        ("operator: BashOperator\nbash_command: ls\nexecution_timeout: 15m", false),
+        ("operator: BashOperator\nbash_command: ls", false),
+        ("operator: BashSensor\nbash_command: ls\nexecution_timeout: 2h", false),
+        ("operator: EmptyOperator\nexecution_timeout: 2h", false),
+    ] {
+        let loaded = loaded(&in_task(task));
+        assert_eq!(loaded.dags.len(), 1, "{task}: {:?}", loaded.diagnostics);
+        let found: Vec<&str> = loaded.diagnostics.iter().map(|d| d.code).collect();
+        assert_eq!(found, if warned { vec!["outlives-functions"] } else { vec![] }, "{task}");
+        if warned {
+            let place = &loaded.diagnostics[0];
+            assert!(place.key_path.ends_with("execution_timeout") && place.message.contains("on AWS"), "{place:?}");
+        }
+    }
+}
+
+#[test]
 fn dates_are_read_in_every_spelling() {
     for (settings, instant, zone) in [
         ("start_date: 2025-01-31", "2025-01-31T00:00:00Z", "UTC"),

@@ -25,9 +25,6 @@ use crate::services::Services;
 /// No sensor looks more often than this, whatever its `poke_interval`.
 const WAIT_LEAST: Duration = Duration::from_millis(100);
 
-/// A wait in poke mode that is longer than this gives the worker back where the worker's own time is limited and costs money.
-const HELD_MOST: Duration = Duration::from_secs(5);
-
 /// What a look found.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Look {
@@ -94,8 +91,8 @@ pub(crate) async fn watch<S: Services>(attempt: &mut Attempt<'_, S>, mut sensor:
         let pause = Pause { settings: &settings, started, elapsed, looks };
         let until = pause.until(attempt, &look, now);
         let wait = Duration::try_from(until.duration_since(now)).unwrap_or_default().max(WAIT_LEAST);
-        // Where a worker is paid by the second and has to go, nobody waits in it for long.
-        if rescheduled || (attempt.work.deadline.is_some() && wait > HELD_MOST) {
+        // Where a worker is paid by the second and has to go, nobody waits in it.
+        if rescheduled || attempt.work.deadline.is_some() {
             let until = now.checked_add(wait).unwrap_or(until);
             attempt.say(&format!("not yet; looking again at {until}")).await;
             return Ok(Ended::rescheduled(until));

@@ -22,6 +22,35 @@ async fn a_command_ends_as_its_exit_code_says() {
     }
 }
 
+/// Where workers end by themselves, what is sure to outlive them is not begun, and no retry helps. Elsewhere it runs.
+#[tokio::test]
+async fn what_outlives_every_function_fails_at_its_start_with_advice() {
+    let task = "a: {operator: BashOperator, bash_command: echo ran, execution_timeout: 901, retries: 3}";
+    let mut world = World::of(task).await;
+    world.worker_lives = Some(jiff::SignedDuration::from_mins(15));
+    let ran = world.run().await;
+    assert_eq!((ran.states[0].as_str(), world.attempts), ("a=failed", 1));
+    for part in ["`execution_timeout` is 901 s", "900 s at most", "updraft standalone"] {
+        assert!(ran.message("a").contains(part), "{}", ran.message("a"));
+    }
+    assert!(!ran.log("a").contains("ran\n"), "{}", ran.log("a"));
+    assert_eq!(World::run_of(task).await.states, ["a=success"]);
+
+    let mut world = World::of(&task.replace("901", "900")).await;
+    world.worker_lives = Some(jiff::SignedDuration::from_mins(15));
+    assert_eq!(world.run().await.states, ["a=success"]);
+}
+
+#[tokio::test]
+async fn a_command_without_a_timeout_ends_with_its_worker_as_a_timeout() {
+    let mut world = World::of("a: {operator: BashOperator, bash_command: 'echo begun; sleep 60'}").await;
+    world.worker_lives = Some(updraft_runner::WIND_UP + jiff::SignedDuration::from_secs(1));
+    let ran = world.run().await;
+    assert_eq!(ran.states, ["a=failed"]);
+    assert!(ran.message("a").starts_with("timeout: the worker's time was over"), "{}", ran.message("a"));
+    assert!(ran.log("a").contains("INFO - begun\n"), "{}", ran.log("a"));
+}
+
 #[tokio::test]
 async fn a_command_is_rendered_and_returns_its_last_line() {
     let tasks = "a:

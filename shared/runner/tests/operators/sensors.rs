@@ -39,11 +39,14 @@ async fn a_sensor_that_is_rescheduled_gives_its_worker_back() {
 
 #[tokio::test]
 async fn where_a_worker_must_go_a_poke_is_rescheduled() {
-    let place = tempfile::tempdir().unwrap();
-    let mut world = World::of(&third(place.path(), "poke_interval: 30")).await;
-    world.worker_lives = Some(jiff::SignedDuration::from_mins(10));
-    let ran = world.run().await;
-    assert_eq!((ran.states, world.attempts), (vec!["a=success".to_owned()], 3));
+    for interval in ["30", "1", "0.2"] {
+        let place = tempfile::tempdir().unwrap();
+        let mut world = World::of(&third(place.path(), &format!("poke_interval: {interval}"))).await;
+        world.worker_lives = Some(jiff::SignedDuration::from_mins(10));
+        let ran = world.run().await;
+        assert_eq!((ran.states, world.attempts), (vec!["a=success".to_owned()], 3), "every {interval} s");
+        assert_eq!(world.clock.waits(), Vec::<u64>::new(), "nobody waited in a worker");
+    }
 }
 
 #[tokio::test]
