@@ -1,7 +1,7 @@
 //! The AWS road: which table, queues and buckets, by the usual settings.
 
 use crate::failure::Failure;
-use crate::settings::{SCHEDULER_QUEUE_URL, TASK_QUEUE_URL};
+use crate::settings::{PYTHON_QUEUE_URL, SCHEDULER_QUEUE_URL, TASK_QUEUE_URL};
 use crate::stores::Queue;
 use aws_config::SdkConfig;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,9 @@ const NO_QUEUES: &str = "note: `UPDRAFT_TASK_QUEUE_URL` and `UPDRAFT_SCHEDULER_Q
 pub(crate) fn queue(settings: &SdkConfig) -> (Queue, Option<&'static str>) {
     let url = |name: &str| std::env::var(name).ok().filter(|url| !url.is_empty());
     match (url(TASK_QUEUE_URL), url(SCHEDULER_QUEUE_URL)) {
-        (Some(tasks), Some(looks)) => (Queue::Sqs(Sqs::new(settings, tasks, looks)), None),
+        (Some(tasks), Some(looks)) => {
+            (Queue::Sqs(Sqs::new(settings, tasks, looks).with_python(url(PYTHON_QUEUE_URL))), None)
+        }
         _ => (Queue::Silent, Some(NO_QUEUES)),
     }
 }

@@ -150,7 +150,7 @@ async fn worker(server: Arc<Server>, mut stopping: signal::Receiver<Stopping>) {
                 let draining = *drains.borrow() >= Stopping::Draining;
                 // First in first out among equals: what waits already goes before what has just become ready.
                 let least = server.queue.next_priority().map(|waiting| waiting.saturating_add(1));
-                (!draining).then_some(Continuation { priority_least: least, timeout_most: None })
+                (!draining).then_some(Continuation { priority_least: least, timeout_most: None, worker: None })
             };
             if let Err(error) = server.engine.work(&task, &server.runner, None, may_continue).await {
                 tracing::error!(%error, ?task, "an attempt's end was not written; the sweep settles it when its lease is over");

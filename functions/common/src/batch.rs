@@ -11,6 +11,28 @@ pub struct Record {
     pub id: String,
     /// What was sent.
     pub body: String,
+    /// What the queue knows of it.
+    #[serde(default)]
+    attributes: Attributes,
+}
+
+/// What a queue knows of a message.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+struct Attributes {
+    #[serde(rename = "SentTimestamp")]
+    sent: Option<String>,
+}
+
+impl Record {
+    /// A message as it is before any queue has had it.
+    pub fn new(id: impl Into<String>, body: impl Into<String>) -> Self {
+        Self { id: id.into(), body: body.into(), attributes: Attributes::default() }
+    }
+
+    /// When it was sent, in milliseconds since 1970; none where the queue does not say.
+    pub fn sent_at_ms(&self) -> Option<i64> {
+        self.attributes.sent.as_ref()?.parse().ok()
+    }
 }
 
 /// Which messages of a batch shall come again; all others are done.
@@ -64,6 +86,7 @@ mod tests {
         ]});
         assert_eq!(source(&event), Some("aws:sqs"));
         let read = records(event).unwrap();
+        assert_eq!(read.iter().map(Record::sent_at_ms).collect::<Vec<_>>(), [Some(0), None]);
         assert_eq!(
             read.iter().map(|r| (&*r.id, &*r.body)).collect::<Vec<_>>(),
             [("1", "{}"), ("2", "no JSON at all \u{1F980}")]
@@ -82,7 +105,7 @@ mod tests {
     fn the_answer_names_what_shall_come_again() {
         let mut answer = BatchAnswer::default();
         assert_eq!(serde_json::to_value(&answer).unwrap(), json!({"batchItemFailures": []}));
-        answer.again(&Record { id: "2".to_owned(), body: String::new() });
+        answer.again(&Record::new("2", ""));
         assert_eq!(serde_json::to_value(&answer).unwrap(), json!({"batchItemFailures": [{"itemIdentifier": "2"}]}));
     }
 }

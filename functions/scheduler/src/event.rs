@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn every_caller_is_known() {
-        let record = |id: &str| Record { id: id.to_owned(), body: "{}".to_owned() };
+        let record = |id: &str| Record::new(id, "{}");
         for (event, meant) in [
             (
                 json!({"version": "0", "id": "d3", "detail-type": "Scheduled Event", "source": "aws.scheduler",

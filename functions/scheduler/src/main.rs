@@ -22,7 +22,8 @@ async fn serve() -> Result<(), Error> {
     let environment = Environment::read()?;
     let aws = updraft_metastore_dynamodb::settings().await?;
     let items = DynamoDb::new(&aws, environment.table);
-    let queue = Sqs::new(&aws, environment.task_queue_url, environment.scheduler_queue_url);
+    let queue = Sqs::new(&aws, environment.task_queue_url, environment.scheduler_queue_url)
+        .with_python(environment.python_queue_url);
     let settings = Settings { hostname: environment.hostname, ..Settings::default() };
     let settings = settings.with_limits(|name| std::env::var(name).ok())?;
     let engine = Engine::new(items, queue, System, settings);

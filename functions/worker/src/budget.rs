@@ -10,6 +10,7 @@
 //! sweep settles it.
 
 use jiff::{SignedDuration, Timestamp};
+use updraft_model::WorkerKind;
 use updraft_runner::WIND_UP;
 use updraft_service::{Continuation, TimeoutMost};
 
@@ -49,12 +50,16 @@ impl Budget {
 
     /// What may be continued with in place. Nothing is known here of what waits in the queue, so priorities do not matter: SQS has
     /// none, and enough workers run.
-    pub(crate) fn continuation(self, now: Timestamp) -> Option<Continuation> {
+    pub(crate) fn continuation(self, now: Timestamp, worker: WorkerKind) -> Option<Continuation> {
         let most = self.for_attempt(now)?;
         let passed = now.duration_since(self.begun);
         // Where invocations are short, 30 s may be most of one: then at least as much must be left as has passed.
         let unlimited = passed < UNLIMITED_WITHIN && passed <= most;
-        Some(Continuation { priority_least: None, timeout_most: Some(TimeoutMost { most, unlimited }) })
+        Some(Continuation {
+            priority_least: None,
+            timeout_most: Some(TimeoutMost { most, unlimited }),
+            worker: Some(worker),
+        })
     }
 }
 
@@ -97,7 +102,7 @@ mod tests {
             (short, 11, most(9, false)),
             (short, 16, None),
         ] {
-            let continuation = budget.continuation(at(second));
+            let continuation = budget.continuation(at(second), WorkerKind::Plain);
             assert_eq!(continuation.and_then(|c| c.timeout_most), expected, "{budget:?} at {second}");
             assert_eq!(continuation.is_some(), expected.is_some());
         }

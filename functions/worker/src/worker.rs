@@ -1,15 +1,19 @@
 //! What a batch of messages leads to. Everything is settled before it is answered: after the answer, a function stands still.
 
 use crate::budget::Budget;
+use crate::packages::Packages;
 use jiff::Timestamp;
 use lambda_runtime::LambdaEvent;
 use serde_json::Value;
 use std::sync::Arc;
 use updraft_clock::{Clock, System};
+use updraft_dag_store_s3::S3DagStore;
 use updraft_function::{BatchAnswer, Error, Record, batch};
 use updraft_log_store_s3::S3LogStore;
 use updraft_metastore_dynamodb::DynamoDb;
+use updraft_model::WorkerKind;
 use updraft_runner::ProcessRunner;
+use updraft_service::engine::METRICS;
 use updraft_service::{Engine, TaskRef};
 use updraft_task_queue::Message;
 use updraft_task_queue_sqs::{Sqs, parse_body};
@@ -21,6 +25,10 @@ pub(crate) struct Worker {
     pub(crate) engine: Arc<Engine<DynamoDb, Sqs, System>>,
     /// Runs attempts as processes of this function.
     pub(crate) runner: ProcessRunner<DynamoDb, Sqs, S3LogStore, System>,
+    /// What this function can run.
+    pub(crate) kind: WorkerKind,
+    /// What its Python tasks import beside their own files; none where there is no Python.
+    pub(crate) packages: Option<Packages<S3DagStore, S3LogStore>>,
 }
 
 impl Worker {
@@ -35,6 +43,11 @@ impl Worker {
             tracing::error!(%error, "an event is no batch of messages");
             format!("the event is no batch of SQS messages, and nothing else is for workers: {error}")
         })?;
+        if let Some(packages) = &self.packages
+            && let Err(error) = packages.refresh().await
+        {
+            tracing::error!(%error, "extra packages could not be looked at; tasks find those of before");
+        }
         let mut answer = BatchAnswer::default();
         for record in &records {
             if let Some(Message::Callback { key }) = parse_body(&record.body) {
@@ -48,6 +61,10 @@ impl Worker {
                 tracing::error!(id = record.id, body = record.body, "a message names no task; it is dropped");
                 continue;
             };
+            if let Some(sent) = record.sent_at_ms() {
+                let waited = self.engine.clock.now().as_millisecond() - sent;
+                tracing::debug!(target: METRICS, incarnation = %task.incarnation, queue_delay_ms = waited.max(0));
+            }
             if !Box::pin(self.work(&task, budget)).await {
                 answer.again(record);
             }
@@ -61,7 +78,7 @@ impl Worker {
             tracing::warn!(?task, "too little time is left to begin a task; its message comes again");
             return false;
         }
-        let may_continue = || budget.continuation(self.engine.clock.now());
+        let may_continue = || budget.continuation(self.engine.clock.now(), self.kind);
         match self.engine.work(task, &self.runner, Some(budget.leases_end()), may_continue).await {
             Ok(worked) => {
                 tracing::info!(incarnation = %task.incarnation, attempts = worked.attempts, "worked");
@@ -90,8 +107,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn figures_are_told_where_they_are_looked_for() {
+        assert_eq!(updraft_function::metrics::TARGET, METRICS);
+    }
+
+    #[test]
     fn only_messages_that_name_a_task_are_work() {
-        let named = |body: &str| task(&Record { id: "1".to_owned(), body: body.to_owned() });
+        let named = |body: &str| task(&Record::new("1", body));
         let body = r#"{"look_at":"task","dag_id":"d","incarnation":"i1","task":3,"try_number":2,"priority":1}"#;
         let found = named(body).expect("it names a task");
         assert_eq!((found.incarnation.as_str(), found.try_number), ("i1", 2));

@@ -238,10 +238,7 @@ fn take(
     queued: &mut Vec<(Slot, u32)>,
 ) -> Option<(Slot, u32, Lease)> {
     let (slot, try_number) = *queued.first()?;
-    let timeout = plan.task(slot.task).execution_timeout;
-    let fits = wish.priority_least.is_none_or(|least| plan.priority(slot.task) >= least)
-        && wish.timeout_most.is_none_or(|most| most.fits(timeout));
-    if !fits {
+    if !wish.fits(plan, slot.task) {
         return None;
     }
     queued.remove(0);

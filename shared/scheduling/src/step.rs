@@ -16,7 +16,7 @@ use updraft_model::cell::{End, Wait};
 use updraft_model::{
     Act, Attempt, AttemptOutcome, Cell, Choice, DagRunState, Expansion, Generation, Held, Intent, Lease, MappedEntry,
     MappedKey, OPERATIONS_MAX, OperationId, OutboxEntry, Plan, RunChange, RunDoc, RunEndReason, TaskIndex,
-    TaskInstanceState, Token, Unit,
+    TaskInstanceState, Token, Unit, WorkerKind,
 };
 
 /// The outbox key of [`OutboxEntry::Leave`].
@@ -118,6 +118,18 @@ pub struct Continue {
     pub priority_least: Option<i64>,
     /// Only a task whose execution_timeout fits; none: any.
     pub timeout_most: Option<TimeoutMost>,
+    /// Only a task that this kind of worker serves; none: any.
+    pub worker: Option<WorkerKind>,
+}
+
+impl Continue {
+    /// Whether a task is one of those that are wished for.
+    pub(crate) fn fits(&self, plan: &Plan, task: TaskIndex) -> bool {
+        let (definition, priority) = (plan.task(task), plan.priority(task));
+        self.priority_least.is_none_or(|least| priority >= least)
+            && self.timeout_most.is_none_or(|most| most.fits(definition.execution_timeout))
+            && self.worker.is_none_or(|kind| kind.serves(definition.worker_kind()))
+    }
 }
 
 /// Which execution_timeouts fit into the time that is left here.
@@ -848,13 +860,8 @@ fn take(
     change: &mut RunChange,
     queued: &mut Vec<TaskIndex>,
 ) -> Option<(TaskIndex, u32, Lease)> {
-    let fits = |task: &TaskIndex| {
-        let timeout = plan.task(*task).execution_timeout;
-        wish.priority_least.is_none_or(|least| plan.priority(*task) >= least)
-            && wish.timeout_most.is_none_or(|most| most.fits(timeout))
-    };
     // Queued in order of priority: if the first does not fit, a lesser one must not overtake it.
-    let task = *queued.first().filter(|task| fits(task))?;
+    let task = *queued.first().filter(|task| wish.fits(plan, **task))?;
     queued.remove(0);
     let (_, cell) = change.cells.iter_mut().find(|(t, _)| *t == task)?;
     let lease = Lease { token: wish.token.clone(), until: wish.until, since: now };

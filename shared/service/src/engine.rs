@@ -56,6 +56,9 @@ impl Default for Settings {
     }
 }
 
+/// The target of events that tell figures, for whoever counts them: fields that are numbers are figures. Nothing else is told there.
+pub const METRICS: &str = "updraft_metrics";
+
 /// Names `max_active_tasks` of DAGs that do not say, for every process of a deployment.
 pub const MAX_ACTIVE_TASKS_PER_DAG: &str = "UPDRAFT_MAX_ACTIVE_TASKS_PER_DAG";
 
@@ -208,6 +211,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                     try_number,
                     priority: plan.priority(task),
                     place: None,
+                    worker: plan.task(task).worker_kind(),
                 })
             })
             .collect()

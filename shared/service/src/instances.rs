@@ -107,6 +107,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 until: self.lease_until(now, deadline),
                 priority_least: c.priority_least,
                 timeout_most: c.timeout_most,
+                worker: c.worker,
             });
             let step = pages::finish(&version.plan, &run, &page, &held, &ended, now, wish.as_ref());
             let Some(step) = step else {

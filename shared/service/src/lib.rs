@@ -21,6 +21,7 @@ pub mod closing;
 pub mod dags;
 pub mod deletion;
 pub mod engine;
+mod figures;
 pub mod history;
 pub mod ingest;
 pub mod instances;

@@ -178,14 +178,18 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             let look_at = self.clock.now().saturating_add(LOOK_EVERY).ok();
             let change = step::promote(name.task, claim.generation, look_at);
             match self.store.update_run(&name.incarnation, &change).await? {
-                Outcome::Updated(run) => messages.push(Outgoing::now(Message::Task {
-                    dag_id: run.facts.dag_id.clone(),
-                    incarnation: name.incarnation,
-                    task: name.task,
-                    try_number,
-                    priority: claim.priority,
-                    place: None,
-                })),
+                Outcome::Updated(run) => {
+                    let version = self.version(&run.facts.version).await?;
+                    messages.push(Outgoing::now(Message::Task {
+                        dag_id: run.facts.dag_id.clone(),
+                        incarnation: name.incarnation,
+                        task: name.task,
+                        try_number,
+                        priority: claim.priority,
+                        place: None,
+                        worker: version.plan.task(name.task).worker_kind(),
+                    }));
+                }
                 // A run that is no more, or that has gone on: the slots go to the next (rule B2).
                 Outcome::Refused(image) if !holders::is_alive(&claim, image.as_ref(), name.task, false) => {
                     messages.push(Outgoing::now(Message::Holder { holder: holder.clone() }));

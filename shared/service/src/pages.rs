@@ -154,6 +154,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             try_number: *try_number,
             priority: plan.priority(slot.task),
             place: Some(Place { unit: page.key.unit, page: page.key.page, map_index: slot.map_index }),
+            worker: plan.task(slot.task).worker_kind(),
         };
         queued.iter().map(|queued| Outgoing::now(message(queued))).collect()
     }

@@ -1,6 +1,6 @@
 //! Looking at a run: start it, settle what died, decide what is undecided, deliver what is owed, send again what may be lost.
 
-use crate::engine::{Engine, Error, ROUNDS_MAX, Version};
+use crate::engine::{Engine, Error, METRICS, ROUNDS_MAX, Version};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use updraft_clock::Clock;
@@ -405,6 +405,13 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             let step = step::start(&version.plan, &run, self.clock.now());
             match self.store.update_run(&incarnation, &step.change).await? {
                 Outcome::Updated(image) => {
+                    let late = self.clock.now().duration_since(run.facts.run_after);
+                    tracing::debug!(
+                        target: METRICS,
+                        dag_id = %run.facts.dag_id,
+                        run_id = run.facts.run_id,
+                        scheduling_delay_ms = late.as_millis() as i64,
+                    );
                     self.after(&version, &step, &image).await;
                     self.send(Self::open_page_messages(&version.plan, &image)).await;
                     return self.settle(&version, &run, &step, &image).await;

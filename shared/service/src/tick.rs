@@ -85,6 +85,20 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         }
     }
 
+    /// Looks at everything unfinished, due or not: what is queued is sent again, what is undecided is decided. It rebuilds a queue that was
+    /// lost from what the metastore says. Attempts that hold their leases go on.
+    pub async fn requeue(&self) -> Result<Ticked, Error> {
+        let mut ticked = Ticked::default();
+        for entry in self.store.due(Timestamp::MAX, usize::MAX >> 1).await? {
+            ticked.looked_at += 1;
+            if let Err(error) = self.look(&entry.what).await {
+                ticked.failed += 1;
+                tracing::error!(%error, what = ?entry.what, "a look failed; it stays due");
+            }
+        }
+        Ok(ticked)
+    }
+
     /// Looks at everything unfinished as the only server that lives: after a start. Attempts of the server before are dead.
     pub async fn recover(&self) -> Result<Ticked, Error> {
         let mut ticked = Ticked::default();

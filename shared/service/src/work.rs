@@ -1,17 +1,19 @@
 //! A worker's part: claim an attempt, run it, record it, finish it with everything its end decides, continue in place.
 
 use crate::engine::{Engine, Error, ROUNDS_MAX, Version};
+use crate::figures::{jittered, measure, span};
 use crate::instances::OnPage;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::Instrument as _;
 use updraft_clock::Clock;
 use updraft_metastore::{Error as StoreError, Items, Outcome};
 use updraft_model::{
     Attempt, AttemptKey, AttemptOutcome, CallbackKind, Cell, Choice, DagId, Held, Incarnation, Lease, Occasion,
-    OutletEvent, PageDoc, Place, Resumed, RunDoc, TaskIndex, Token, ValueRef,
+    OutletEvent, PageDoc, Place, Resumed, RunDoc, TaskIndex, Token, ValueRef, WorkerKind,
 };
 use updraft_scheduling::choices;
 pub use updraft_scheduling::step::TimeoutMost;
@@ -167,6 +169,8 @@ pub struct Continuation {
     pub priority_least: Option<i64>,
     /// Only a task whose execution_timeout fits; none: any.
     pub timeout_most: Option<TimeoutMost>,
+    /// Only a task that this kind of worker serves; none: any.
+    pub worker: Option<WorkerKind>,
 }
 
 /// What came of a message.
@@ -195,7 +199,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let Some(mut work) = self.claim(task, deadline).await? else { return Ok(Worked { attempts }) };
         loop {
             attempts += 1;
-            match Box::pin(self.run_attempt(work, runner, deadline, &may_continue)).await? {
+            let span = span(&work);
+            match Box::pin(self.run_attempt(work, runner, deadline, &may_continue).instrument(span)).await? {
                 Some(next) => work = next,
                 None => return Ok(Worked { attempts }),
             }
@@ -299,6 +304,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             map_length: finished.map_length,
             rendered_map_index: finished.rendered_map_index,
         };
+        measure(&work, &attempt);
         let key = work.key();
         self.insist(&work, || self.store.put_attempt(&key, &attempt)).await?;
         self.finish(work, Ended::from(&attempt), deadline, may_continue).await
@@ -441,6 +447,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 until: self.lease_until(now, deadline),
                 priority_least: c.priority_least,
                 timeout_most: c.timeout_most,
+                worker: c.worker,
             });
             let Some(step) = step::finish(&version.plan, &image, &held, &ended, now, wish.as_ref()) else {
                 // Not ours any more. Either our own write landed and its answer was lost, or somebody settled, cleared or marked it.
@@ -524,16 +531,17 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     {
         let give_up = self.lease_until(self.clock.now(), None).max(work.lease.until);
         let mut wait = Duration::from_millis(50);
-        loop {
+        for round in 0.. {
             match write().await {
                 Err(StoreError::Unavailable(why)) if self.clock.now() < give_up => {
                     tracing::warn!(why, "an attempt's end was not written; trying again");
-                    self.clock.sleep(wait).await;
+                    self.clock.sleep(jittered(wait, &work.lease.token, round)).await;
                     wait = (wait * 2).min(Duration::from_secs(5));
                 }
                 result => return result,
             }
         }
+        Err(StoreError::Unavailable("it was tried for ever".to_owned()))
     }
 }
 

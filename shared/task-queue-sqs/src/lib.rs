@@ -1,4 +1,4 @@
-//! The task queue on SQS: one standard queue for each lane.
+//! The task queue on SQS: a standard queue for each lane, and where it is named one more for the tasks that want Python.
 //!
 //! A message's body is the JSON of [`Message`], so a Lambda function reads its event with [`parse_body`]. Messages of task
 //! instances carry their DAG as the message group: on a standard queue that makes SQS share deliveries out fairly between
@@ -13,6 +13,7 @@ use aws_sdk_sqs::config::Builder;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use fault::describe;
 use std::time::Duration;
+use updraft_model::WorkerKind;
 use updraft_task_queue::{DELAY_MAX, Delivery, Error, Lane, Message, Outgoing, TaskQueue};
 
 /// Messages in one request; SQS takes and gives no more.
@@ -28,11 +29,13 @@ const RESENDS_MAX: u32 = 3;
 /// The wait before the first of these.
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 
-/// Two SQS queues. Cheap to clone.
+/// The SQS queues of a deployment. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Sqs {
     client: Client,
     tasks: String,
+    /// Where the tasks go that want Python; none: to the others.
+    python: Option<String>,
     looks: String,
 }
 
@@ -46,13 +49,29 @@ impl Sqs {
             None => ours,
         };
         let client = Client::from_conf(Builder::from(settings).timeout_config(timeouts).build());
-        Self { client, tasks: tasks_url.into(), looks: looks_url.into() }
+        Self { client, tasks: tasks_url.into(), python: None, looks: looks_url.into() }
     }
 
+    /// The same, with a queue of their own for tasks that want a worker with Python.
+    #[must_use]
+    pub fn with_python(self, url: Option<String>) -> Self {
+        Self { python: url, ..self }
+    }
+
+    /// The queue that is received from for a lane.
     fn url(&self, lane: Lane) -> &str {
         match lane {
             Lane::Tasks => &self.tasks,
             Lane::Looks => &self.looks,
+        }
+    }
+
+    /// The queue that a message is sent to.
+    fn url_for(&self, message: &Message) -> &str {
+        match message {
+            Message::Task { worker: WorkerKind::Python, .. } => self.python.as_deref().unwrap_or(&self.tasks),
+            Message::Task { .. } => &self.tasks,
+            Message::Run { .. } | Message::Page { .. } | Message::Dag { .. } | Message::Holder { .. } => &self.looks,
         }
     }
 
@@ -116,12 +135,14 @@ pub fn parse_body(body: &str) -> Option<Message> {
 }
 
 impl TaskQueue for Sqs {
-    /// One SendMessageBatch for every ten messages of a lane, and more where SQS takes only a part.
+    /// One SendMessageBatch for every ten messages to a queue, and more where SQS takes only a part.
     async fn send(&self, messages: &[Outgoing]) -> Result<(), Error> {
-        for lane in [Lane::Tasks, Lane::Looks] {
-            let of_lane: Vec<&Outgoing> = messages.iter().filter(|outgoing| outgoing.message.lane() == lane).collect();
-            for batch in of_lane.chunks(BATCH_MAX) {
-                self.send_batch(self.url(lane), batch).await?;
+        let queues = [Some(&self.tasks), self.python.as_ref(), Some(&self.looks)];
+        for url in queues.into_iter().flatten() {
+            let to: Vec<&Outgoing> =
+                messages.iter().filter(|outgoing| self.url_for(&outgoing.message) == url).collect();
+            for batch in to.chunks(BATCH_MAX) {
+                self.send_batch(url, batch).await?;
             }
         }
         Ok(())

@@ -29,6 +29,7 @@ fn task(dag_id: &str) -> Message {
         try_number: 2,
         priority: -4,
         place: None,
+        worker: WorkerKind::Plain,
     }
 }
 
@@ -55,6 +56,43 @@ async fn a_task_travels_with_its_dag_as_the_group() {
         assert_eq!(message.attributes().and_then(|all| all.get(&group)).map(String::as_str), expected);
         assert!(parse_body(message.body().unwrap()).is_some());
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tasks_that_want_python_have_a_queue_of_their_own_where_one_is_named() {
+    let wants = |worker| match task("suite.dag") {
+        Message::Task { dag_id, incarnation, task, try_number, priority, place, .. } => {
+            Message::Task { dag_id, incarnation, task, try_number, priority, place, worker }
+        }
+        other => other,
+    };
+    let sent = [wants(WorkerKind::Python), wants(WorkerKind::Plain)].map(Outgoing::now);
+    let (one, other) = (queues().await, queues().await);
+    let python = Sqs { tasks: other.tasks.clone(), ..one.clone() };
+    let received = async |queue: &Sqs| {
+        let all = queue.receive(Lane::Tasks, 10, Duration::from_secs(5)).await.unwrap();
+        let mut kinds = Vec::new();
+        for delivery in all {
+            queue.acknowledge(Lane::Tasks, &delivery.receipt).await.unwrap();
+            let Some(Message::Task { worker, .. }) = delivery.message else { panic!("{delivery:?}") };
+            kinds.push(worker);
+        }
+        kinds.sort();
+        kinds
+    };
+    one.clone().with_python(Some(other.tasks)).send(&sent).await.unwrap();
+    assert_eq!(received(&one).await, [WorkerKind::Plain]);
+    assert_eq!(received(&python).await, [WorkerKind::Python]);
+    one.send(&sent).await.unwrap();
+    assert_eq!(received(&one).await, [WorkerKind::Plain, WorkerKind::Python], "one queue serves for both");
+}
+
+#[test]
+fn messages_of_releases_that_knew_one_kind_of_worker_are_read() {
+    let old = r#"{"look_at":"task","dag_id":"d","incarnation":"i","task":3,"try_number":2,"priority":1}"#;
+    let Some(read @ Message::Task { worker, .. }) = parse_body(old) else { panic!("it is a message") };
+    assert_eq!(worker, WorkerKind::Plain);
+    assert_eq!(serde_json::to_string(&read).unwrap(), old, "and those releases read what is sent to plain workers");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

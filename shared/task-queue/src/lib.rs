@@ -3,6 +3,7 @@
 //! A message is a hint. It names a run, a task instance or a DAG, is never the only copy of a fact, and may be lost, doubled, late
 //! or out of order; the sweep of the time index makes up for it. The promises of [`TaskQueue`] are the functions of [`suite`].
 
+pub mod counting;
 pub mod local;
 pub mod suite;
 
@@ -11,7 +12,7 @@ pub use local::LocalQueue;
 use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::time::Duration;
-use updraft_model::{CallbackKey, DagId, HolderId, Incarnation, OperationId, Place, TaskIndex};
+use updraft_model::{CallbackKey, DagId, HolderId, Incarnation, OperationId, Place, TaskIndex, WorkerKind};
 
 /// The longest delay a message may have; SQS allows no more. What is due later is left to the time index.
 pub const DELAY_MAX: Duration = Duration::from_mins(15);
@@ -35,6 +36,9 @@ pub enum Message {
         /// Which of its instances, where it is mapped.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         place: Option<Place>,
+        /// The kind of worker that can run it. Messages of releases that knew one kind have none.
+        #[serde(default, skip_serializing_if = "WorkerKind::is_plain")]
+        worker: WorkerKind,
     },
     /// Pages of a mapped task or group.
     Page {

@@ -130,7 +130,7 @@ impl TaskQueue for LocalQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use updraft_model::{DagId, Incarnation, TaskIndex};
+    use updraft_model::{DagId, Incarnation, TaskIndex, WorkerKind};
 
     crate::queue_suite!(LocalQueue::default());
 
@@ -142,6 +142,7 @@ mod tests {
             try_number: 1,
             priority,
             place: None,
+            worker: WorkerKind::Plain,
         }
     }
 

@@ -5,7 +5,7 @@
 
 use crate::{Delivery, Lane, Message, Outgoing, TaskQueue};
 use std::time::{Duration, Instant};
-use updraft_model::{DagId, Incarnation, Place, TaskIndex};
+use updraft_model::{DagId, Incarnation, Place, TaskIndex, WorkerKind};
 
 fn task(n: u32) -> Message {
     Message::Task {
@@ -15,6 +15,7 @@ fn task(n: u32) -> Message {
         try_number: 3,
         priority: 1,
         place: Some(Place { unit: TaskIndex(n), page: 1, map_index: 70 }),
+        worker: WorkerKind::Plain,
     }
 }
 

@@ -102,7 +102,11 @@ impl Hand {
         let mut world = self.world.lock();
         let has_time = deadline.is_none_or(|at| at - world.now > MINUTE);
         let priority_least = world.rng.chance(2_000).then_some(3);
-        (has_time && world.rng.chance(7_000)).then_some(Continuation { priority_least, timeout_most: None })
+        (has_time && world.rng.chance(7_000)).then_some(Continuation {
+            priority_least,
+            timeout_most: None,
+            worker: None,
+        })
     }
 
     /// Ticks every minute, more or less.

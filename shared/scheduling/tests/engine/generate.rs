@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use std::fmt;
 use updraft_model::cell::{End, Wait};
+use updraft_model::workers::QUEUE_PYTHON;
 use updraft_model::{
     AttemptOutcome, Cell, Dag, DagId, DagRunState, DagRunType, Held, Incarnation, Lease, OutboxEntry, Plan, RunDoc,
     RunFacts, Task, TaskId, TaskIndex, Token, TriggerRule, VersionId, WeightRule,
@@ -51,6 +52,8 @@ fn task() -> impl Strategy<Value = Task> {
             priority_weight,
             weight_rule,
             execution_timeout: timeout,
+            // Weights and queues have nothing to do with each other, so one drawn number serves for both.
+            queue: if priority_weight % 2 == 0 { "default" } else { QUEUE_PYTHON }.to_owned(),
             ..Task::new(TaskId::trusted("unnamed"), if is_empty { EMPTY } else { BASH })
         },
     )

@@ -49,7 +49,7 @@ fn next(plan: &Plan, run: &RunDoc, fate: Fate, write: usize, now: &mut Timestamp
     };
     if let Some((task, (try_number, token_held))) = first(run, running) {
         let held = Held { task, try_number, token: token_held };
-        let wish = Continue { token: token.token, until, priority_least: None, timeout_most: None };
+        let wish = Continue { token: token.token, until, priority_least: None, timeout_most: None, worker: None };
         let (outcome, wish) = match fate {
             Fate::Ends(outcome) => (outcome, None),
             Fate::GoesOn(outcome) => (outcome, Some(&wish)),

@@ -5,7 +5,10 @@ use crate::generate::{Image, NOW, at, config, dag_of, image, lease, outcome, pla
 use jiff::SignedDuration;
 use proptest::prelude::*;
 use updraft_model::cell::{End, Wait};
-use updraft_model::{AttemptOutcome, Cell, DagRunState, Held, OperationId, Plan, RunChange, RunDoc, TaskIndex, Token};
+use updraft_model::workers::QUEUE_PYTHON;
+use updraft_model::{
+    AttemptOutcome, Cell, DagRunState, Held, OperationId, Plan, RunChange, RunDoc, TaskIndex, Token, WorkerKind,
+};
 use updraft_scheduling::step::{self, Continue, Ended, Expired, Step, TimeoutMost};
 use updraft_scheduling::{attention, decide};
 
@@ -25,11 +28,13 @@ fn wish() -> impl Strategy<Value = Continue> {
         (1..100i64, any::<bool>())
             .prop_map(|(seconds, unlimited)| TimeoutMost { most: SignedDuration::from_secs(seconds), unlimited }),
     );
-    (proptest::option::of(-3..8i64), timeout).prop_map(|(priority_least, timeout_most)| Continue {
+    let worker = proptest::option::of(prop_oneof![Just(WorkerKind::Plain), Just(WorkerKind::Python)]);
+    (proptest::option::of(-3..8i64), timeout, worker).prop_map(|(priority_least, timeout_most, worker)| Continue {
         token: Token::trusted("continued"),
         until: at(150),
         priority_least,
         timeout_most,
+        worker,
     })
 }
 
@@ -162,7 +167,7 @@ proptest! {
     fn nothing_more_follows_from_a_steps_image(
         Image(plan, run) in image(ANY), outcome in outcome(), some in any::<u8>()
     ) {
-        let wish = Continue { token: Token::trusted("t"), until: at(150), priority_least: None, timeout_most: None };
+        let wish = Continue { token: Token::trusted("t"), until: at(150), priority_least: None, timeout_most: None, worker: None };
         let settled = step::sweep(&plan, &run, &[], NOW).image(&run);
         for run in [run, settled.clone()] {
             for (what, step) in steps(&plan, &run, outcome, &wish, some) {
@@ -235,6 +240,7 @@ proptest! {
                         Some(timeout) => timeout <= most,
                         None => unlimited,
                     })
+                    && (wish.worker != Some(WorkerKind::Plain) || plan.task(task).queue != QUEUE_PYTHON)
             };
             prop_assert_eq!(step.claimed.as_ref().map(|(task, ..)| *task), first.filter(|task| fits(*task)));
             for pair in alone.queued.windows(2) {

@@ -11,11 +11,11 @@ use updraft_model::{AttemptOutcome, DagId, OutletEvent, RunDoc};
 use updraft_service::runs::Leases;
 use updraft_service::trigger::Trigger;
 use updraft_service::{Continuation, Engine, Finished, Runner, Settings, TaskRef, Work};
-use updraft_task_queue::{Lane, LocalQueue, Message, TaskQueue};
+use updraft_task_queue::{Lane, LocalQueue, Message, TaskQueue, counting as queue};
 
 /// An engine and a DAG folder.
 pub(crate) struct World {
-    pub(crate) engine: Engine<Counting<Memory>, LocalQueue, System>,
+    pub(crate) engine: Engine<Counting<Memory>, queue::Counting<LocalQueue>, System>,
     pub(crate) folder: Directory,
     says: Mutex<Vec<OutletEvent>>,
 }
@@ -38,7 +38,7 @@ impl World {
     pub(crate) fn new() -> Self {
         let items = Counting::new(Memory::default());
         Self {
-            engine: Engine::new(items, LocalQueue::default(), System, Settings::default()),
+            engine: Engine::new(items, queue::Counting::default(), System, Settings::default()),
             folder: Directory::new(tempfile::tempdir().unwrap().keep()),
             says: Mutex::default(),
         }

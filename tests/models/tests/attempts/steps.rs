@@ -407,6 +407,7 @@ impl Worked<'_> {
             until: lease(*token, 0).until,
             priority_least: None,
             timeout_most: None,
+            worker: None,
         });
         let now = late_enough(seen);
         let ended = outcome.ended(now);
