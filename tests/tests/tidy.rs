@@ -115,6 +115,7 @@ const CRATES: &[(&str, Kind, &[&str])] = &[
     ),
     ("updraft-function", Library, &[]),
     ("updraft", Entry, &[]),
+    ("updraft-api-function", Entry, &[]),
     ("updraft-scheduler-function", Entry, &[]),
     ("updraft-worker-function", Entry, &[]),
     ("updraft-tests", Test, &[]),

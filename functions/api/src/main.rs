@@ -1,0 +1,36 @@
+//! Lambda: the routes that `updraft standalone` serves, behind a Function URL.
+//!
+//! The URL's AuthType is AWS_IAM: AWS has checked who calls before this is started, and refused who may not.
+
+mod event;
+
+use lambda_runtime::{LambdaEvent, service_fn};
+use serde_json::Value;
+use std::process::ExitCode;
+use std::sync::Arc;
+use updraft_clock::System;
+use updraft_dag_store_s3::S3DagStore;
+use updraft_function::{Environment, Error};
+use updraft_log_store_s3::S3LogStore;
+use updraft_metastore_dynamodb::DynamoDb;
+use updraft_service::{Engine, Settings};
+use updraft_task_queue_sqs::Sqs;
+
+fn main() -> ExitCode {
+    updraft_function::run(serve)
+}
+
+async fn serve() -> Result<(), Error> {
+    let environment = Environment::read()?;
+    let aws = updraft_metastore_dynamodb::settings().await?;
+    let items = DynamoDb::new(&aws, environment.table);
+    let queue = Sqs::new(&aws, environment.task_queue_url, environment.scheduler_queue_url)
+        .with_python(environment.python_queue_url);
+    let settings = Settings { hostname: environment.hostname, ..Settings::default() };
+    let settings = settings.with_limits(|name| std::env::var(name).ok())?;
+    let engine = Arc::new(Engine::new(items, queue, System, settings));
+    let logs = Arc::new(S3LogStore::new(&aws, environment.bucket.clone()));
+    let dags = Arc::new(S3DagStore::new(&aws, environment.bucket));
+    let router = updraft_api::router(engine, logs, dags, updraft_api::Setup::default());
+    lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| event::serve(&router, event.payload))).await
+}
