@@ -16,6 +16,10 @@ pub(crate) struct Arguments {
     #[arg(long, global = true, env = settings::METASTORE, default_value = settings::METASTORE_DEFAULT, value_name = "URL", hide_env_values = true)]
     pub(crate) metastore: MetastoreUrl,
 
+    /// A deployment by name: its variables are taken from the file of profiles that `infra/deploy --save-as NAME` keeps
+    #[arg(long, global = true, env = settings::PROFILE, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+
     /// How data is written; if not given, a table on a terminal and plain columns elsewhere
     #[arg(long, short, global = true, value_enum, value_name = "FORMAT")]
     pub(crate) output: Option<Format>,
@@ -66,6 +70,8 @@ pub(crate) enum Command {
     Db(db::Command),
     /// Encrypt all variables and connections anew: by the first of `UPDRAFT_FERNET_KEY`, or by a key drawn for the home
     RotateFernetKey,
+    /// Look over a deployment and say what to do: what is stuck, and on AWS permissions, versions, clock, alarms, dead letters
+    Doctor,
     /// Print a script that makes a shell complete commands and options: `source <(updraft completion bash)`
     Completion {
         /// The shell

@@ -17,6 +17,7 @@ mod confirm;
 mod connections;
 mod dags;
 mod db;
+mod doctor;
 mod exchange;
 mod failure;
 mod home;
@@ -26,6 +27,7 @@ mod metastore;
 mod pools;
 mod printer;
 mod secrets;
+mod profiles;
 mod settings;
 mod standalone;
 mod stores;
@@ -55,7 +57,8 @@ fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
         }
     };
-    match run(arguments) {
+    // Before there are threads: what it goes on as takes this process over.
+    match profiles::enter(arguments.profile.as_deref()).and_then(|()| run(arguments)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.report();
@@ -71,7 +74,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
 }
 
 async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
-    let Arguments { metastore, output, command } = arguments;
+    let Arguments { metastore, output, command, profile: _ } = arguments;
     let printer = Printer::new(output);
     // A server says what it does; a command only what goes wrong.
     let server = matches!(command, Command::Standalone(_));
@@ -91,6 +94,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Config(command) => config::run(command, &metastore, printer),
         Command::Db(command) => Box::pin(db::run(command, &metastore, printer)).await,
         Command::RotateFernetKey => Box::pin(secrets::rotate(&metastore, printer)).await,
+        Command::Doctor => Box::pin(doctor::run(&metastore, printer)).await,
         Command::Completion { shell } => completion::run(shell, printer),
         Command::Info => info::run(&metastore, printer),
         Command::CheatSheet => cheat_sheet::run(printer),

@@ -4,7 +4,7 @@ mod clean;
 
 use crate::failure::Failure;
 use crate::metastore::{MetastoreUrl, Session};
-use crate::printer::Printer;
+use crate::printer::{Printer, count};
 use clap::Subcommand;
 use std::time::Duration;
 
@@ -23,6 +23,9 @@ pub(crate) enum Command {
     },
     /// Remove runs that ended before an instant, with their attempts, logs and values; the latest of each DAG stay
     Clean(clean::Arguments),
+    /// Look at every unfinished run, DAG and pool at once, and send what waits again: after a queue was lost or purged, or the table was
+    /// brought back from a backup. Harmless at any time; without it the sweep does the same within 15 minutes
+    Requeue,
     /// Bring the metastore to the form that this version writes; there is nothing to be done, since it is made in that form
     Migrate,
 }
@@ -32,6 +35,22 @@ pub(crate) async fn run(command: Command, metastore: &MetastoreUrl, printer: Pri
     match command {
         Command::Check { retry, retry_delay } => check(retry, retry_delay, metastore, printer).await,
         Command::Clean(arguments) => Box::pin(clean::run(&arguments, &Session::open(metastore).await?, printer)).await,
+        Command::Requeue => {
+            let session = Session::open(metastore).await?;
+            if let Some(note) = session.delay_note {
+                return Err(Failure::user("there is no queue to send to").cause(note).hint(
+                    "set the queues' URLs (outputs of the stack), or use a profile that `infra/deploy --save-as NAME` keeps",
+                ));
+            }
+            let looked = Box::pin(session.engine.requeue()).await?;
+            printer.note(format_args!("looked at {}", count(looked.looked_at, "document")));
+            match looked.failed {
+                0 => Ok(()),
+                failed => Err(Failure::fault(format!("{} could not be looked at", count(failed, "document")))
+                    .cause("the errors above say why")
+                    .hint("ticks look at them again; `updraft doctor` tells which are overdue")),
+            }
+        }
         Command::Migrate => {
             let session = Session::open(metastore).await?;
             session.engine.store.list_dags(1, None).await?;
