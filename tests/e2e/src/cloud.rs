@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
 /// What makes the binaries under test.
-const BUILD: &str = "cargo build -p updraft -p updraft-scheduler-function -p updraft-worker-function";
+const BUILD: &str =
+    "cargo build -p updraft -p updraft-scheduler-function -p updraft-worker-function -p updraft-api-function";
 
 /// Seconds of one worker invocation: the shortest that the template has, so that leases of killed workers end soon.
 pub const WORKER_TIMEOUT: &str = "30";
@@ -52,11 +53,11 @@ impl Cloud {
 
     fn deploy() -> Self {
         let (scheduler, worker) = (built("updraft-scheduler-function"), built("updraft-worker-function"));
-        let updraft = built("updraft");
+        let (updraft, api) = (built("updraft"), built("updraft-api-function"));
         let emulator = Emulator::shared();
         // A name of its own, since an emulator that was there before may have the stack of an earlier run.
         let stack = format!("e2e-{}", std::process::id());
-        let binaries = Binaries { scheduler: &scheduler, worker: &worker };
+        let binaries = Binaries { scheduler: &scheduler, worker: &worker, api: &api };
         let outputs = emulator.deploy(&stack, binaries, &[("WorkerTimeout", WORKER_TIMEOUT)]);
         let runtime = Runtime::new().expect("threads can be started");
         let settings = runtime.block_on(emulator.settings());
@@ -113,17 +114,44 @@ impl Cloud {
         Ok(serde_json::from_str(&said).unwrap_or_else(|error| panic!("the answer `{said}` is no JSON: {error}")))
     }
 
+    /// Deploys the same binaries again, with other parameters.
+    ///
+    /// # Panics
+    /// If the stack does not come up.
+    pub fn upgrade(&self, parameters: &[(&str, &str)]) {
+        let [scheduler, worker, api] =
+            ["scheduler", "worker", "api"].map(|name| built(&format!("updraft-{name}-function")));
+        let binaries = Binaries { scheduler: &scheduler, worker: &worker, api: &api };
+        let parameters = [&[("WorkerTimeout", WORKER_TIMEOUT)], parameters].concat();
+        self.emulator.deploy(&self.outputs["TableName"], binaries, &parameters);
+    }
+
     /// Runs the command line on the deployment's table.
     ///
     /// # Panics
     /// If it cannot be started.
     pub fn updraft(&self, arguments: &[&str]) -> Answer {
+        let queues =
+            ["TaskQueueUrl", "PythonQueueUrl", "SchedulerQueueUrl"].map(|output| self.outputs[output].as_str());
+        self.run(arguments, queues)
+    }
+
+    /// The same, by somebody who does not know the queues: nobody is told of what it writes.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub fn without_queues(&self, arguments: &[&str]) -> Answer {
+        self.run(arguments, [""; 3])
+    }
+
+    fn run(&self, arguments: &[&str], [tasks, python, looks]: [&str; 3]) -> Answer {
         let output = Command::new(&self.updraft)
             .args(arguments)
             .envs(self.emulator.variables())
             .env("UPDRAFT_METASTORE", format!("dynamodb://{}", self.outputs["TableName"]))
-            .env("UPDRAFT_TASK_QUEUE_URL", &self.outputs["TaskQueueUrl"])
-            .env("UPDRAFT_SCHEDULER_QUEUE_URL", &self.outputs["SchedulerQueueUrl"])
+            .env("UPDRAFT_TASK_QUEUE_URL", tasks)
+            .env("UPDRAFT_PYTHON_QUEUE_URL", python)
+            .env("UPDRAFT_SCHEDULER_QUEUE_URL", looks)
             .output()
             .unwrap_or_else(|error| panic!("`{}` was not started: {error}", self.updraft.display()));
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
@@ -221,7 +249,10 @@ pub fn eventually<T>(what: &str, within: Duration, look: impl Fn() -> Result<T, 
 }
 
 /// A binary of this workspace, from where this test itself was built to.
-fn built(name: &str) -> PathBuf {
+///
+/// # Panics
+/// If it was not built.
+pub fn built(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a process has an executable");
     let folder = test.parent().and_then(Path::parent).expect("tests are built into `deps`");
     let binary = folder.join(name);

@@ -98,6 +98,8 @@ impl Emulator {
             .arg(binaries.scheduler)
             .arg("--worker")
             .arg(binaries.worker)
+            .arg("--api")
+            .arg(binaries.api)
             .args(parameters.iter().map(|(name, value)| format!("--parameter={name}={value}")))
             .envs(&self.variables)
             .stderr(Stdio::inherit())
@@ -118,11 +120,13 @@ impl Drop for Emulator {
     }
 }
 
-/// The two functions, as native executables.
+/// The functions, as native executables.
 #[derive(Debug, Clone, Copy)]
 pub struct Binaries<'a> {
     /// Runs as the scheduler function.
     pub scheduler: &'a Path,
     /// Runs as the worker function.
     pub worker: &'a Path,
+    /// Runs as the API function.
+    pub api: &'a Path,
 }

@@ -6,6 +6,7 @@
 
 pub mod cloud;
 pub mod emulator;
+pub mod runtime;
 pub mod script;
 pub mod template;
 

@@ -6,6 +6,9 @@
 use serde_json::Value;
 use std::process::Command;
 
+/// Each polls its queue all the time, for some $0.26 a month.
+const MAPPINGS_MAX: usize = 3;
+
 /// The template as CloudFormation sees it, made by `infra/render`.
 ///
 /// # Panics
@@ -21,7 +24,7 @@ pub fn rendered() -> Value {
 
 /// Everything that is wrong with the template, each as one sentence that names the resource.
 pub fn findings(template: &Value) -> Vec<String> {
-    let rules = [recursion, permissions, functions, mappings, queues, buckets, tables, schedules, alarms];
+    let rules = [recursion, permissions, urls, functions, mappings, queues, buckets, tables, schedules, alarms];
     rules.into_iter().flat_map(|rule| rule(template)).collect()
 }
 
@@ -81,8 +84,8 @@ fn recursion(template: &Value) -> Vec<String> {
             found.push(format!("function `{name}` may send to a queue, but `RecursiveLoop` is not `Allow`"));
         }
     }
-    if senders < 2 {
-        found.push(format!("{senders} functions may send to a queue; the scheduler and the worker both have to"));
+    if senders < 4 {
+        found.push(format!("{senders} functions may send to a queue; the scheduler, both workers and the API have to"));
     }
     found
 }
@@ -123,16 +126,32 @@ fn is_unnamed(resource: &Value) -> bool {
     }
 }
 
+/// Whoever reaches a function by a URL has been checked by AWS.
+fn urls(template: &Value) -> Vec<String> {
+    let urls = of_type(template, "AWS::Lambda::Url");
+    let open = urls.iter().filter(|(_, url)| url["Properties"]["AuthType"] != "AWS_IAM");
+    let mut found: Vec<String> = open.map(|(name, _)| format!("anybody may call `{name}`")).collect();
+    if urls.is_empty() {
+        found.push("the API has no URL".to_owned());
+    }
+    found
+}
+
 fn functions(template: &Value) -> Vec<String> {
     let mut found = Vec::new();
     for (name, function) in of_type(template, "AWS::Lambda::Function") {
         let properties = &function["Properties"];
-        if properties["Runtime"] != "provided.al2023" || properties["Architectures"] != serde_json::json!(["x86_64"]) {
+        if !runs_a_binary(properties) || properties["Architectures"] != serde_json::json!(["x86_64"]) {
             found.push(format!("function `{name}` is not one that a native x86_64 binary runs on"));
         }
-        for variable in
-            ["UPDRAFT_TABLE", "UPDRAFT_BUCKET", "UPDRAFT_TASK_QUEUE_URL", "UPDRAFT_SCHEDULER_QUEUE_URL", "RUST_LOG"]
-        {
+        for variable in [
+            "UPDRAFT_TABLE",
+            "UPDRAFT_BUCKET",
+            "UPDRAFT_TASK_QUEUE_URL",
+            "UPDRAFT_PYTHON_QUEUE_URL",
+            "UPDRAFT_SCHEDULER_QUEUE_URL",
+            "RUST_LOG",
+        ] {
             if properties["Environment"]["Variables"][variable].is_null() {
                 found.push(format!("function `{name}` is not given `{variable}`"));
             }
@@ -145,10 +164,23 @@ fn functions(template: &Value) -> Vec<String> {
     found
 }
 
+/// Whether Lambda starts the binary: by itself, or in the place of the interpreter that it would start.
+fn runs_a_binary(properties: &Value) -> bool {
+    properties["Runtime"] == "provided.al2023"
+        || target(&properties["Runtime"]) == Some("PythonRuntime")
+            && properties["Environment"]["Variables"]["AWS_LAMBDA_EXEC_WRAPPER"] == "/var/task/bootstrap"
+            && properties["Environment"]["Variables"]["UPDRAFT_WORKER"] == "python"
+}
+
 /// Queues behind functions: single failures are told apart, and no message comes back while it is being worked on.
 fn mappings(template: &Value) -> Vec<String> {
     let mut found = Vec::new();
-    for (name, mapping) in of_type(template, "AWS::Lambda::EventSourceMapping") {
+    let mappings = of_type(template, "AWS::Lambda::EventSourceMapping");
+    if mappings.len() > MAPPINGS_MAX {
+        found
+            .push(format!("{} mappings poll their queues, idle or not; at most {MAPPINGS_MAX} should", mappings.len()));
+    }
+    for (name, mapping) in mappings {
         let properties = &mapping["Properties"];
         if properties["FunctionResponseTypes"] != serde_json::json!(["ReportBatchItemFailures"]) {
             found.push(format!("mapping `{name}`: one failure would bring the whole batch back"));
@@ -157,7 +189,7 @@ fn mappings(template: &Value) -> Vec<String> {
             found.push(format!("mapping `{name}` could take the account's whole concurrency"));
         }
         let function = target(&properties["FunctionName"]).unwrap_or_default();
-        if function == "Worker" && properties["BatchSize"] != 1 {
+        if function.ends_with("Worker") && properties["BatchSize"] != 1 {
             found.push(format!("mapping `{name}`: a task that takes the worker down would take its batch along"));
         }
         let queue = target(&properties["EventSourceArn"]).unwrap_or_default();

@@ -1,6 +1,9 @@
 //! The whole product on AWS interfaces: the template deployed with the built binaries, DAG files uploaded, the schedule's ticks,
 //! what runs observed through the command line alone.
 
+#[path = "cloud/operating.rs"]
+mod operating;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::path::Path;

@@ -12,7 +12,11 @@ fn it_deploys_the_template_and_ends_when_dropped() {
 
     // Any file does for a binary here: nothing calls the functions before the emulator ends.
     let file = repository().join("infra/template.yaml");
-    let outputs = emulator.deploy("deploys", Binaries { scheduler: &file, worker: &file }, &[("WorkerTimeout", "60")]);
+    let outputs = emulator.deploy(
+        "deploys",
+        Binaries { scheduler: &file, worker: &file, api: &file },
+        &[("WorkerTimeout", "60")],
+    );
     assert_eq!(outputs["TableName"], "deploys");
     assert_eq!(outputs["BucketName"], "deploys-dags-000000000000-us-east-1");
     assert!(outputs["TaskQueueUrl"].contains("TaskQueue"), "{outputs:?}");

@@ -13,7 +13,7 @@ fn breakages() -> Vec<(&'static str, Value, &'static str)> {
     vec![
         ("/Resources/Scheduler/Properties/RecursiveLoop", json!("Terminate"), "function `Scheduler` may send"),
         ("/Resources/Worker/Properties/RecursiveLoop", Value::Null, "function `Worker` may send"),
-        ("/Resources/WorkerRole/Properties/Policies", json!([]), "1 functions may send"),
+        ("/Resources/WorkerRole/Properties/Policies", json!([]), "3 functions may send"),
         ("/Resources/Worker/Properties/Role", json!("arn:aws:iam::1:role/any"), "`Worker` has no role"),
         (
             "/Resources/WorkerRole/Properties/ManagedPolicyArns",
@@ -36,7 +36,18 @@ fn breakages() -> Vec<(&'static str, Value, &'static str)> {
             json!("dynamodb:*"),
             "statement `State`: actions are not named",
         ),
+        ("/Resources/ApiUrl/Properties/AuthType", json!("NONE"), "anybody may call `ApiUrl`"),
+        ("/Resources/ApiUrl/Type", json!("AWS::Lambda::Alias"), "the API has no URL"),
         ("/Resources/Worker/Properties/Runtime", json!("provided.al2"), "native x86_64"),
+        ("/Resources/PythonWorker/Properties/Environment/Variables/UPDRAFT_WORKER", Value::Null, "native x86_64"),
+        (
+            "/Resources/PythonWorker/Properties/Environment/Variables/AWS_LAMBDA_EXEC_WRAPPER",
+            json!("/opt/wrapper"),
+            "native x86_64",
+        ),
+        ("/Resources/PythonWorkerTasks/Properties/BatchSize", json!(2), "take its batch along"),
+        ("/Resources/Fourth", json!({"Type": "AWS::Lambda::EventSourceMapping"}), "4 mappings poll"),
+        ("/Resources/PythonQueue/Properties/VisibilityTimeout", json!(30), "queue `PythonQueue` takes messages back"),
         ("/Resources/Worker/Properties/Environment/Variables/UPDRAFT_TABLE", Value::Null, "not given `UPDRAFT_TABLE`"),
         ("/Resources/WorkerLogs/Properties/RetentionInDays", Value::Null, "kept for ever"),
         ("/Resources/WorkerTasks/Properties/FunctionResponseTypes", json!([]), "whole batch back"),

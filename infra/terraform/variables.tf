@@ -1,0 +1,86 @@
+variable "name" {
+  description = "Name of the deployment and of its table; what everything else is named after."
+  type        = string
+  default     = "updraft"
+}
+
+variable "bucket" {
+  description = "Name of the bucket to make for DAG files, logs and large values; null: NAME-dags-ACCOUNT-REGION."
+  type        = string
+  default     = null
+}
+
+variable "zips" {
+  description = "Directory with scheduler.zip, worker.zip and api.zip, as `infra/deploy --zips` writes them."
+  type        = string
+}
+
+variable "release" {
+  description = "Which version of Updraft is deployed, for `updraft doctor`."
+  type        = string
+  default     = "unknown"
+}
+
+variable "worker_timeout" {
+  description = "Seconds one worker invocation may take, and so the longest a single task may run in it."
+  type        = number
+  default     = 900
+  validation {
+    condition     = var.worker_timeout >= 30 && var.worker_timeout <= 900
+    error_message = "A worker lives for 30 to 900 seconds."
+  }
+}
+
+variable "worker_memory" {
+  type    = number
+  default = 512
+}
+
+variable "worker_concurrency" {
+  description = "Workers at once; all mappings together stay well below the account's limit of concurrent executions."
+  type        = number
+  default     = 100
+}
+
+variable "python_runtime" {
+  description = "Lambda's runtime whose Python the Python worker uses; `provided.al2023` on emulators."
+  type        = string
+  default     = "python3.13"
+}
+
+variable "python_worker_memory" {
+  type    = number
+  default = 512
+}
+
+variable "python_worker_concurrency" {
+  type    = number
+  default = 100
+}
+
+variable "scheduler_memory" {
+  type    = number
+  default = 256
+}
+
+variable "log_level" {
+  type    = string
+  default = "info"
+}
+
+variable "log_retention_days" {
+  type    = number
+  default = 30
+}
+
+variable "metrics" {
+  description = "Whether figures become CloudWatch metrics, which are billed."
+  type        = bool
+  default     = false
+}
+
+variable "alarm_topic" {
+  description = "ARN of an SNS topic that is told of alarms; null: nobody is."
+  type        = string
+  default     = null
+}

@@ -1,0 +1,101 @@
+//! What people do to a deployment that lives: call its API, look it over, upgrade it, and bring back what was lost.
+
+use super::{SHORT, has_line, one_task};
+use serde_json::{Value, json};
+use std::time::Duration;
+use updraft_e2e::cloud::{Cloud, eventually, rows};
+
+/// An event of a Function URL, as AWS sends it after it has checked who asks.
+fn get(path: &str) -> Value {
+    json!({
+        "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": "limit=1", "isBase64Encoded": false,
+        "headers": {"host": "abc.lambda-url.us-east-1.on.aws", "x-forwarded-proto": "https"},
+        "requestContext": {"accountId": "1", "authentication": null, "http": {"method": "GET", "path": path}},
+    })
+}
+
+#[test]
+fn the_api_serves_what_standalone_serves() {
+    let cloud = Cloud::shared();
+    cloud.upload("served.yaml", &one_task("served", "echo here", ""));
+    cloud.await_dag("served");
+    let answer = cloud.invoke("ApiFunction", &get("/api/v2/dags/served")).expect("it answers");
+    assert_eq!(answer["statusCode"], 200, "{answer}");
+    let body: Value = serde_json::from_str(answer["body"].as_str().unwrap_or_default()).expect("the body is JSON");
+    assert_eq!(body["dag_id"], "served", "{body}");
+    let answer = cloud.invoke("ApiFunction", &get("/api/v2/dags/nowhere")).expect("it answers");
+    assert_eq!(answer["statusCode"], 404, "{answer}");
+    let answer = cloud.invoke("ApiFunction", &get("/")).expect("it answers");
+    assert!(answer["body"].as_str().is_some_and(|page| page.contains("<html")), "{answer}");
+}
+
+/// What wants Python is run by the function that has it, and by `queue` so is everything else.
+#[test]
+fn tasks_reach_the_python_worker_by_their_queue() {
+    let cloud = Cloud::shared();
+    let command =
+        "case $AWS_LAMBDA_FUNCTION_NAME in *-python-worker) echo worker is python;; *) echo worker is plain;; esac";
+    for (dag_id, queue, said) in
+        [("by_default", "default", "worker is plain"), ("by_queue", "python", "worker is python")]
+    {
+        cloud.upload(&format!("{dag_id}.yaml"), &one_task(dag_id, command, &format!("      queue: {queue}\n")));
+        cloud.await_dag(dag_id);
+        let run_id = cloud.trigger(dag_id, &[]);
+        assert_eq!(cloud.await_end(dag_id, &run_id, SHORT)["state"], "success");
+        let attempts = cloud.attempts(dag_id, &run_id, "only");
+        assert!(has_line(&attempts[0], said), "{attempts:?}");
+    }
+}
+
+#[test]
+fn the_doctor_finds_a_deployment_well_and_knows_what_an_emulator_does_not() {
+    let cloud = Cloud::shared();
+    let answer = cloud.updraft(&["doctor", "--output", "json"]);
+    let found: Value = serde_json::from_str(&answer.stdout).unwrap_or_else(|_| panic!("{answer:?}"));
+    let state = |check: &str| -> Vec<&str> {
+        rows(&found).filter(|row| row["check"] == check).filter_map(|row| row["state"].as_str()).collect()
+    };
+    assert_eq!(state("metastore"), ["ok"], "{found:#}");
+    assert_eq!(state("clock"), ["ok"], "{found:#}");
+    assert_eq!(state("stuck"), ["ok"], "{found:#}");
+    assert_eq!(state("function"), ["ok", "ok", "ok", "ok"], "{found:#}");
+    assert_eq!(state("mapping"), ["ok", "ok", "ok"], "{found:#}");
+    assert_eq!(state("schedule"), ["ok"], "{found:#}");
+    assert!(rows(&found).all(|row| row["state"] == "ok" || row["advice"].is_string()), "{found:#}");
+}
+
+/// The message that a run is there never arrives, as if the queue had been purged. Without anybody's doing the sweep would find the run.
+#[test]
+fn what_a_lost_queue_held_is_sent_again_from_the_table() {
+    let cloud = Cloud::shared();
+    cloud.upload("lost.yaml", &one_task("lost", "echo found", ""));
+    cloud.await_dag("lost");
+    let shown = cloud.without_queues(&["dags", "trigger", "lost", "--output", "json"]);
+    let shown: Value = serde_json::from_str(&shown.stdout).unwrap_or_else(|_| panic!("{shown:?}"));
+    let run_id = rows(&shown).next().and_then(|row| row["dag_run_id"].as_str()).expect("a run has an id").to_owned();
+    let refused = cloud.without_queues(&["db", "requeue"]);
+    assert!(refused.code == 1 && refused.stderr.contains("no queue"), "{refused:?}");
+    let sent = cloud.updraft(&["db", "requeue"]);
+    assert!(sent.code == 0 && sent.stderr.contains("looked at"), "{sent:?}");
+    assert_eq!(cloud.await_end("lost", &run_id, SHORT)["state"], "success");
+}
+
+/// A run that is under way when the functions are replaced goes on with the new ones; it has not noticed.
+#[test]
+fn a_run_goes_on_over_an_upgrade() {
+    let cloud = Cloud::shared();
+    let text = "upgraded:\n  schedule: null\n  start_date: 2026-01-01\n  tasks:\n    before:\n      operator: BashOperator\n      \
+                bash_command: sleep 6; echo old\n    after:\n      operator: BashOperator\n      bash_command: echo new\n      \
+                dependencies: [before]\n";
+    cloud.upload("upgraded.yaml", text);
+    cloud.await_dag("upgraded");
+    let run_id = cloud.trigger("upgraded", &[]);
+    eventually("the first task runs", SHORT, || {
+        let states = cloud.states("upgraded", &run_id);
+        if states.get("before").is_some_and(|state| state == "running") { Ok(()) } else { Err(format!("{states:?}")) }
+    });
+    cloud.upgrade(&[("LogLevel", "debug")]);
+    assert_eq!(cloud.await_end("upgraded", &run_id, Duration::from_mins(2))["state"], "success");
+    assert_eq!(cloud.xcom("upgraded", &run_id, "after"), "new");
+    assert_eq!(cloud.attempts("upgraded", &run_id, "before").len(), 1, "it was not run again");
+}
