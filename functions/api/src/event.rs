@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use tower::ServiceExt;
 use updraft_api::Caller;
 use updraft_function::Error;
-use updraft_model::Role;
+use updraft_model::user::Role;
 
 /// What is read of an event.
 #[derive(Debug, Deserialize)]
