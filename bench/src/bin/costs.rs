@@ -116,7 +116,7 @@ async fn run(dag: Dag, in_place: bool) -> (Counts, Messages) {
                 engine.look_at_pages(&incarnation, unit, page).await.expect("memory answers");
             }
             // Of runs, DAGs and limits nothing waits here.
-            Message::Run { .. } | Message::Dag { .. } | Message::Holder { .. } => {}
+            _ => {}
         }
     }
     let runs = engine.store.list_runs(&dag_id, 2, None).await.expect("memory answers").items;

@@ -45,6 +45,7 @@ async fn overdue(session: &Session) -> Finding {
         DueWhat::Dag(dag_id) => format!("DAG {dag_id}"),
         DueWhat::Page(key) => format!("page {} of a mapped task of run {}", key.page, key.incarnation),
         DueWhat::Holder(holder) => format!("pool or limit {holder}"),
+        DueWhat::Intervention(operation) => format!("intervention {}", operation.as_str()),
         DueWhat::Topic(topic) => format!("asset events {}", topic.as_str()),
     };
     let named: Vec<String> = due.iter().take(NAMED_MOST).map(|entry| name(&entry.what)).collect();

@@ -70,8 +70,7 @@ impl Sqs {
     fn url_for(&self, message: &Message) -> &str {
         match message {
             Message::Task { worker: WorkerKind::Python, .. } => self.python.as_deref().unwrap_or(&self.tasks),
-            Message::Task { .. } => &self.tasks,
-            Message::Run { .. } | Message::Page { .. } | Message::Dag { .. } | Message::Holder { .. } => &self.looks,
+            other => self.url(other.lane()),
         }
     }
 

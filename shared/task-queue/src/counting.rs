@@ -63,9 +63,14 @@ impl<Q> Counting<Q> {
 impl<Q: TaskQueue> TaskQueue for Counting<Q> {
     async fn send(&self, messages: &[Outgoing]) -> Result<(), Error> {
         let to = |message: &Message| match message {
-            Message::Task { worker: WorkerKind::Plain, .. } => 0,
             Message::Task { worker: WorkerKind::Python, .. } => 1,
-            Message::Run { .. } | Message::Page { .. } | Message::Dag { .. } | Message::Holder { .. } => 2,
+            other => {
+                if other.lane() == Lane::Tasks {
+                    0
+                } else {
+                    2
+                }
+            }
         };
         for queue in 0..3 {
             let count = messages.iter().filter(|outgoing| to(&outgoing.message) == queue).count();
