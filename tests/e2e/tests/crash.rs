@@ -154,7 +154,7 @@ async fn work(engine: &Process, journal: &Journal) -> Result<(), updraft_service
                 Message::Run { incarnation } => engine.look_at_run(&incarnation, Leases::Heed).await?,
                 Message::Dag { dag_id } => engine.look_at_dag(&dag_id).await?,
                 Message::Holder { holder } => engine.look_at_holder(&holder).await?,
-                Message::Intervention { .. } => unreachable!("nobody intervenes"),
+                Message::Intervention { .. } | Message::Callback { .. } => unreachable!("nobody asked for these"),
                 Message::Task { incarnation, task, try_number, place, .. } => {
                     let task = TaskRef { incarnation, task, try_number, place };
                     engine.work(&task, journal, None, || Some(Continuation::default())).await?;
