@@ -29,6 +29,9 @@ locals {
     UPDRAFT_VERSION             = var.release
     UPDRAFT_METRICS             = tostring(var.metrics)
     RUST_LOG                    = var.log_level
+    UPDRAFT_SECRETS_BACKEND = var.secrets_backend
+    UPDRAFT_SECRETS_BACKEND_KWARGS = var.secrets_backend_kwargs
+    UPDRAFT_FERNET_KEY_SECRET = var.fernet_key_secret
   }
   table_reads  = ["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query"]
   table_writes = ["dynamodb:PutItem", "dynamodb:UpdateItem"]

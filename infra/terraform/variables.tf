@@ -84,3 +84,18 @@ variable "alarm_topic" {
   type        = string
   default     = null
 }
+
+variable "secrets_backend" {
+  type    = string
+  default = ""
+}
+
+variable "secrets_backend_kwargs" {
+  type    = string
+  default = ""
+}
+
+variable "fernet_key_secret" {
+  type    = string
+  default = ""
+}

@@ -13,6 +13,7 @@ use updraft_dag_store_s3::S3DagStore;
 use updraft_function::{Environment, Error};
 use updraft_log_store_s3::S3LogStore;
 use updraft_metastore_dynamodb::DynamoDb;
+use updraft_secrets_aws::AwsSecrets;
 use updraft_service::{Engine, Settings};
 use updraft_task_queue_sqs::Sqs;
 
@@ -28,7 +29,12 @@ async fn serve() -> Result<(), Error> {
         .with_python(environment.python_queue_url);
     let settings = Settings { hostname: environment.hostname, ..Settings::default() };
     let settings = settings.with_limits(|name| std::env::var(name).ok())?;
-    let engine = Arc::new(Engine::new(items, queue, System, settings));
+    let secrets = Box::pin(updraft_secrets::configured(
+        |name| std::env::var(name).ok(),
+        async |class: String, kwargs: String| AwsSecrets::new(&class, &kwargs).await,
+    ))
+    .await?;
+    let engine = Arc::new(Engine::new(items, queue, System, settings).sealed_by(secrets.keys));
     let logs = Arc::new(S3LogStore::new(&aws, environment.bucket.clone()));
     let dags = Arc::new(S3DagStore::new(&aws, environment.bucket));
     let router = updraft_api::router(engine, logs, dags, updraft_api::Setup::default());

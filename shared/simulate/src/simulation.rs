@@ -257,7 +257,7 @@ impl Simulation {
         self.futures.spawn(async move {
             let may_continue = || {
                 let least = world.lock().waiting.map(|waiting| waiting.saturating_add(1));
-                Some(Continuation { priority_least: least, timeout_most: None })
+                Some(Continuation { priority_least: least, timeout_most: None, worker: None })
             };
             faults.note(engine.work(&task, &*runner, None, may_continue).await);
             busy.end();
