@@ -3,8 +3,8 @@
 use crate::metastore::MetastoreUrl;
 use crate::printer::Format;
 use crate::{
-    assets, callbacks, completion, config, connections, dags, db, pools, settings, standalone, tasks, users, variables,
-    xcom,
+    assets, backfill, callbacks, completion, config, connections, dags, db, event_logs, pools, settings, standalone,
+    tasks, users, variables, xcom,
 };
 use clap::{Parser, Subcommand};
 
@@ -37,6 +37,12 @@ pub(crate) enum Command {
     /// List tasks, and show their states and logs
     #[command(subcommand)]
     Tasks(tasks::Command),
+    /// Make runs for dates of the past, in the background
+    #[command(subcommand)]
+    Backfill(backfill::Command),
+    /// Show what people have changed
+    #[command(subcommand)]
+    EventLogs(event_logs::Command),
     /// Show what tasks returned or pushed
     #[command(subcommand)]
     Xcom(xcom::Command),

@@ -8,6 +8,7 @@ mod arguments;
 mod assets;
 #[cfg(feature = "aws")]
 mod aws;
+mod backfill;
 mod callbacks;
 mod cheat_sheet;
 mod clearing;
@@ -18,6 +19,7 @@ mod connections;
 mod dags;
 mod db;
 mod doctor;
+mod event_logs;
 mod exchange;
 mod failure;
 mod home;
@@ -38,7 +40,7 @@ mod variables;
 mod xcom;
 
 use arguments::{Arguments, Command};
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 use failure::Failure;
 use printer::Printer;
 use std::process::ExitCode;
@@ -49,7 +51,12 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|first| first == updraft_execution::SUPERVISE) {
         return updraft_execution::supervisor_main();
     }
-    let arguments = match Arguments::try_parse() {
+    let typed: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let parsed = Arguments::command().try_get_matches().and_then(|matches| {
+        event_logs::pend(event_logs::of(&matches, &typed));
+        Arguments::from_arg_matches(&matches)
+    });
+    let arguments = match parsed {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help goes to standard output, wrong usage to standard error. Nobody is left to be told when that fails.
@@ -70,7 +77,12 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> Result<(), Failure> {
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|e| Failure::fault("the program could not start its threads").cause(e.to_string()))?;
-    runtime.block_on(Box::pin(dispatch(arguments)))
+    let metastore = arguments.metastore.clone();
+    runtime.block_on(async {
+        Box::pin(dispatch(arguments)).await?;
+        event_logs::record(&metastore).await;
+        Ok(())
+    })
 }
 
 async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
@@ -80,6 +92,8 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
     let server = matches!(command, Command::Standalone(_));
     log_to_stderr(if server { "info" } else { "warn" }, server)?;
     match command {
+        Command::Backfill(command) => Box::pin(backfill::run(command, &metastore, printer)).await,
+        Command::EventLogs(command) => Box::pin(event_logs::run(command, &metastore, printer)).await,
         Command::Dags(command) => Box::pin(dags::run(command, &metastore, printer)).await,
         Command::Tasks(command) => Box::pin(tasks::run(command, &metastore, printer)).await,
         Command::Xcom(command) => Box::pin(xcom::run(command, &metastore, printer)).await,

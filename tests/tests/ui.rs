@@ -53,19 +53,22 @@ fn the_built_ui_is_the_one_of_its_sources() {
 /// What a browser loads before it shows anything, compressed.
 const FIRST_LOAD_MAX: usize = 100 * 1024;
 
+fn is_script(name: &String) -> bool {
+    Path::new(name).extension().is_some_and(|end| end == "js")
+}
+
 /// The scripts that the page names, and those they import at once, by their names in `dist/assets`.
 fn first_load(dist: &Path) -> Vec<String> {
     let page = std::fs::read_to_string(dist.join("index.html")).expect("the built page");
     let name = |text: &str| text.split(['"', '\'']).next().map(str::to_owned);
-    let mut found: Vec<String> =
-        page.split("/assets/").skip(1).filter_map(name).filter(|n| n.ends_with(".js")).collect();
+    let mut found: Vec<String> = page.split("/assets/").skip(1).filter_map(name).filter(is_script).collect();
     let mut at = 0;
     while let Some(script) = found.get(at) {
         let text = std::fs::read_to_string(dist.join("assets").join(script)).expect("a built script");
         // Static imports stand at the beginning: `import{a as b}from"./x.js";`. Those of `import(...)` come later, when they are asked for.
         let head = text.split(';').take_while(|statement| statement.starts_with("import"));
         for import in head.filter_map(|statement| statement.rsplit("./").next().and_then(name)) {
-            if import.ends_with(".js") && !found.contains(&import) {
+            if is_script(&import) && !found.contains(&import) {
                 found.push(import);
             }
         }

@@ -25,6 +25,7 @@ mod test;
 mod tree;
 mod trigger;
 mod upload;
+mod versions;
 mod wait;
 
 use crate::failure::Failure;
@@ -58,6 +59,8 @@ pub(crate) enum Command {
     Unpause(pause::Arguments),
     /// List the runs of a DAG, latest first
     ListRuns(runs::Arguments),
+    /// List the versions that a DAG has had, latest first
+    ListVersions(versions::Arguments),
     /// Run a DAG once in this process, with no server and nothing kept; Ctrl-C kills its tasks
     Test(Box<test::Arguments>),
     /// Print the state of a run, with its conf
@@ -94,6 +97,7 @@ pub(crate) async fn run(command: Command, metastore: &MetastoreUrl, printer: Pri
         Command::Pause(arguments) => pause::run(&arguments, true, &Session::open(metastore).await?, printer).await,
         Command::Unpause(arguments) => pause::run(&arguments, false, &Session::open(metastore).await?, printer).await,
         Command::ListRuns(arguments) => runs::run(&arguments, &Session::open(metastore).await?, printer).await,
+        Command::ListVersions(arguments) => versions::run(&arguments, &Session::open(metastore).await?, printer).await,
         Command::ListImportErrors => import_errors::run(&Session::open(metastore).await?, printer).await,
         Command::Test(arguments) => Box::pin(test::run(*arguments, metastore, printer)).await,
         Command::State(arguments) => state::run(&arguments, &Session::open(metastore).await?, printer).await,

@@ -61,6 +61,12 @@ pub(crate) async fn run(arguments: Arguments, session: &Session, printer: Printe
     let origin =
         Origin { triggered_by: Some(TriggeredBy::Cli), user: crate::metastore::user_name(), ..Origin::default() };
     let mut run = Box::pin(session.engine.trigger_from(trigger, &origin)).await?;
+    // Now, whatever becomes of the run that may be waited for.
+    if let Some(mut event) = crate::event_logs::take() {
+        event.run_id = Some(run.facts.run_id.clone());
+        event.logical_date = run.facts.logical_date;
+        session.engine.record_event(event).await;
+    }
     if let Some(note) = held(session, &run).await? {
         printer.note(note);
     }

@@ -53,11 +53,17 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session, printer: Print
     }
     printer.rows(&rows)?;
     let total: usize = found.iter().map(|(_, removable)| removable.runs.len() + removable.leftovers.len()).sum();
-    if arguments.dry_run || total == 0 {
-        printer.note(format_args!("{} would be removed", count(total, "run")));
+    // Events belong to no DAG alone, so they go only where all are meant.
+    let of_all = arguments.dag_ids.is_empty() && arguments.exclude_dag_ids.is_empty();
+    let before = arguments.clean_before_timestamp;
+    let events = if of_all { session.engine.remove_event_logs(before, true).await? } else { 0 };
+    let and_events = if events > 0 { format!(" and {} of the log", count(events, "event")) } else { String::new() };
+    if arguments.dry_run || total + events == 0 {
+        printer.note(format_args!("{}{and_events} would be removed", count(total, "run")));
         return Ok(());
     }
-    let question = format!("remove {} for good, with their logs and values? There is no archive.", count(total, "run"));
+    let runs = count(total, "run");
+    let question = format!("remove {runs} for good, with their logs and values{and_events}? There is no archive.");
     confirm(arguments.yes, &question, printer)?;
     let progress = Progress::new(total as u64, "runs");
     let mut removed = 0;
@@ -73,7 +79,10 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session, printer: Print
         }
     }
     progress.finish();
-    printer.note(format_args!("removed {}", count(removed, "run")));
+    if events > 0 {
+        session.engine.remove_event_logs(before, false).await?;
+    }
+    printer.note(format_args!("removed {}{and_events}", count(removed, "run")));
     if removed < total {
         printer.note(format_args!("{} changed meanwhile and stayed", count(total - removed, "run")));
     }

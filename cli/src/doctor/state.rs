@@ -46,6 +46,7 @@ async fn overdue(session: &Session) -> Finding {
         DueWhat::Page(key) => format!("page {} of a mapped task of run {}", key.page, key.incarnation),
         DueWhat::Holder(holder) => format!("pool or limit {holder}"),
         DueWhat::Intervention(operation) => format!("intervention {}", operation.as_str()),
+        DueWhat::Backfill(id) => format!("backfill {id}"),
         DueWhat::Callback(_) => "a callback".to_owned(),
         DueWhat::Topic(topic) => format!("asset events {}", topic.as_str()),
     };

@@ -70,6 +70,10 @@ pub(crate) struct Arguments {
     #[arg(long)]
     prevent_running_task: bool,
 
+    /// The runs go over to the latest version of the DAG; without a word, as the DAG's `rerun_with_latest_version` says
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    run_on_latest_version: Option<bool>,
+
     /// Note this on the task instances
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
@@ -93,6 +97,7 @@ impl Arguments {
             only_running: self.which.only_running,
             reset_dag_runs: !self.keep_dag_runs,
             prevent_running_task: self.prevent_running_task,
+            run_on_latest_version: self.run_on_latest_version,
             note: self.note.clone(),
         }
     }

@@ -50,10 +50,11 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session, printer: Print
             None => (run.task_state(task), run.cell(task).try_number()),
         };
         let ended = state.is_finished() || run.state.is_finished();
-        if let Some(number) = arguments.try_number.filter(|_| ended || !arguments.follow) {
-            if number > tries && (arguments.map_index.is_some() || !run.mapped.has_instances(task)) {
-                return Err(no_such_try(arguments, number, tries, state.as_str()));
-            }
+        if let Some(number) = arguments.try_number.filter(|_| ended || !arguments.follow)
+            && number > tries
+            && (arguments.map_index.is_some() || !run.mapped.has_instances(task))
+        {
+            return Err(no_such_try(arguments, number, tries, state.as_str()));
         }
         let Arguments { task_id, map_index, try_number, .. } = arguments;
         let logs = session.engine.logs_of(&session.blobs, &run, task_id, *map_index, *try_number).await?;

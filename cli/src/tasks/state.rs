@@ -31,15 +31,12 @@ pub(crate) async fn run(arguments: Arguments, session: &Session, printer: Printe
     let Arguments { dag_id, task_id, run, map_index } = arguments;
     let run = OfRun { dag_id, run }.find(session).await?;
     let task = session.engine.task_of_run(&run, &task_id).await?;
-    let (state, try_number) = match map_index {
-        Some(map_index) => {
-            let instance = session.engine.mapped_instance(&run, task, map_index).await?;
-            (instance.state, instance.try_number)
-        }
-        None => {
-            let whole = session.engine.task_instance(&run, task).await?;
-            (whole.state, whole.try_number)
-        }
+    let (state, try_number) = if let Some(map_index) = map_index {
+        let instance = session.engine.mapped_instance(&run, task, map_index).await?;
+        (instance.state, instance.try_number)
+    } else {
+        let whole = session.engine.task_instance(&run, task).await?;
+        (whole.state, whole.try_number)
     };
     let known = (state != TaskInstanceState::None).then(|| state.as_str());
     if printer.is_for_programs() {

@@ -55,7 +55,7 @@ impl Scheduler {
             tracing::info!(looked_at, sent_ahead, failed, "ticked");
         }
         if reconcile {
-            taken_in(&self.engine.ingest_all(&self.dags).await?)?;
+            taken_in(&Box::pin(self.engine.ingest_all(&self.dags)).await?)?;
         }
         ticked?;
         Ok(())
@@ -68,7 +68,7 @@ impl Scheduler {
             tracing::info!(?keys, "no file of the DAG folder is among these objects");
             return Ok(());
         }
-        taken_in(&self.engine.ingest_changed(&self.dags, &paths).await?)
+        taken_in(&Box::pin(self.engine.ingest_changed(&self.dags, &paths)).await?)
     }
 
     /// Looks at the runs and DAGs that messages name. One that fails comes again; one that says nothing never will say more, so it

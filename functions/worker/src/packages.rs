@@ -52,7 +52,10 @@ impl<S: DagStore, B: LogStore> Packages<S, B> {
             return Ok(());
         }
         let listed = self.store.list().await.map_err(|error| error.to_string())?;
-        let zips: Vec<_> = listed.into_iter().filter(|file| file.path.ends_with(".zip")).collect();
+        let zips: Vec<_> = listed
+            .into_iter()
+            .filter(|file| Path::new(&file.path).extension().is_some_and(|end| end == "zip"))
+            .collect();
         let tags: Vec<String> = zips.iter().map(|zip| format!("{} {}", zip.path, zip.etag)).collect();
         let wanted = format!("{:x}", Sha256::digest(tags.join("\n").as_bytes()));
         if known.is_none_or(|(there, _)| there != wanted) {

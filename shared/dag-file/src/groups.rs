@@ -104,11 +104,11 @@ fn group<'a>(name: &'a str, cursor: &Cursor<'a>) -> Option<(Group<'a>, Option<(&
             "group_display_name" => found.model.group_display_name = text(),
             "ui_color" => found.model.ui_color = text(),
             "ui_fgcolor" => found.model.ui_fgcolor = text(),
-            "expand" | "expand_kwargs" if value.is_none() => {}
+            "expand" | "expand_kwargs" | "prefix_group_id" | "parent_group_name" | "default_args"
+                if value.is_none() => {}
             "expand" => found.expand = Some(value.clone()),
             "expand_kwargs" => found.expand_kwargs = Some(value.clone()),
             "dependencies" => found.dependencies = dependencies(&value),
-            "prefix_group_id" | "parent_group_name" | "default_args" if value.is_none() => {}
             "prefix_group_id" => found.model.prefix_group_id = value.boolean().unwrap_or(true),
             "parent_group_name" => parent = value.text().map(|name| (name, value.clone())),
             "default_args" => {

@@ -253,9 +253,9 @@ fn combined<'a>(
 
 /// Reads what groups are expanded over.
 pub(crate) fn of_groups<'a>(groups: &mut [Group<'a>], context: &mut TaskContext<'a, '_>) {
-    for at in 0..groups.len() {
-        let around = groups[at].parent.and_then(|parent| context.mapped_groups[parent].clone());
-        let (expand, kwargs) = (groups[at].expand.clone(), groups[at].expand_kwargs.clone());
+    for group in groups.iter_mut() {
+        let around = group.parent.and_then(|parent| context.mapped_groups[parent].clone());
+        let (expand, kwargs) = (group.expand.clone(), group.expand_kwargs.clone());
         let Some(cursor) = expand.as_ref().or(kwargs.as_ref()) else {
             context.mapped_groups.push(around);
             continue;
@@ -273,8 +273,8 @@ pub(crate) fn of_groups<'a>(groups: &mut [Group<'a>], context: &mut TaskContext<
             names.push("*".to_owned());
         }
         context.mapped_groups.push(Some(names));
-        groups[at].dependencies.extend(upstreams);
-        groups[at].model.mapping = Some(mapping);
+        group.dependencies.extend(upstreams);
+        group.model.mapping = Some(mapping);
     }
 }
 

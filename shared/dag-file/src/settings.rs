@@ -23,6 +23,7 @@ pub(crate) fn apply(dag: &mut Dag, fields: &Fields<'_>, paths: Paths<'_>) {
     dag.doc_md = documentation(fields, paths).or_else(|| text("doc_md"));
     dag.dag_display_name = text("dag_display_name");
     dag.catchup = flag("catchup").unwrap_or(dag.catchup);
+    dag.rerun_with_latest_version = flag("rerun_with_latest_version");
     dag.fail_fast = flag("fail_fast").or_else(|| flag("fail_stop")).unwrap_or(false);
     dag.render_template_as_native_obj = flag("render_template_as_native_obj").unwrap_or(false);
     dag.is_paused_upon_creation = flag("is_paused_upon_creation");

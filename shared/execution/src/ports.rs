@@ -44,8 +44,13 @@ pub trait Lookups: Send + Sync {
         map_indexes: Vec<i64>,
         key: String,
     ) -> impl Future<Output = Result<Vec<Vec<(i64, Value)>>, LookupError>> + Send {
-        let _ = (task_ids, map_indexes);
-        async move { Err(LookupError(format!("the XCom `{key}`: tasks that run here have no mapped instances"))) }
+        async move {
+            if map_indexes.iter().any(|map_index| *map_index != -1) {
+                return Err(LookupError(format!("the XCom `{key}`: tasks that run here have no mapped instances")));
+            }
+            let found = self.pull(task_ids, key).await?;
+            Ok(found.into_iter().map(|value| value.map(|value| (-1, value)).into_iter().collect()).collect())
+        }
     }
 
     /// The text of a variable, if there is one of this name. If the name is one that Airflow takes for a secret's, the text is masked in the log.

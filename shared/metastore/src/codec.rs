@@ -7,9 +7,9 @@
 //! | `st` | state | `fi` | file |
 //! | `ep` | epoch | `pa` | 1 while paused |
 //! | `op` | last operation | `la` | last interval, `start.end` in microseconds |
-//! | `ae` | epoch of its active place | | |
-//! | `cn` | how often it was cleared | | |
-//! | `vr` | its version, where a clear has changed it | | |
+//! | `ae` | epoch of its active place | `vn` | number of the version |
+//! | `cn` | how often it was cleared | `bf` | backfill that goes on |
+//! | `vr` | its version, where a clear has changed it | `bt` | how far backfills have come, microseconds |
 //! | `sd`, `ed` | start, end in microseconds | `nd` | next due, microseconds |
 //! | `c` | cells by task index | `mx` | most active runs |
 //! | `mt` | max tries by task index | `ac` | active runs: `<epoch>:<facts, JSON>` |
@@ -33,8 +33,8 @@ use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 use updraft_model::{
-    ActiveRun, Cell, Chosen, DagChange, DagDoc, DagId, DagRunState, DataInterval, Incarnation, Mapped, MappedEntry,
-    MappedKey, OperationId, Queued, Resumed, RunChange, RunDoc, RunFacts, TaskIndex, TopicId, VersionId,
+    ActiveRun, BackfillId, Cell, Chosen, DagChange, DagDoc, DagId, DagRunState, DataInterval, Incarnation, Mapped,
+    MappedEntry, MappedKey, OperationId, Queued, Resumed, RunChange, RunDoc, RunFacts, TaskIndex, TopicId, VersionId,
 };
 
 /// The attribute that holds items which are one JSON text.
@@ -349,6 +349,10 @@ pub fn run_update(incarnation: &Incarnation, change: &RunChange) -> Update {
         changes.push(Change::Set(Path::Top("op"), operations(acted)));
     }
     changes.extend(change.clear_number.map(|n| Change::Set(Path::Top("cn"), Value::N(i64::from(n)))));
+    if let Some(facts) = &change.facts {
+        changes.push(Change::Set(Path::Top("f"), Value::S(to_json(facts))));
+        changes.extend(change.version.is_none().then_some(Change::Remove(Path::Top("vr"))));
+    }
     changes.extend(change.version.as_ref().map(|v| Change::Set(Path::Top("vr"), Value::text(v.as_str()))));
     changes.extend(change.active_epoch.map(|e| Change::Set(Path::Top("ae"), Value::N(i64::from(e)))));
     changes.extend(change.start_date.map(|at| Change::Set(Path::Top("sd"), micros(at))));
@@ -414,6 +418,9 @@ pub fn dag_item(dag: &DagDoc) -> Item {
         ("he".to_owned(), Value::M(held)),
         ("rv".to_owned(), Value::N(dag.revision as i64)),
     ]);
+    set(&mut item, "vn", (dag.version_number > 0).then_some(Value::N(i64::from(dag.version_number))));
+    set(&mut item, "bf", dag.backfill.as_ref().map(|b| Value::text(b.as_str())));
+    set(&mut item, "bt", dag.backfilled_to.map(micros));
     set(&mut item, "ve", dag.version.as_ref().map(|v| Value::text(v.as_str())));
     set(&mut item, "la", dag.last.as_ref().map(|l| Value::S(interval_text(l))));
     set(&mut item, "nd", dag.next_due.map(micros));
@@ -450,6 +457,9 @@ pub fn dag_doc(dag_id: &DagId, item: &Item) -> Result<DagDoc, Error> {
     Ok(DagDoc {
         dag_id: dag_id.clone(),
         version: text(item, "ve").ok().map(VersionId::trusted),
+        version_number: number(item, "vn").and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
+        backfill: text(item, "bf").ok().map(BackfillId::trusted),
+        backfilled_to: instant(item, "bt")?,
         file: text(item, "fi")?.to_owned(),
         paused: number(item, "pa") == Some(1),
         last: text(item, "la").ok().map(interval).transpose()?,
@@ -475,6 +485,10 @@ pub fn dag_update(dag_id: &DagId, change: &DagChange) -> Update {
         Some(v) => Condition::Equals(Path::Top("ve"), Value::text(v.as_str())),
         None => Condition::Absent(Path::Top("ve")),
     }));
+    conditions.extend(change.if_backfill.as_ref().map(|b| match b {
+        Some(b) => Condition::Equals(Path::Top("bf"), Value::text(b.as_str())),
+        None => Condition::Absent(Path::Top("bf")),
+    }));
     conditions.extend(change.if_paused.map(|p| Condition::Equals(Path::Top("pa"), Value::N(i64::from(p)))));
     conditions.extend(change.if_last.as_ref().map(|l| match l {
         Some(l) => Condition::Equals(Path::Top("la"), Value::S(interval_text(l))),
@@ -495,6 +509,12 @@ pub fn dag_update(dag_id: &DagId, change: &DagChange) -> Update {
         Some(v) => Change::Set(Path::Top("ve"), Value::text(v.as_str())),
         None => Change::Remove(Path::Top("ve")),
     }));
+    changes.extend(change.version_number.map(|n| Change::Set(Path::Top("vn"), Value::N(i64::from(n)))));
+    changes.extend(change.backfill.as_ref().map(|b| match b {
+        Some(b) => Change::Set(Path::Top("bf"), Value::text(b.as_str())),
+        None => Change::Remove(Path::Top("bf")),
+    }));
+    changes.extend(change.backfilled_to.map(|at| Change::Set(Path::Top("bt"), micros(at))));
     changes.extend(change.file.as_ref().map(|f| Change::Set(Path::Top("fi"), Value::text(f))));
     changes.extend(change.paused.map(|p| Change::Set(Path::Top("pa"), Value::N(i64::from(p)))));
     changes.extend(change.last.as_ref().map(|l| Change::Set(Path::Top("la"), Value::S(interval_text(l)))));

@@ -1,4 +1,4 @@
-//! Documents of work that goes on in the background: interventions in several runs. Each is one JSON text with a revision, in the time
+//! Documents of work that goes on in the background: interventions in several runs, and backfills. Each is one JSON text with a revision, in the time
 //! index until it is done. They are written seldom and by few, so a write may ask that nothing else was written since.
 
 use crate::codec::{self, corrupt, from_json_item, json_item, number, wake, wake_changes};
@@ -7,7 +7,7 @@ use crate::store::Metastore;
 use crate::{Error, Items, Outcome, keys};
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
-use updraft_model::{Intervention, OperationId};
+use updraft_model::{Backfill, BackfillId, Intervention, OperationId};
 
 /// A document as one read or one write returns it.
 #[derive(Debug, Clone, PartialEq)]
@@ -92,6 +92,62 @@ impl<I: Items> Metastore<I> {
         self.update_job(keys::intervention(&body.operation), before, body, Some(wake_at)).await
     }
 
+    /// Puts a backfill, with its place in the directory. False: there is one of this id.
+    pub async fn put_backfill(&self, body: &Backfill, wake_at: Option<Timestamp>) -> Result<bool, Error> {
+        // A place without a backfill is passed over; a backfill without a place would not be found.
+        self.items().put_new(&keys::backfill_entry(&body.id), &json_item(&body.id)).await?;
+        let put = self.put_job(&keys::backfill(&body.id), body.clone(), wake_at).await?;
+        Ok(matches!(put, Outcome::Updated(_)))
+    }
+
+    /// Reads a backfill.
+    pub async fn backfill(&self, id: &BackfillId) -> Result<Option<Job<Backfill>>, Error> {
+        self.job(&keys::backfill(id)).await
+    }
+
+    /// Changes a backfill. Refused: somebody has written since it was read.
+    pub async fn update_backfill(
+        &self,
+        before: &Job<Backfill>,
+        body: &Backfill,
+        wake_at: Option<Timestamp>,
+    ) -> Result<Outcome<Job<Backfill>>, Error> {
+        self.update_job(keys::backfill(&body.id), before, body, wake_at).await
+    }
+
+    /// All backfills, the latest first.
+    pub async fn list_backfills(&self) -> Result<Vec<Backfill>, Error> {
+        let mut all = Vec::new();
+        let mut range = crate::Range {
+            pk: keys::BACKFILLS.to_owned(),
+            prefix: String::new(),
+            after: None,
+            descending: true,
+            limit: 100,
+        };
+        loop {
+            let page = self.items().query(&range).await?;
+            let ids: Vec<BackfillId> = page.iter().map(|(_, item)| from_json_item(item)).collect::<Result<_, _>>()?;
+            let keys: Vec<Key> = ids.iter().map(keys::backfill).collect();
+            let found = self.items().get_many(&keys).await?;
+            for key in &keys {
+                if let Some((_, item)) = found.iter().find(|(there, _)| there == key) {
+                    all.push(job::<Backfill>(item)?.body);
+                }
+            }
+            if page.len() < range.limit {
+                return Ok(all);
+            }
+            range.after = page.last().map(|(sk, _)| sk.clone());
+        }
+    }
+
+    /// Removes a backfill.
+    pub async fn delete_backfill(&self, id: &BackfillId) -> Result<(), Error> {
+        self.items().delete(&keys::backfill(id), &[]).await?;
+        self.items().delete(&keys::backfill_entry(id), &[]).await.map(|_| ())
+    }
+
     /// Forgets an intervention that is made.
     pub async fn delete_intervention(&self, operation: &OperationId) -> Result<(), Error> {
         self.items().delete(&keys::intervention(operation), &[]).await.map(|_| ())
@@ -116,6 +172,41 @@ mod tests {
             }],
             done: 0,
         }
+    }
+
+    #[tokio::test]
+    async fn backfills_are_listed_the_latest_first() {
+        let store = Metastore::new(Memory::default());
+        let at = Timestamp::from_second(60).unwrap();
+        let backfill = |id: &str| Backfill {
+            id: BackfillId::trusted(id),
+            dag_id: DagId::trusted("d"),
+            from_date: at,
+            to_date: at,
+            dag_run_conf: serde_json::json!({"a": 1}),
+            reprocess_behavior: updraft_model::ReprocessBehavior::Failed,
+            run_backwards: true,
+            max_active_runs: 3,
+            run_on_latest_version: true,
+            is_paused: true,
+            created_at: at,
+            updated_at: at,
+            completed_at: None,
+            user: Some("ada".to_owned()),
+            last: Some(updraft_model::DataInterval { start: at, end: at }),
+            last_date: Some(at),
+            is_exhausted: false,
+            active: [(Incarnation::trusted("i"), updraft_model::BackfillRun::default())].into(),
+            counts: updraft_model::BackfillCounts { created: 1, cleared: 2, passed_over: 3 },
+        };
+        for id in ["900", "1000"] {
+            assert!(store.put_backfill(&backfill(id), Some(at)).await.unwrap());
+        }
+        assert!(!store.put_backfill(&backfill("900"), None).await.unwrap());
+        assert_eq!(store.list_backfills().await.unwrap(), [backfill("1000"), backfill("900")]);
+        assert_eq!(store.due(at, 9).await.unwrap().len(), 2);
+        store.delete_backfill(&BackfillId::trusted("900")).await.unwrap();
+        assert_eq!(store.list_backfills().await.unwrap(), [backfill("1000")]);
     }
 
     #[tokio::test]

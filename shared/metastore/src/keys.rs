@@ -10,6 +10,10 @@
 //! | note on a task instance | `R#<incarnation>` | `C#<task, 5 digits>#<map index, or nothing>` | over |
 //! | intervention in several runs | `I#<operation>` | `I` | updatable; until it is made |
 //! | callback | `R#<incarnation>` | `K#<id>` | updatable |
+//! | backfill | `B#<backfill>` | `B` | updatable |
+//! | backfill directory | `BACKFILLS` | `<backfill, 20 digits>` | once |
+//! | DAG version, by number | `D#<dag id>` | `W#<number, 8 digits>` | over |
+//! | event log | `EVENTS` | `<event log id, 20 digits>` | once; until `db clean` |
 //! | run index, by name | `D#<dag id>` | `N#<run id>` | once |
 //! | run index, by time | `D#<dag id>` | `O#<run_after, micros, 20 digits>#<run id>` | once |
 //! | manual run, by logical date | `D#<dag id>` | `L#<logical date, micros, 20 digits>` | once; over where its run is gone |
@@ -36,8 +40,8 @@
 //! | value kept beside an asset | `B#<asset's number>` | `B#<name>` | over |
 //! | secret of the server's own | `SECRETS` | `<name>` | once |
 //!
-//! The time index holds run, page, DAG, holder, topic and callback documents, and interventions, by `shard` (of [`SHARDS`]) and
-//! `wake_at`.
+//! The time index holds run, page, DAG, holder, topic and callback documents, interventions and backfills, by `shard` (of
+//! [`SHARDS`]) and `wake_at`.
 
 use crate::item::Key;
 use crate::notes::Noted;
@@ -45,8 +49,8 @@ use crate::state_store::Scope;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use updraft_model::{
-    AttemptKey, CallbackKey, DagId, HolderId, Incarnation, OperationId, PageKey, TaskId, TaskIndex, Token, Topic,
-    TopicId, VersionId,
+    AttemptKey, BackfillId, CallbackKey, DagId, HolderId, Incarnation, OperationId, PageKey, TaskId, TaskIndex, Token,
+    Topic, TopicId, VersionId,
 };
 
 /// How many partitions the time index is spread over. Persisted: changing it needs both old and new to be read.
@@ -122,6 +126,35 @@ pub fn read_note(sk: &str) -> Option<Noted> {
     let map_index = if map_index.is_empty() { None } else { Some(map_index.parse().ok()?) };
     Some(Noted::Task(TaskIndex(task.parse().ok()?), map_index))
 }
+
+/// A backfill.
+pub fn backfill(id: &BackfillId) -> Key {
+    key(format!("B#{id}"), "B")
+}
+
+/// An entry of the backfill directory.
+pub fn backfill_entry(id: &BackfillId) -> Key {
+    key(BACKFILLS, format!("{:0>20}", id.as_str()))
+}
+
+/// The partition of the backfill directory.
+pub const BACKFILLS: &str = "BACKFILLS";
+
+/// A DAG version, by its number.
+pub fn dag_version(dag_id: &DagId, number: u32) -> Key {
+    key(format!("D#{dag_id}"), format!("{VERSIONS}{number:08}"))
+}
+
+/// What the sort keys of DAG versions by number begin with.
+pub const VERSIONS: &str = "W#";
+
+/// An entry of the event log.
+pub fn event_log(event_log_id: i64) -> Key {
+    key(EVENT_LOG, format!("{event_log_id:020}"))
+}
+
+/// The partition of the event log.
+pub const EVENT_LOG: &str = "EVENTS";
 
 /// An intervention in several runs.
 pub fn intervention(operation: &OperationId) -> Key {
@@ -346,6 +379,8 @@ pub enum Document {
     Intervention(OperationId),
     /// A callback's document.
     Callback(CallbackKey),
+    /// A backfill.
+    Backfill(BackfillId),
 }
 
 /// Reads a key of the time index.
@@ -363,6 +398,7 @@ pub fn document(key: &Key) -> Option<Document> {
         }
         (("D", id), "D") => Some(Document::Dag(DagId::trusted(id))),
         (("A", id), "A") => Some(Document::Topic(TopicId::trusted(id))),
+        (("B", id), "B") => Some(Document::Backfill(BackfillId::trusted(id))),
         (("I", id), "I") => Some(Document::Intervention(OperationId::trusted(id))),
         (("P", name), "P") => Some(Document::Holder(HolderId::Pool(name.to_owned()))),
         (("T", id), "T") => {
@@ -394,6 +430,8 @@ mod tests {
         fn keys_are_read_back(id in "[a-zA-Z0-9_.-]{1,40}", task in 0u32..99_999, n in 0u32..9_999, index in proptest::option::of(any::<u32>()), token in "[a-z0-9]{8}") {
             prop_assert_eq!(document(&run(&Incarnation::trusted(&id))), Some(Document::Run(Incarnation::trusted(&id))));
             let operation = OperationId::trusted(&id);
+            let of_backfill = BackfillId::trusted(&id);
+            prop_assert_eq!(document(&backfill(&of_backfill)), Some(Document::Backfill(of_backfill)));
             prop_assert_eq!(document(&intervention(&operation)), Some(Document::Intervention(operation)));
             for noted in [Noted::Run, Noted::Task(TaskIndex(task), None), Noted::Task(TaskIndex(task), Some(n))] {
                 prop_assert_eq!(read_note(&note(&Incarnation::trusted(&id), noted).sk), Some(noted));

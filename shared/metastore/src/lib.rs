@@ -10,6 +10,7 @@ pub mod assets;
 mod callbacks;
 pub mod codec;
 pub mod counting;
+pub mod events;
 mod history;
 pub mod holders;
 pub mod item;
@@ -24,13 +25,16 @@ mod state_store;
 pub mod store;
 pub mod suite;
 mod users;
+pub mod versions;
 
 pub use assets::Consumed;
+pub use events::EventLog;
 pub use item::{Change, Condition, Item, Key, Path, Update, Value};
 pub use jobs::Job;
 pub use notes::{Note, Noted};
 pub use state_store::{Kept, Scope};
 pub use store::{DagSummary, DueEntry, DueWhat, FileRecord, ImportError, Metastore, Page, Version};
+pub use versions::DagVersion;
 
 use std::future::Future;
 

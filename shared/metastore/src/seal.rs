@@ -93,8 +93,8 @@ impl<I: Items> Metastore<I> {
         };
         let changes = self
             .sealed_item(key, self.opened(key, item)?)?
-            .into_iter()
-            .map(|(_, value)| Change::Set(Path::Top(SEALED), value))
+            .into_values()
+            .map(|value| Change::Set(Path::Top(SEALED), value))
             .chain(item.contains_key(JSON).then_some(Change::Remove(Path::Top(JSON))));
         let update = Update { key: key.clone(), conditions: vec![was], changes: changes.collect() };
         Ok(matches!(self.items().update(&update).await?, Outcome::Updated(_)))

@@ -8,9 +8,9 @@ use crate::asset::Queued;
 use crate::cell::Cell;
 use crate::choice::Chosen;
 use crate::dag_doc::{ActiveRun, DagDoc};
-use crate::ids::{Incarnation, OperationId, TaskIndex, Token, TopicId, VersionId};
+use crate::ids::{BackfillId, Incarnation, OperationId, TaskIndex, Token, TopicId, VersionId};
 use crate::mapped::{MappedEntry, MappedKey};
-use crate::run::{Intent, OutboxEntry, Resumed, RunDoc};
+use crate::run::{Intent, OutboxEntry, Resumed, RunDoc, RunFacts};
 use crate::states::DagRunState;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -87,6 +87,8 @@ pub struct RunChange {
     pub epoch: Option<(u32, Vec<OperationId>)>,
     /// How often the run was cleared.
     pub clear_number: Option<u32>,
+    /// Other facts, the version among them: a backfill makes a run its own.
+    pub facts: Option<Box<RunFacts>>,
     /// Another version of its DAG, one whose tasks lie where those of the version before did.
     pub version: Option<VersionId>,
     /// The epoch at which the run took its place among the active ones.
@@ -167,6 +169,9 @@ impl RunChange {
             run.operations.clone_from(operations);
         }
         run.clear_number = self.clear_number.unwrap_or(run.clear_number);
+        if let Some(facts) = &self.facts {
+            run.facts.clone_from(facts);
+        }
         if let Some(version) = &self.version {
             run.facts.version.clone_from(version);
         }
@@ -199,6 +204,8 @@ impl RunChange {
 pub struct DagChange {
     /// Condition: the current version.
     pub if_version: Option<Option<VersionId>>,
+    /// Condition: the backfill that goes on (`Some(None)`: none does).
+    pub if_backfill: Option<Option<BackfillId>>,
     /// Condition: paused or not.
     pub if_paused: Option<bool>,
     /// Condition: the last interval the timetable was asked with.
@@ -218,6 +225,12 @@ pub struct DagChange {
     pub if_revision: Option<u64>,
     /// The version new runs get.
     pub version: Option<Option<VersionId>>,
+    /// Its number.
+    pub version_number: Option<u32>,
+    /// The backfill that goes on; `Some(None)`: none does any more.
+    pub backfill: Option<Option<BackfillId>>,
+    /// How far backfills have come.
+    pub backfilled_to: Option<Timestamp>,
     /// The file.
     pub file: Option<String>,
     /// Paused or not.
@@ -248,6 +261,7 @@ impl DagChange {
     /// Whether the conditions hold for this image.
     pub fn holds(&self, dag: &DagDoc) -> bool {
         self.if_version.as_ref().is_none_or(|v| *v == dag.version)
+            && self.if_backfill.as_ref().is_none_or(|b| *b == dag.backfill)
             && self.if_paused.is_none_or(|p| p == dag.paused)
             && self.if_last.as_ref().is_none_or(|l| *l == dag.last)
             && self.if_active_fewer_than.is_none_or(|n| dag.active.len() < n as usize)
@@ -264,6 +278,11 @@ impl DagChange {
         if let Some(version) = &self.version {
             dag.version.clone_from(version);
         }
+        dag.version_number = self.version_number.unwrap_or(dag.version_number);
+        if let Some(backfill) = &self.backfill {
+            dag.backfill.clone_from(backfill);
+        }
+        dag.backfilled_to = self.backfilled_to.or(dag.backfilled_to);
         if let Some(file) = &self.file {
             dag.file.clone_from(file);
         }

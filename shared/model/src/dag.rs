@@ -6,7 +6,7 @@ use crate::dag_parts::{
     AssetCondition, AssetRef, Callbacks, Deadline, Mapping, POOL_DEFAULT, QUEUE_DEFAULT, SensorSettings, TaskGroup,
     TemplateSettings,
 };
-use crate::ids::{DagId, TaskId, TaskIndex};
+use crate::ids::{DagId, TaskId, TaskIndex, VersionId};
 use crate::states::TriggerRule;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -99,10 +99,16 @@ pub struct Dag {
     /// What tasks take where they say nothing themselves, as understood. For people: each task holds its own values.
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     pub default_args: serde_json::Map<String, Value>,
+    /// Whether a run that is cleared goes over to the latest version; not set: no.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerun_with_latest_version: Option<bool>,
+    /// The version that this one stands for, where it was made for a run that went over to it ([`crate::rebase`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stands_for: Option<VersionId>,
     /// The task groups, outer ones first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<TaskGroup>,
-    /// The tasks, in a topological order (upstreams before downstreams).
+    /// The tasks, in a topological order (upstreams before downstreams), unless it stands for another version.
     pub tasks: Vec<Task>,
 }
 
@@ -231,6 +237,9 @@ pub struct Task {
     /// Documentation in Markdown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub doc_md: Option<String>,
+    /// Keeps the place of a task that is gone from the DAG ([`crate::rebase`]).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_removed: bool,
     /// Arguments that every operator of Airflow takes and that change nothing here, such as `executor_config`.
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     pub other: serde_json::Map<String, Value>,
@@ -280,6 +289,8 @@ impl Dag {
             deadlines: Vec::new(),
             owner_links: BTreeMap::new(),
             default_args: serde_json::Map::new(),
+            rerun_with_latest_version: None,
+            stands_for: None,
             groups: Vec::new(),
             tasks,
         }
@@ -382,6 +393,7 @@ impl Task {
             outlets: Vec::new(),
             task_display_name: None,
             doc_md: None,
+            is_removed: false,
             other: serde_json::Map::new(),
         }
     }

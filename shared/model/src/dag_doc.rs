@@ -1,7 +1,7 @@
 //! The DAG document: what the scheduler decides about a DAG as a whole.
 
 use crate::asset::Queued;
-use crate::ids::{DagId, Incarnation, TopicId, VersionId};
+use crate::ids::{BackfillId, DagId, Incarnation, TopicId, VersionId};
 use crate::run::RunFacts;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,12 @@ pub struct DagDoc {
     pub dag_id: DagId,
     /// The version new runs get; none once its file is gone.
     pub version: Option<VersionId>,
+    /// The number of the current version, or of the last one; 0 where nobody has counted yet.
+    pub version_number: u32,
+    /// The backfill that goes on; a DAG has one at a time.
+    pub backfill: Option<BackfillId>,
+    /// Runs of logical dates up to here may have been made by backfills, so that the timetable must look before it makes one.
+    pub backfilled_to: Option<Timestamp>,
     /// The file it comes from, relative to the DAG folder or prefix.
     pub file: String,
     /// Whether runs are created and started.
@@ -54,6 +60,9 @@ impl DagDoc {
         Self {
             dag_id,
             version: None,
+            version_number: 0,
+            backfill: None,
+            backfilled_to: None,
             file,
             paused,
             last: None,

@@ -5,6 +5,7 @@
 
 pub mod asset;
 pub mod attempt;
+pub mod backfill;
 pub mod callback;
 pub mod cell;
 pub mod change;
@@ -21,6 +22,7 @@ pub mod mapped;
 pub mod page;
 mod percent;
 pub mod plan;
+pub mod rebase;
 pub mod references;
 pub mod run;
 pub mod run_id;
@@ -33,6 +35,7 @@ pub mod workers;
 
 pub use asset::{AssetEvent, EventSource, OutletEvent, Queued, Topic, TopicChange, TopicDoc, TopicFacts};
 pub use attempt::{Attempt, AttemptKey, AttemptOutcome, ValueRef};
+pub use backfill::{Backfill, BackfillCounts, BackfillRun};
 pub use callback::{CallbackDoc, CallbackKey, CallbackState, Occasion};
 pub use cell::{Cell, Lease};
 pub use change::{DagChange, Held, RunChange};
@@ -54,7 +57,7 @@ pub use run::{
     Act, IndexSet, Intent, OPERATIONS_MAX, OutboxEntry, Resumed, RunDate, RunDoc, RunEndReason, RunFacts, RunName,
     RunOrigin, TaskSet, TryEnd,
 };
-pub use states::{DagRunState, DagRunType, TaskInstanceState, TriggerRule, TriggeredBy};
+pub use states::{DagRunState, DagRunType, ReprocessBehavior, TaskInstanceState, TriggerRule, TriggeredBy};
 pub use unit::Unit;
 /// The registry of operators.
 pub use updraft_operators as operators;

@@ -102,7 +102,9 @@ impl Tally {
             ('v', self.removed),
             ('r', self.values),
         ];
-        numbers.iter().filter(|(_, n)| *n > 0).map(|(letter, n)| format!("{letter}{n}")).collect()
+        let told: Vec<String> =
+            numbers.iter().filter(|(_, n)| *n > 0).map(|(letter, n)| format!("{letter}{n}")).collect();
+        told.concat()
     }
 
     fn decode(text: &str) -> Option<Self> {
@@ -354,7 +356,9 @@ mod tests {
         let task = || (0u32..300).prop_map(TaskIndex);
         let tally = proptest::collection::vec((end(), any::<bool>()), 0..9).prop_map(|ends| {
             let mut tally = Tally::default();
-            ends.into_iter().for_each(|(end, has_value)| tally.add(end, has_value));
+            for (end, has_value) in ends {
+                tally.add(end, has_value);
+            }
             tally
         });
         prop_oneof![

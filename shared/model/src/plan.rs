@@ -32,6 +32,8 @@ pub struct Plan {
     settings: PlanSettings,
     has_past: bool,
     has_holders: bool,
+    /// The tasks in a topological order, where their own is none.
+    order: Option<Vec<TaskIndex>>,
     by_id: BTreeMap<String, TaskIndex>,
     units: Vec<Unit>,
     unit_of: BTreeMap<TaskIndex, usize>,
@@ -83,6 +85,10 @@ impl Plan {
             has_past: dag.tasks.iter().any(|t| t.depends_on_past || t.wait_for_downstream),
             units,
             unit_of,
+            order: dag
+                .stands_for
+                .is_some()
+                .then(|| topological_order(&dag).into_iter().map(|i| TaskIndex(i as u32)).collect()),
             dag,
         }
     }
@@ -90,6 +96,17 @@ impl Plan {
     /// Every task's index.
     pub fn tasks(&self) -> impl DoubleEndedIterator<Item = TaskIndex> + use<> {
         (0..self.dag.tasks.len() as u32).map(TaskIndex)
+    }
+
+    /// Every task's index, upstreams before downstreams.
+    pub fn in_order(&self) -> Vec<TaskIndex> {
+        self.order.clone().unwrap_or_else(|| self.tasks().collect())
+    }
+
+    /// The tasks that are gone from the DAG and keep a place in this run's version.
+    pub fn removed(&self) -> impl Iterator<Item = TaskIndex> + '_ {
+        let may = self.dag.stands_for.is_some();
+        self.tasks().filter(move |task| may && self.task(*task).is_removed)
     }
 
     /// Every task's index, by task id: the order in which Airflow's database hands out task instances, for the few places where
@@ -361,11 +378,16 @@ pub fn topological_order(dag: &Dag) -> Vec<usize> {
 /// The tasks whose ends decide the run's outcome: those without a direct downstream that counts, where a
 /// teardown counts only with `on_failure_fail_dagrun`; where nothing counts, the plain leaves.
 fn effective_leaves(dag: &Dag, downstream: &[Vec<TaskIndex>]) -> Vec<TaskIndex> {
-    let counts = |i: usize| !dag.tasks[i].is_teardown || dag.tasks[i].on_failure_fail_dagrun;
+    let is_there = |i: usize| !dag.tasks[i].is_removed;
+    let counts = |i: usize| is_there(i) && (!dag.tasks[i].is_teardown || dag.tasks[i].on_failure_fail_dagrun);
     let all = || (0..dag.tasks.len()).map(|i| TaskIndex(i as u32));
     let effective: Vec<TaskIndex> =
         all().filter(|t| counts(t.at()) && !downstream[t.at()].iter().any(|d| counts(d.at()))).collect();
-    if effective.is_empty() { all().filter(|t| downstream[t.at()].is_empty()).collect() } else { effective }
+    if effective.is_empty() {
+        all().filter(|t| is_there(t.at()) && downstream[t.at()].is_empty()).collect()
+    } else {
+        effective
+    }
 }
 
 /// Setup and teardown scopes.

@@ -135,6 +135,30 @@ impl DagRunState {
 }
 
 named_enum! {
+    /// What a backfill does about a date that has a run.
+    ReprocessBehavior, "reprocess behavior" {
+        /// Nothing.
+        None = "none",
+        /// It runs again if it has failed.
+        Failed = "failed",
+        /// It runs again if it has ended.
+        Completed = "completed",
+    }
+}
+
+impl ReprocessBehavior {
+    /// Whether a run in this state runs again.
+    pub fn applies_to(self, state: DagRunState) -> bool {
+        match (self, state) {
+            (_, DagRunState::Queued | DagRunState::Running)
+            | (Self::None, _)
+            | (Self::Failed, DagRunState::Success) => false,
+            (Self::Failed, DagRunState::Failed) | (Self::Completed, DagRunState::Success | DagRunState::Failed) => true,
+        }
+    }
+}
+
+named_enum! {
     /// By which way a run was asked for.
     TriggeredBy, "way to trigger a run" {
         /// The command line.

@@ -53,7 +53,7 @@ pub(crate) fn units(dag: &Dag) -> (Vec<Unit>, BTreeMap<TaskIndex, usize>) {
     for (i, task) in dag.tasks.iter().enumerate() {
         let index = TaskIndex(i as u32);
         let group = mapped_group(dag, task.group.as_deref());
-        let Some(mapping) = group.and_then(|(_, mapping)| Some(mapping)).or(task.mapping.as_ref()) else { continue };
+        let Some(mapping) = group.map(|(_, mapping)| mapping).or(task.mapping.as_ref()) else { continue };
         if let Some(place) = group.and_then(|(id, _)| of_group.get(id)) {
             units[*place].members.push(index);
             of_task.insert(index, *place);

@@ -81,7 +81,7 @@ fn fill_in(value: &mut Value, of_group: &Map<String, Value>) {
 /// Finds the items of an instance. `attempt`: calls the functions of `map`; without one their items are taken as they are.
 pub(crate) async fn expanded<I: Items, L: LogStore, S: Services>(
     lookups: &AttemptLookups<'_, I, L>,
-    mut attempt: Option<&mut Attempt<'_, S>>,
+    attempt: Option<&mut Attempt<'_, S>>,
 ) -> Result<Expanded, Break> {
     let work = lookups.work;
     let mut found = Expanded::default();
@@ -93,7 +93,7 @@ pub(crate) async fn expanded<I: Items, L: LogStore, S: Services>(
         return Err(Ended::failed(why).into());
     };
     let is_group = unit.group.is_some();
-    let mut finder = Finder { lookups, attempt: attempt.as_deref_mut(), whole: BTreeMap::new() };
+    let mut finder = Finder { lookups, attempt, whole: BTreeMap::new() };
     let names = unit.mapping.expand.iter().map(|(name, _)| Some(name.as_str()));
     let names: Vec<Option<&str>> = names.chain(unit.mapping.expand_kwargs.iter().map(|_| None)).collect();
     for ((name, input), item) in names.into_iter().zip(unit.mapping.inputs()).zip(items) {

@@ -37,15 +37,12 @@ impl<I: Items, L: LogStore> AttemptLookups<'_, I, L> {
         let plan = &self.work.version.plan;
         let unit_of = |task| plan.unit_of(task).map(|unit| unit.unit);
         let beside = plan.index_of(task_id).and_then(unit_of) == unit_of(self.work.task);
-        match self.work.map_index().filter(|_| beside) {
-            Some(map_index) => {
-                let mut rows = self.rows(task_id, key, Some(&[i64::from(map_index)])).await?;
-                Ok(rows.pop().map(|(_, value)| value))
-            }
-            None => {
-                let rows = self.rows(task_id, key, None).await?;
-                Ok(Some(Value::Array(rows.into_iter().map(|(_, value)| value).collect())))
-            }
+        if let Some(map_index) = self.work.map_index().filter(|_| beside) {
+            let mut rows = self.rows(task_id, key, Some(&[i64::from(map_index)])).await?;
+            Ok(rows.pop().map(|(_, value)| value))
+        } else {
+            let rows = self.rows(task_id, key, None).await?;
+            Ok(Some(Value::Array(rows.into_iter().map(|(_, value)| value).collect())))
         }
     }
 

@@ -48,12 +48,13 @@ impl Decision {
         self.cells.is_empty() && self.end.is_none() && self.carried_out.is_empty() && self.expanded.is_empty()
     }
 
-    /// As much of it as one write may change; the rest follows from the image that the write returns. Tasks are in a topological
-    /// order, so what is kept does not rest on what is left.
-    fn cut(&mut self, most: usize) {
-        if let Some((left, _)) = self.cells.iter().nth(most) {
-            let left = *left;
-            self.cells.retain(|task, _| *task < left);
+    /// As much of it as one write may change; the rest follows from the image that the write returns. What is kept is first in a
+    /// topological order, so it does not rest on what is left.
+    fn cut(&mut self, plan: &Plan, most: usize) {
+        if self.cells.len() > most {
+            let ordered = plan.in_order().into_iter().filter(|task| self.cells.contains_key(task));
+            let kept: BTreeSet<TaskIndex> = ordered.take(most).collect();
+            self.cells.retain(|task, _| kept.contains(task));
             self.end = None;
             self.rests_on.clear();
             self.carried_out.clear();
@@ -188,7 +189,7 @@ impl<'a> Look<'a> {
         }
         let (plan, run, change) = (self.plan, self.run, self.change);
         let mut decision = self.gather(decision);
-        decision.cut(most);
+        decision.cut(plan, most);
         if decision.end.is_none() {
             admit(plan, run, change, most, &mut decision);
         }

@@ -3,6 +3,7 @@
 //! - [`trigger_rules`]: may this task run, given how its upstreams ended.
 //! - [`pass`]: one look over a run, as Airflow's scheduler takes it.
 //! - [`mod@decide`]: all that follows from an image, cascades included.
+//! - [`backfill`]: which date of a backfill comes next.
 //! - [`choices`]: what a branch or a short circuit leaves out.
 //! - [`step`]: the conditional writes in a run's life: start, claim, finish, renew, sweep, and the interventions.
 //! - [`deadlines`]: promises on the time of a run, and which it has missed.
@@ -16,6 +17,7 @@
 //! - [`attention`]: when a run must be looked at next.
 
 pub mod attention;
+pub mod backfill;
 pub mod choices;
 pub mod deadlines;
 pub mod decide;

@@ -448,9 +448,9 @@ pub fn leave(page: &PageDoc) -> PageChange {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Birth {
     /// It was never there: to be put.
-    New(PageDoc, Vec<(Slot, u32)>),
+    New(Box<PageDoc>, Vec<(Slot, u32)>),
     /// It is there, closed or of an older epoch.
-    Again(PageStep),
+    Again(Box<PageStep>),
 }
 
 /// The birth that a run owes one of its pages; none: it owes none (ARCHITECTURE.md, rule E1).
@@ -491,7 +491,7 @@ pub fn birth(plan: &Plan, run: &RunDoc, key: &PageKey, there: Option<&PageDoc>, 
     };
     page.wake_at = needed(&page, now);
     let queued = queued(&page);
-    let Some(there) = there else { return Some(Birth::New(page, queued)) };
+    let Some(there) = there else { return Some(Birth::New(Box::new(page), queued)) };
     let change = PageChange {
         if_revision: Some(there.revision),
         epoch: Some((epoch, true)),
@@ -500,7 +500,7 @@ pub fn birth(plan: &Plan, run: &RunDoc, key: &PageKey, there: Option<&PageDoc>, 
         whole: Some(Box::new(page)),
         ..PageChange::default()
     };
-    Some(Birth::Again(PageStep { change, queued, claimed: None }))
+    Some(Birth::Again(Box::new(PageStep { change, queued, claimed: None })))
 }
 
 /// Clears instances of a page: those whose attempt lives become restarting, they are never forgotten.

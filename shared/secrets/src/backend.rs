@@ -40,11 +40,14 @@ enum Kind {
     Config,
 }
 
+/// What was asked for, when it was answered, and with what.
+type Answers = BTreeMap<(Kind, String), (Instant, Option<String>)>;
+
 /// A backend whose answers are remembered for a while: a request takes milliseconds and costs money. Its `Debug` shows no answers.
 pub struct Cached<B> {
     backend: B,
     ttl: Duration,
-    answers: Mutex<BTreeMap<(Kind, String), (Instant, Option<String>)>>,
+    answers: Mutex<Answers>,
 }
 
 impl<B: Debug> Debug for Cached<B> {

@@ -266,7 +266,7 @@ mod tests {
         let mut all = String::new();
         for pk in ["VARIABLES", "CONNECTIONS"] {
             let range = Range { pk: pk.to_owned(), prefix: String::new(), after: None, descending: false, limit: 100 };
-            all += &format!("{:?}", store.items().query(&range).await.unwrap());
+            all.extend([format!("{:?}", store.items().query(&range).await.unwrap())]);
         }
         all
     }

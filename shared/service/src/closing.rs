@@ -43,7 +43,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let operation = self.new_operation();
         let all = tasks.iter().copied().chain(instances.keys().copied());
         let intent = Intent { instances: instances.clone(), ..Intent::new(act, all) };
-        self.intervene(run, &operation, |version, run| {
+        self.intervene(run, &operation, None, |version, run| {
             Ok(Some(step::intervene_with(&version.plan, run, &intent, &operation, self.clock.now())))
         })
         .await

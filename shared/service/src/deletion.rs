@@ -96,6 +96,9 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             let Some(dag) = self.store.dag(dag_id).await? else { return Ok(deleted) };
             let is_empty = dag.active.is_empty() && dag.held.is_empty();
             if is_empty && self.store.delete_dag(&dag).await? {
+                while let Some(last) = self.store.list_dag_versions(dag_id, 1, None).await?.items.first() {
+                    self.store.delete_dag_version(dag_id, last.version_number).await?;
+                }
                 self.store.delete_file(&dag.file).await?;
                 return Ok(deleted);
             }

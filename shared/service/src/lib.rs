@@ -9,6 +9,10 @@
 //! - [`ingest`]: files to versions and import errors.
 //! - [`Engine::trigger`], [`Engine::set_paused`]: what people ask for.
 //! - [`pages`], [`instances`]: mapped tasks.
+//! - [`interventions`]: clear, mark, end.
+//! - [`backfill`]: runs for dates of the past.
+//! - [`versions`]: what each change of a DAG made of it.
+//! - [`events`]: who has changed what.
 //! - [`named`], [`lookup`]: variables and connections.
 //! - [`assets`]: who has to do with them, their events, and the runs that these make.
 //! - [`users`]: who may use the web server.
@@ -16,11 +20,13 @@
 //! - [`views`]: what people are shown.
 
 pub mod assets;
+pub mod backfill;
 pub mod callbacks;
 pub mod closing;
 pub mod dags;
 pub mod deletion;
 pub mod engine;
+pub mod events;
 mod figures;
 pub mod history;
 pub mod ingest;
@@ -37,6 +43,7 @@ pub mod runs;
 pub mod tick;
 pub mod trigger;
 pub mod users;
+pub mod versions;
 pub mod views;
 pub mod work;
 pub mod xcom_edits;

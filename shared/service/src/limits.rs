@@ -67,6 +67,10 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                     self.after(version, &step, &image).await;
                     before = Some(std::mem::replace(&mut run, image));
                 }
+                // Taken to another version meanwhile: its next look asks by that one.
+                Outcome::Refused(Some(image)) if image.facts.version != version.id => {
+                    return Ok(Some(Held { run: image, asks_again: true }));
+                }
                 // What was taken for a cell that is no more is given back in the next round.
                 Outcome::Refused(Some(image)) => before = Some(std::mem::replace(&mut run, image)),
                 Outcome::Refused(None) => return Ok(None),

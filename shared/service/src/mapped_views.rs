@@ -111,13 +111,12 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         task: TaskIndex,
         map_index: Option<u32>,
     ) -> Result<Vec<(AttemptKey, Attempt)>, Error> {
-        Ok(match map_index {
-            Some(map_index) => self.store.attempts_of_instance(&run.facts.incarnation, task, map_index).await?,
-            None => {
-                let mut all = self.store.attempts_of(&run.facts.incarnation, Some(task)).await?;
-                all.retain(|(key, _)| key.map_index.is_none());
-                all
-            }
+        Ok(if let Some(map_index) = map_index {
+            self.store.attempts_of_instance(&run.facts.incarnation, task, map_index).await?
+        } else {
+            let mut all = self.store.attempts_of(&run.facts.incarnation, Some(task)).await?;
+            all.retain(|(key, _)| key.map_index.is_none());
+            all
         })
     }
 

@@ -4,7 +4,7 @@ use crate::engine::{Engine, Error, ROUNDS_MAX, Version};
 use std::sync::Arc;
 use updraft_clock::Clock;
 use updraft_metastore::{Items, Outcome};
-use updraft_model::{RunDate, RunDoc, RunFacts, TaskIndex};
+use updraft_model::{DagRunState, RunDate, RunDoc, RunFacts, TaskIndex};
 use updraft_scheduling::decide::waits_for_past;
 use updraft_scheduling::past::{self, Before};
 use updraft_scheduling::step;
@@ -42,19 +42,53 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         facts: &RunFacts,
     ) -> Result<Option<(RunDoc, Arc<Version>)>, Error> {
         let Some(mut date) = facts.logical_date else { return Ok(None) };
+        let to_be_put = self.run_to_be_put_before(version, facts).await?;
+        let is_later = |entry: &RunDate| {
+            to_be_put.as_ref().is_some_and(|run| run.facts.logical_date.is_some_and(|date| date > entry.logical_date))
+        };
         loop {
             let found = self.store.runs_around(&facts.dag_id, date, false, PAGE).await?;
             for entry in found.iter().filter(|entry| past::counts(&version.plan, entry)) {
+                if is_later(entry) {
+                    break;
+                }
                 if let Some(run) = self.store.run(&entry.incarnation).await? {
                     let version = self.version(&run.facts.version).await?;
                     return Ok(Some((run, version)));
                 }
             }
             match found.last() {
-                Some(last) if found.len() == PAGE => date = last.logical_date,
-                _ => return Ok(None),
+                Some(last) if found.len() == PAGE && !is_later(last) => date = last.logical_date,
+                _ => break,
             }
         }
+        match to_be_put {
+            Some(run) => {
+                let version = self.version(&run.facts.version).await?;
+                Ok(Some((run, version)))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// The latest run before a run that its DAG's document has among the active ones and that nobody has put yet: its creator died or is
+    /// slow, and whoever looks at the DAG puts it. Read before the order of runs is, since it leaves here only once it is there.
+    async fn run_to_be_put_before(&self, version: &Version, facts: &RunFacts) -> Result<Option<RunDoc>, Error> {
+        let Some(dag) = self.store.dag(&facts.dag_id).await? else { return Ok(None) };
+        let date_of = |other: &RunFacts| RunDate {
+            incarnation: other.incarnation.clone(),
+            run_id: other.run_id.clone(),
+            run_type: other.run_type,
+            logical_date: other.logical_date.unwrap_or(other.run_after),
+        };
+        let is_before = |other: &RunFacts| {
+            other.logical_date.is_some_and(|date| facts.logical_date.is_some_and(|own| date < own))
+                && past::counts(&version.plan, &date_of(other))
+        };
+        let before = dag.active.into_values().filter_map(|active| active.facts).filter(is_before);
+        let Some(before) = before.max_by_key(|other| other.logical_date) else { return Ok(None) };
+        let put = self.store.run(&before.incarnation).await?;
+        Ok(Some(put.unwrap_or_else(|| RunDoc::new(before, DagRunState::Queued, self.clock.now()))))
     }
 
     /// Notes what the run before lets go, and decides what follows. None: the run is gone.
@@ -79,6 +113,10 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 Outcome::Updated(image) => {
                     self.after(version, &step, &image).await;
                     run = image;
+                }
+                // Taken to another version meanwhile: its next look asks by that one.
+                Outcome::Refused(Some(image)) if image.facts.version != version.id => {
+                    return Ok(Some(Met { run: image, waits: true }));
                 }
                 Outcome::Refused(Some(image)) => run = image,
                 Outcome::Refused(None) => return Ok(None),

@@ -3,6 +3,7 @@
 use crate::engine::{Engine, Error, METRICS, ROUNDS_MAX, Version};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use updraft_clock::Clock;
 use updraft_metastore::{Items, Outcome};
 use updraft_model::Occasion;
@@ -13,6 +14,21 @@ use updraft_model::{
 use updraft_scheduling::step::{self, Ended, Expired, Step, Waits};
 use updraft_scheduling::{attention, deadlines, places};
 use updraft_task_queue::{Message, Outgoing, TaskQueue};
+
+/// A version that was read before, or the one that a run has by now.
+pub(crate) enum Current<'v> {
+    Same(&'v Version),
+    Other(Arc<Version>),
+}
+
+impl AsRef<Version> for Current<'_> {
+    fn as_ref(&self) -> &Version {
+        match self {
+            Self::Same(version) => version,
+            Self::Other(version) => version,
+        }
+    }
+}
 
 /// How a look takes attempts that hold a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +61,16 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             if !run.outbox.is_empty() {
                 Box::pin(self.deliver(run)).await?;
                 let Some(image) = self.store.run(incarnation).await? else { return Ok(()) };
+                run = image;
+            }
+            // Set back to queued while it ran: what its workers left behind is settled, and gives its slots back.
+            if run.cells.values().any(|cell| cell.holder().is_some()) {
+                let version = self.version(&run.facts.version).await?;
+                let base = run.clone();
+                let Some((swept, _)) = Box::pin(self.sweep(&version, run, leases)).await? else { return Ok(()) };
+                let Some((image, _)) = Box::pin(self.follow(&version, Some(&base), swept)).await? else {
+                    return Ok(());
+                };
                 run = image;
             }
             return Box::pin(self.start_run(run)).await;
@@ -97,6 +123,14 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         Err(Error::Contention(run.facts.run_id))
     }
 
+    /// The version of a run, which a clear may have taken to another one since `version` was read.
+    pub(crate) async fn current<'v>(&self, version: &'v Version, run: &RunDoc) -> Result<Current<'v>, Error> {
+        if run.facts.version == version.id {
+            return Ok(Current::Same(version));
+        }
+        Ok(Current::Other(self.version(&run.facts.version).await?))
+    }
+
     /// Settles expired attempts and decides what follows, until nothing does. Returns the run and the tasks whose messages went
     /// out, or none where the run is gone.
     async fn sweep(
@@ -111,6 +145,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let mut refused = 0;
         while refused < ROUNDS_MAX {
             let now = self.clock.now();
+            let version = self.current(version, &run).await?;
+            let version = version.as_ref();
             let expired = self.expired(&run, all_dead).await?;
             let step = step::sweep(&version.plan, &run, &expired, now);
             if step.is_nothing() {
@@ -213,6 +249,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 continue;
             }
             let now = self.clock.now();
+            let version = self.current(version, &run).await?;
+            let version = version.as_ref();
             let next = step::proceed(&version.plan, &run, now).or_else(|| step::time_out(&version.plan, &run, now));
             let Some(next) = next else { return Ok(Some(run)) };
             match self.store.update_run(&run.facts.incarnation, &next.change).await? {
@@ -241,6 +279,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         base: Option<&RunDoc>,
         run: RunDoc,
     ) -> Result<Option<(RunDoc, Waits)>, Error> {
+        let version = self.current(version, &run).await?;
+        let version = version.as_ref();
         self.tell_runs_after(version, base, &run).await;
         let Some(met) = Box::pin(self.meet_past(version, run)).await? else { return Ok(None) };
         let Some(held) = Box::pin(self.hold(version, base, met.run)).await? else { return Ok(None) };
@@ -259,6 +299,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let first = base;
         let (mut base, mut step, mut run) = (Cow::Borrowed(base), Cow::Borrowed(step), Cow::Borrowed(after));
         for _ in 0..ROUNDS_MAX {
+            let version = self.current(version, &run).await?;
+            let version = version.as_ref();
             let all_is_said = step.says_all(&run);
             let next = (!all_is_said).then(|| step::catch_up(&version.plan, &base, &step, &run, self.clock.now()));
             let Some(next) = next.filter(|next| !next.is_nothing()) else {
@@ -346,6 +388,11 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
 
     /// Gives back a run's place among its DAG's active runs. Refused means it does not hold it (any more).
     async fn leave(&self, run: &RunDoc, epoch: u32) -> Result<(), Error> {
+        if let Some(id) = &run.facts.origin.backfill {
+            // Its place is the backfill's, which finds it ended.
+            self.send(vec![Outgoing::now(Message::Backfill { id: id.clone() })]).await;
+            return Ok(());
+        }
         let outcome = self.store.update_dag(&run.facts.dag_id, &places::leave(&run.facts.incarnation, epoch)).await?;
         if let Outcome::Updated(dag) = outcome {
             self.send(Self::room_messages(&dag, self.clock.now())).await;
@@ -438,6 +485,9 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
 
     /// Takes a place among the active runs for the run's epoch; where there is none, notes that the run waits. True: it has one.
     async fn take_place(&self, run: &RunDoc) -> Result<bool, Error> {
+        if let Some(backfill) = &run.facts.origin.backfill {
+            return self.may_start(run, backfill).await;
+        }
         let dag_id = &run.facts.dag_id;
         let Some(mut dag) = self.store.dag(dag_id).await? else {
             return Err(self.no_such_dag(dag_id).await);

@@ -69,6 +69,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             Message::Dag { dag_id } => Box::pin(self.look_at_dag(dag_id)).await,
             Message::Holder { holder } => self.look_at_holder(holder).await,
             Message::Intervention { operation } => Box::pin(self.look_at_intervention(operation)).await,
+            Message::Backfill { id } => Box::pin(self.look_at_backfill(id)).await,
         }
     }
 
@@ -82,6 +83,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             DueWhat::Topic(topic) => self.look_at_topic(topic).await,
             DueWhat::Intervention(operation) => Box::pin(self.look_at_intervention(operation)).await,
             DueWhat::Callback(key) => self.look_at_callback(key).await,
+            DueWhat::Backfill(id) => Box::pin(self.look_at_backfill(id)).await,
         }
     }
 
@@ -136,6 +138,7 @@ fn later(entry: &DueEntry, now: Timestamp) -> Option<Outgoing> {
         DueWhat::Holder(holder) => Message::Holder { holder: holder.clone() },
         DueWhat::Topic(_) | DueWhat::Callback(_) => return None,
         DueWhat::Intervention(operation) => Message::Intervention { operation: operation.clone() },
+        DueWhat::Backfill(id) => Message::Backfill { id: id.clone() },
     };
     Some(Outgoing { message, delay: Duration::try_from(entry.wake_at.duration_since(now)).unwrap_or_default() })
 }

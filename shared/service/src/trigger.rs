@@ -153,7 +153,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             origin: RunOrigin {
                 triggered_by: origin.triggered_by,
                 triggering_user_name: origin.user.clone(),
-                backfill: None,
+                ..RunOrigin::default()
             },
         };
         let incarnation = facts.incarnation.clone();
@@ -195,7 +195,7 @@ const CLAIM_PATIENCE: SignedDuration = SignedDuration::from_mins(1);
 
 impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// Claims a logical date: as in Airflow, a DAG has one run of it.
-    async fn claim_date(&self, dag: &Dag, logical_date: Timestamp, entry: &RunName) -> Result<(), Error> {
+    pub(crate) async fn claim_date(&self, dag: &Dag, logical_date: Timestamp, entry: &RunName) -> Result<(), Error> {
         let refused = |run_id: &str| {
             Error::Conflict(format!(
                 "the DAG `{}` already has a run of the logical date {logical_date}: `{run_id}`; choose another date, or clear that run",
@@ -212,13 +212,23 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 Outcome::Refused(None) => continue,
             };
             let fresh = self.clock.now().duration_since(taken.run_after) < CLAIM_PATIENCE;
-            if fresh || self.store.run(&taken.incarnation).await?.is_some() {
+            let is_there = self.store.run(&taken.incarnation).await?.is_some();
+            if fresh || is_there || self.is_owed(&dag.dag_id, &taken.incarnation).await? {
                 return Err(refused(&taken.run_id));
             }
             // Its run was deleted, or whoever claimed it died before it put one.
             self.store.delete_run_date(&dag.dag_id, logical_date, &taken).await?;
         }
         Err(Error::Contention(entry.run_id.clone()))
+    }
+
+    /// Whether a run that is not there will be put: by the timetable, or by a backfill.
+    pub(crate) async fn is_owed(&self, dag_id: &DagId, run: &Incarnation) -> Result<bool, Error> {
+        let Some(dag) = self.store.dag(dag_id).await? else { return Ok(false) };
+        let Some(backfill) = dag.backfill.as_ref().filter(|_| !dag.active.contains_key(run)) else {
+            return Ok(dag.active.contains_key(run));
+        };
+        Ok(self.store.backfill(backfill).await?.is_some_and(|job| job.body.active.contains_key(run)))
     }
 
     /// The run that the timetable has made for this logical date, if it has.
@@ -260,7 +270,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     }
 }
 
-fn check_conf(conf: &serde_json::Value) -> Result<(), Error> {
+pub(crate) fn check_conf(conf: &serde_json::Value) -> Result<(), Error> {
     if !conf.is_null() && !conf.is_object() {
         return Err(Error::Refused("the conf must be a JSON object, like {\"key\": \"value\"}".to_owned()));
     }

@@ -360,16 +360,13 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         for _ in 0..ROUNDS_MAX {
             let now = whole_millis(self.clock.now());
             let lease = Lease { until: self.lease_until(now, deadline), ..stands.clone() };
-            let outcome = match &work.on_page {
-                Some(on) => {
-                    let outcome = self.renew_instance(work, on, stands, &lease).await?;
-                    outcome.try_map(|page| Ok::<_, StoreError>(Image::Page(Box::new(page))))?
-                }
-                None => {
-                    let change = step::renew(&work.held(), stands, &lease);
-                    let outcome = self.store.update_run(&work.run.facts.incarnation, &change).await?;
-                    outcome.try_map(|run| Ok::<_, StoreError>(Image::Run(Box::new(run))))?
-                }
+            let outcome = if let Some(on) = &work.on_page {
+                let outcome = self.renew_instance(work, on, stands, &lease).await?;
+                outcome.try_map(|page| Ok::<_, StoreError>(Image::Page(Box::new(page))))?
+            } else {
+                let change = step::renew(&work.held(), stands, &lease);
+                let outcome = self.store.update_run(&work.run.facts.incarnation, &change).await?;
+                outcome.try_map(|run| Ok::<_, StoreError>(Image::Run(Box::new(run))))?
             };
             match &outcome {
                 Outcome::Updated(_) => *stands = lease,
@@ -426,7 +423,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         }
         let incarnation = work.run.facts.incarnation.clone();
         let held = work.held();
-        let version = work.version.clone();
+        let mut version = work.version.clone();
         let mut image = work.run.clone();
         let token = Token::trusted(self.clock.draw(8));
         let mut tried: Option<(Step, RunDoc)> = None;
@@ -459,6 +456,9 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             match self.insist(&work, || self.store.update_run(&incarnation, &step.change)).await? {
                 Outcome::Updated(after) => return self.finished(&version, &image, &step, after, deadline).await,
                 Outcome::Refused(Some(now_there)) => {
+                    if now_there.facts.version != version.id {
+                        version = self.version(&now_there.facts.version).await?;
+                    }
                     tried = Some((step, std::mem::replace(&mut image, now_there)));
                 }
                 Outcome::Refused(None) => return Ok(None),
@@ -490,6 +490,13 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         after: RunDoc,
         deadline: Option<Timestamp>,
     ) -> Result<Option<Work>, Error> {
+        // Whoever took the run to another version meanwhile has decided by that one.
+        let version = if after.facts.version == version.id {
+            version.clone()
+        } else {
+            self.version(&after.facts.version).await?
+        };
+        let version = &version;
         self.after(version, step, &after).await;
         // The claimed one first has to be run; what else is to be settled must not be forgotten over a failure here.
         if let Err(error) = self.settle(version, base, step, &after).await {
@@ -509,13 +516,15 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let incarnation = &work.run.facts.incarnation;
         let Some(mut run) = self.store.run(incarnation).await? else { return Ok(()) };
         for _ in 0..ROUNDS_MAX {
-            let Some(step) = step::acknowledge(&work.version.plan, &run, &work.held(), self.clock.now()) else {
+            let version = self.current(&work.version, &run).await?;
+            let version = version.as_ref();
+            let Some(step) = step::acknowledge(&version.plan, &run, &work.held(), self.clock.now()) else {
                 return Ok(());
             };
             match self.store.update_run(incarnation, &step.change).await? {
                 Outcome::Updated(image) => {
-                    self.after(&work.version, &step, &image).await;
-                    return self.settle(&work.version, &run, &step, &image).await;
+                    self.after(version, &step, &image).await;
+                    return self.settle(version, &run, &step, &image).await;
                 }
                 Outcome::Refused(Some(image)) => run = image,
                 Outcome::Refused(None) => return Ok(()),

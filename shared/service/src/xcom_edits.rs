@@ -94,13 +94,12 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// The attempt that won, of a task or of one instance of a mapped task.
     async fn winner_to_edit(&self, run: &RunDoc, task_id: &str, map_index: Option<u32>) -> Result<AttemptKey, Error> {
         let task = self.task_of_run(run, task_id).await?;
-        let won = match map_index {
-            None => winner(run, task),
-            Some(_) => {
-                let version = self.version(&run.facts.version).await?;
-                let pages = pages_of(&self.store, &version.plan, run, task).await?;
-                pages.iter().flat_map(|page| winners_on(page, task)).find(|key| key.map_index == map_index)
-            }
+        let won = if map_index.is_none() {
+            winner(run, task)
+        } else {
+            let version = self.version(&run.facts.version).await?;
+            let pages = pages_of(&self.store, &version.plan, run, task).await?;
+            pages.iter().flat_map(|page| winners_on(page, task)).find(|key| key.map_index == map_index)
         };
         won.ok_or_else(|| nothing_left(task_id))
     }

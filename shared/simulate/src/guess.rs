@@ -51,8 +51,8 @@ impl Guesses {
     /// Whether a try fails.
     pub(crate) fn fails(&self, dag_id: &str, task_id: &str, draw: &mut Draw) -> bool {
         let seen = self.seen(dag_id, task_id).filter(|_| self.fail_as_seen);
-        let known = self.given(dag_id, task_id).chain(seen).chain(self.given.get(""));
-        let rate = known.filter_map(|guess| guess.failures).next().unwrap_or(0.0);
+        let mut known = self.given(dag_id, task_id).chain(seen).chain(self.given.get(""));
+        let rate = known.find_map(|guess| guess.failures).unwrap_or(0.0);
         draw.fraction() < rate
     }
 }

@@ -64,7 +64,7 @@ impl Imagined {
             let message = Some("drawn to fail".to_owned());
             return (length, Finished { message, ..Finished::new(AttemptOutcome::Failed) });
         }
-        let mut finished = Finished { choice: self.choice(work, &mut draw), ..Finished::new(AttemptOutcome::Success) };
+        let mut finished = Finished { choice: Self::choice(work, &mut draw), ..Finished::new(AttemptOutcome::Success) };
         if work.version.plan.is_mapped_over(work.task) {
             finished.xcoms.insert(RETURN_VALUE.to_owned(), ValueRef::Inline(MAP_LENGTH.into()));
             finished.map_length = Some(MAP_LENGTH);
@@ -73,7 +73,7 @@ impl Imagined {
     }
 
     /// What a branch follows: one of its ways, drawn. Short circuits go on.
-    fn choice(&self, work: &Work, draw: &mut Draw) -> Option<Choice> {
+    fn choice(work: &Work, draw: &mut Draw) -> Option<Choice> {
         let operator = updraft_operators::find(&work.definition().operator)?;
         let branches = matches!(
             operator.runner,

@@ -227,7 +227,7 @@ impl Simulation {
                 faults.note(engine.look_at_pages(&incarnation, unit, page).await);
             }),
             // Nobody intervenes, and nothing is called: callbacks and deadlines are taken out of the DAGs.
-            Message::Intervention { .. } | Message::Callback { .. } => {}
+            Message::Intervention { .. } | Message::Backfill { .. } | Message::Callback { .. } => {}
             Message::Dag { dag_id } => self.futures.spawn(async move {
                 faults.note(engine.look_at_dag(&dag_id).await);
             }),

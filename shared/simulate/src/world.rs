@@ -59,7 +59,9 @@ impl Draw {
             text.bytes().for_each(|byte| mix(byte.into()));
             mix(0x1ff);
         }
-        numbers.iter().for_each(|number| mix(*number));
+        for number in numbers {
+            mix(*number);
+        }
         Self(state)
     }
 

@@ -12,7 +12,7 @@ pub use local::LocalQueue;
 use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::time::Duration;
-use updraft_model::{CallbackKey, DagId, HolderId, Incarnation, OperationId, Place, TaskIndex, WorkerKind};
+use updraft_model::{BackfillId, CallbackKey, DagId, HolderId, Incarnation, OperationId, Place, TaskIndex, WorkerKind};
 
 /// The longest delay a message may have; SQS allows no more. What is due later is left to the time index.
 pub const DELAY_MAX: Duration = Duration::from_mins(15);
@@ -74,6 +74,11 @@ pub enum Message {
     Callback {
         /// Which.
         key: CallbackKey,
+    },
+    /// A backfill that may have a run to make.
+    Backfill {
+        /// Which.
+        id: BackfillId,
     },
 }
 

@@ -131,6 +131,11 @@ struct Entry {
 
 struct Events(Vec<Entry>);
 
+/// Whether a value is `triggering_asset_events`: a mapping that does not print as one.
+pub(crate) fn is_events(value: &Value) -> bool {
+    value.downcast_object_ref::<Events>().is_some()
+}
+
 impl fmt::Debug for Events {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TriggeringAssetEventAccessor(_events=defaultdict(<class 'list'>, {")?;

@@ -166,7 +166,7 @@ fn request(reader: &mut BufReader<TcpStream>) -> Option<(String, String)> {
 }
 
 fn respond(stream: &mut TcpStream, status: &str, body: &str) -> std::io::Result<()> {
-    let deadline = SystemTime::now() + Duration::from_secs(900);
+    let deadline = SystemTime::now() + Duration::from_mins(15);
     let deadline = deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
     let head = format!(
         "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nlambda-runtime-aws-request-id: 1\r\n\

@@ -65,35 +65,35 @@ impl Mortal {
 
 impl Items for Mortal {
     async fn update(&self, update: &Update) -> Result<Outcome<Item>, Error> {
-        self.request(self.items.update(update)).await
+        Box::pin(self.request(self.items.update(update))).await
     }
 
     async fn put_new(&self, key: &Key, item: &Item) -> Result<Outcome<Item>, Error> {
-        self.request(self.items.put_new(key, item)).await
+        Box::pin(self.request(self.items.put_new(key, item))).await
     }
 
     async fn put(&self, key: &Key, item: &Item) -> Result<(), Error> {
-        self.request(self.items.put(key, item)).await
+        Box::pin(self.request(self.items.put(key, item))).await
     }
 
     async fn delete(&self, key: &Key, conditions: &[Condition]) -> Result<Outcome<()>, Error> {
-        self.request(self.items.delete(key, conditions)).await
+        Box::pin(self.request(self.items.delete(key, conditions))).await
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Item>, Error> {
-        self.request(self.items.get(key)).await
+        Box::pin(self.request(self.items.get(key))).await
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<(Key, Item)>, Error> {
-        self.request(self.items.get_many(keys)).await
+        Box::pin(self.request(self.items.get_many(keys))).await
     }
 
     async fn query(&self, range: &Range) -> Result<Vec<(String, Item)>, Error> {
-        self.request(self.items.query(range)).await
+        Box::pin(self.request(self.items.query(range))).await
     }
 
     async fn due(&self, until: i64, limit: usize) -> Result<Vec<Due>, Error> {
-        self.request(self.items.due(until, limit)).await
+        Box::pin(self.request(self.items.due(until, limit))).await
     }
 }
 
@@ -150,14 +150,18 @@ async fn work(engine: &Process, journal: &Journal) -> Result<(), updraft_service
         }
         for message in looks.into_iter().chain(tasks).filter_map(|delivery| delivery.message) {
             match message {
-                Message::Page { incarnation, unit, page } => engine.look_at_pages(&incarnation, unit, page).await?,
-                Message::Run { incarnation } => engine.look_at_run(&incarnation, Leases::Heed).await?,
-                Message::Dag { dag_id } => engine.look_at_dag(&dag_id).await?,
-                Message::Holder { holder } => engine.look_at_holder(&holder).await?,
-                Message::Intervention { .. } | Message::Callback { .. } => unreachable!("nobody asked for these"),
+                Message::Page { incarnation, unit, page } => {
+                    Box::pin(engine.look_at_pages(&incarnation, unit, page)).await?;
+                }
+                Message::Run { incarnation } => Box::pin(engine.look_at_run(&incarnation, Leases::Heed)).await?,
+                Message::Dag { dag_id } => Box::pin(engine.look_at_dag(&dag_id)).await?,
+                Message::Holder { holder } => Box::pin(engine.look_at_holder(&holder)).await?,
+                Message::Intervention { .. } | Message::Callback { .. } | Message::Backfill { .. } => {
+                    unreachable!("nobody asked for these")
+                }
                 Message::Task { incarnation, task, try_number, place, .. } => {
                     let task = TaskRef { incarnation, task, try_number, place };
-                    engine.work(&task, journal, None, || Some(Continuation::default())).await?;
+                    Box::pin(engine.work(&task, journal, None, || Some(Continuation::default()))).await?;
                 }
             }
         }
@@ -166,8 +170,8 @@ async fn work(engine: &Process, journal: &Journal) -> Result<(), updraft_service
 
 async fn found(engine: &Process, dag_id: &DagId, journal: &Journal) -> Result<(), updraft_service::Error> {
     let trigger = Trigger { dag_id: dag_id.clone(), run_id: None, logical_date: None, conf: serde_json::Value::Null };
-    engine.trigger(trigger).await?;
-    work(engine, journal).await
+    Box::pin(engine.trigger(trigger)).await?;
+    Box::pin(work(engine, journal)).await
 }
 
 /// A table like the template's, made by the venv's command line.

@@ -84,7 +84,6 @@ fn the_module_tells_functions_what_the_template_tells_them() {
 
 /// Where Terraform is, and its provider can be fetched.
 #[test]
-#[expect(clippy::print_stderr, reason = "who reads the test's output is to know that nothing was validated")]
 fn the_module_is_valid() {
     let folder = std::env::temp_dir().join(format!("updraft-terraform-{}", std::process::id()));
     let terraform = |arguments: &[&str]| {

@@ -28,7 +28,7 @@ pub(crate) fn judge_file() -> Option<Tally> {
         let case: Case = parse(case);
         let words = recorded.header["dags"][&case.dag].as_str().unwrap_or_default();
         match dag(&case.dag, words) {
-            Bound::Dag(dag) => runtime.block_on(judge_request(&case, dag)),
+            Bound::Dag(dag) => runtime.block_on(judge_request(&case, *dag)),
             Bound::Elsewhere(what) => Verdict::OutOfScope(what.to_owned()),
             Bound::Nowhere => Verdict::Unbound(format!("dag={}: {words}", case.dag)),
         }
@@ -36,7 +36,7 @@ pub(crate) fn judge_file() -> Option<Tally> {
 }
 
 enum Bound {
-    Dag(Dag),
+    Dag(Box<Dag>),
     Elsewhere(&'static str),
     Nowhere,
 }
@@ -55,13 +55,13 @@ fn dag(name: &str, words: &str) -> Bound {
         "a(retries=2)>>b>>e, a>>c>>e, e>>g.x>>g.y; schedule @daily" => ("'@daily'", group, chain),
         "same as cl_daily with schedule=None" => ("null", group, chain),
         "setup s >> w >> w2 >> teardown t, s >> t" => {
-            return Bound::Dag(setup_and_teardown(name));
+            return Bound::Dag(Box::new(setup_and_teardown(name)));
         }
         "a >> m (mapped over 3 items) >> z" => return Bound::Elsewhere("dag=cl_map: mapped tasks"),
         _ => return Bound::Nowhere,
     };
     let text = format!("{name}:\n  schedule: {schedule}\n  start_date: 2025-01-01\n{groups}  tasks:\n{tasks}");
-    Bound::Dag(load_text(&text).unwrap_or_else(|why| panic!("{name}: {why}")))
+    Bound::Dag(Box::new(load_text(&text).unwrap_or_else(|why| panic!("{name}: {why}"))))
 }
 
 fn setup_and_teardown(name: &str) -> Dag {
@@ -268,7 +268,14 @@ async fn ask(engine: &TestEngine, dag_id: &DagId, case: &Case) -> Result<Answer,
             let tasks: Vec<TaskIndex> = version.plan.tasks().filter(|_| act != Act::Requeue).collect();
             Box::pin(engine.patch_dag_run(dag_id, run_id, &patch)).await?;
             let intent = Intent::new(act, tasks);
-            let planned = Planned { run, version, tasks: BTreeSet::new(), intent, prevent_running_task: false };
+            let planned = Planned {
+                run,
+                version,
+                tasks: BTreeSet::new(),
+                intent,
+                prevent_running_task: false,
+                run_on_latest_version: false,
+            };
             Ok(Answer { affected: Vec::new(), planned: vec![planned] })
         }
         (op, _) => panic!("nobody has said what `{op}` of {} is", case.request.path),

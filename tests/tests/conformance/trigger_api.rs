@@ -18,17 +18,24 @@ pub(crate) fn judge_file() -> Option<Tally> {
         let case: Case = parse(case);
         let words = &recorded.header["dags"][&case.dag];
         match dag(&case.dag, words) {
-            Some(dag) => runtime.block_on(judge_requests(&case, dag)),
-            None => Verdict::Unbound(format!("dag={}: {words}", case.dag)),
+            Bound::Dag(dag) => runtime.block_on(judge_requests(&case, Some(*dag))),
+            Bound::NoSuchDag => runtime.block_on(judge_requests(&case, None)),
+            Bound::Nowhere => Verdict::Unbound(format!("dag={}: {words}", case.dag)),
         }
     }))
 }
 
+enum Bound {
+    Dag(Box<Dag>),
+    NoSuchDag,
+    Nowhere,
+}
+
 /// What the words of the file's header mean. A DAG that the header does not have does not exist.
-fn dag(name: &str, words: &Value) -> Option<Option<Dag>> {
+fn dag(name: &str, words: &Value) -> Bound {
     let class = |class: &str| json!({"__type__": class, "cron": "0 0 * * *", "timezone": "UTC"});
     let keys = match words.as_str() {
-        None => return Some(None),
+        None => return Bound::NoSuchDag,
         Some("schedule None") => json!({"schedule": null}),
         Some("@daily (CronTriggerTimetable)") => json!({"schedule": "@daily"}),
         Some("CronDataIntervalTimetable 0 0 * * * UTC") => {
@@ -48,13 +55,13 @@ fn dag(name: &str, words: &Value) -> Option<Option<Dag>> {
                 "opt": param(json!({"default": null, "type": ["null", "string"]})),
             }})
         }
-        Some(_) => return None,
+        Some(_) => return Bound::Nowhere,
     };
     let mut keys = keys;
     keys["tasks"] = json!({"t": {"operator": "EmptyOperator"}});
     keys["default_args"] = json!({"start_date": "2025-01-01"});
     let dag = load_text(&json!({name: keys}).to_string()).unwrap_or_else(|why| panic!("{name}: {why}"));
-    Some(Some(dag))
+    Bound::Dag(Box::new(dag))
 }
 
 #[derive(Deserialize)]

@@ -64,9 +64,9 @@ pub(crate) fn run(case: Case, folder: &Path, death: Option<Death>) {
     let runner = Noted { case, journal: journal(folder) };
     runtime.block_on(async {
         if takes_over {
-            engine.recover().await.expect("the store is there");
+            Box::pin(engine.recover()).await.expect("the store is there");
         } else {
-            found(&engine, case).await;
+            Box::pin(found(&engine, case)).await;
         }
         tokio::select! {
             biased;

@@ -89,8 +89,14 @@ impl Seen<'_> {
     fn is_intervention(&self, from: &Cell, to: &Cell) -> bool {
         match (from.holder(), to) {
             (Some(held), Cell::Restarting { try_number, lease }) => held == lease && *try_number == from.try_number(),
-            (held, Cell::Final { end: End::Failed | End::Skipped, try_number, winner: None, leaving }) => {
-                leaving.as_ref() == held && *try_number == from.try_number()
+            // Ended by hand, by the rule over what was ended by hand, or gone from the DAG. What had ended keeps what it left behind.
+            (held, Cell::Final { end: _, try_number, winner, leaving })
+                if leaving.as_ref() == held
+                    && *try_number == from.try_number()
+                    && winner.as_ref()
+                        == if let Cell::Final { winner, .. } = from { winner.as_ref() } else { None } =>
+            {
+                true
             }
             // Cleared, and what follows from that in the same write.
             (None, _) => self.decided_or_cleared(from.try_number(), to).is_ok(),

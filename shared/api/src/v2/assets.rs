@@ -93,7 +93,7 @@ fn event(view: &AssetEventView) -> Value {
         "name": view.event.name,
         "group": view.event.group,
         "extra": object_or_null(&view.event.extra),
-        "source_task_id": source.map(|source| source.task_id.to_string()),
+        "source_task_id": source.map(|source| source.task_id.clone()),
         "source_dag_id": source.map(|source| source.dag_id.to_string()),
         "source_run_id": source.map(|source| source.run_id.clone()),
         "source_map_index": source.map_or(-1, |source| source.map_index),
@@ -225,7 +225,7 @@ pub(super) async fn events<P: Parts>(State(api): State<Api<P>>, query: Query) ->
         let source = view.event.source.as_ref();
         let text = |text: Option<String>| (None, 0, text.unwrap_or_default());
         match name {
-            "source_task_id" => text(source.map(|source| source.task_id.to_string())),
+            "source_task_id" => text(source.map(|source| source.task_id.clone())),
             "source_dag_id" => text(source.map(|source| source.dag_id.to_string())),
             "source_run_id" => text(source.map(|source| source.run_id.clone())),
             "source_map_index" => (None, source.map_or(-1, |source| source.map_index), String::new()),

@@ -100,7 +100,7 @@ fn asset_names(dag: &Dag) -> Vec<String> {
         match condition {
             AssetCondition::Of(AssetRef::Asset(asset)) => names.extend([asset.name.clone(), asset.uri.clone()]),
             AssetCondition::Of(AssetRef::Alias { name } | AssetRef::Name(name) | AssetRef::Uri(name)) => {
-                names.push(name.clone())
+                names.push(name.clone());
             }
             AssetCondition::All(all) | AssetCondition::Any(all) => all.iter().for_each(|one| note(one, names)),
         }

@@ -160,7 +160,6 @@ fn what_is_accepted_without_effect_is_told_where_it_matters() {
         told,
         [
             (5, "ignored-key"),
-            (9, "ignored-key"),
             (12, "ignored-key"),
             (13, "ignored-key"),
             (14, "old-key"),

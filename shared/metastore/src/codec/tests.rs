@@ -38,6 +38,24 @@ fn state() -> impl Strategy<Value = DagRunState> {
     prop_oneof![Just(DagRunState::Queued), Just(DagRunState::Running), Just(DagRunState::Failed)]
 }
 
+fn facts_of(version: &str) -> RunFacts {
+    RunFacts {
+        incarnation: Incarnation::trusted("abc"),
+        dag_id: DagId::trusted("d"),
+        run_id: "manual__1".to_owned(),
+        run_type: DagRunType::Manual,
+        logical_date: None,
+        data_interval: None,
+        run_after: Timestamp::UNIX_EPOCH,
+        partition: None,
+        queued_at: Timestamp::UNIX_EPOCH,
+        version: VersionId::trusted(version),
+        conf: serde_json::json!({"a": 1}),
+        asset_events: BTreeMap::from([(updraft_model::TopicId::trusted("a1"), (0, 3))]),
+        origin: updraft_model::RunOrigin::default(),
+    }
+}
+
 fn run() -> impl Strategy<Value = RunDoc> {
     let cells = proptest::collection::btree_map(task(), cell().prop_filter("absent", |c| *c != Cell::None), 0..4);
     let kept = (
@@ -55,22 +73,11 @@ fn run() -> impl Strategy<Value = RunDoc> {
     let kept = (kept, more);
     (state(), 0u32..3, cells, proptest::option::of(at()), 0u64..3, any::<bool>(), kept).prop_map(
         |(state, epoch, cells, wake_at, revision, leave, kept)| {
-            let facts = RunFacts {
-                incarnation: Incarnation::trusted("abc"),
-                dag_id: DagId::trusted("d"),
-                run_id: "manual__1".to_owned(),
-                run_type: DagRunType::Manual,
-                logical_date: None,
-                data_interval: None,
-                run_after: Timestamp::UNIX_EPOCH,
-                partition: None,
-                queued_at: Timestamp::UNIX_EPOCH,
-                version: VersionId::trusted("v"),
-                conf: serde_json::json!({"a": 1}),
-                asset_events: BTreeMap::from([(updraft_model::TopicId::trusted("a1"), (0, 3))]),
-                origin: updraft_model::RunOrigin::default(),
-            };
+            let facts = facts_of("v");
             let mut run = RunDoc::new(facts, state, Timestamp::UNIX_EPOCH);
+            if leave {
+                run.facts.version = VersionId::trusted("w");
+            }
             ((run.resumes, run.choices), (run.takes, run.past_met, run.past_met_by_all, run.timeout_at, _, _)) =
                 kept.clone();
             run.mapped.0 = kept.1.5.into_keys().map(|key| (key, mapped_entry(&key, epoch))).collect();
@@ -219,6 +226,7 @@ fn change() -> impl Strategy<Value = RunChange> {
         active_epoch: w.3,
         clear_number: w.3,
         version: w.6.then(|| VersionId::trusted("w")),
+        facts: w.7.then(|| Box::new(facts_of("x"))),
         start_date: w.4.flatten(),
         end_date: w.4,
         wake_at: w.5,
@@ -259,6 +267,10 @@ proptest! {
         let change = DagChange {
             if_version: version.clone().map(|v| v.map(VersionId::trusted)),
             if_paused: paused,
+            if_backfill: (which == 1).then(|| paused.unwrap_or(true).then(|| BackfillId::trusted("b"))),
+            version_number: fewer,
+            backfill: paused.map(|is| is.then(|| BackfillId::trusted("b"))),
+            backfilled_to: wake.flatten(),
             if_last: last,
             if_active_fewer_than: fewer,
             if_active: (which == 1).then(|| (run.clone(), epoch)),
@@ -305,6 +317,8 @@ fn dag() -> impl Strategy<Value = DagDoc> {
             let mut dag = DagDoc::new(DagId::trusted("d"), "d.yaml".to_owned(), paused);
             dag.version = version.map(VersionId::trusted);
             dag.last = last;
+            dag.backfill = paused.then(|| BackfillId::trusted("b"));
+            (dag.version_number, dag.backfilled_to) = (u32::from(paused), wake);
             dag.active = active
                 .into_iter()
                 .map(|(run, epoch)| (Incarnation::trusted(run), ActiveRun { epoch, facts: None }))

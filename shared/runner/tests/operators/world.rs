@@ -129,7 +129,7 @@ impl World {
             environment: Environment::default(),
             sns: None,
         };
-        engine.ingest_all(&folder).await.unwrap();
+        Box::pin(engine.ingest_all(&folder)).await.unwrap();
         let problems = engine.store.list_import_errors(10, None).await.unwrap().items;
         assert!(problems.is_empty(), "{problems:#?}");
         Self { engine, clock, runner, attempts: 0, worker_lives: None }
@@ -161,7 +161,7 @@ impl World {
 
     /// Works until a run has ended, leaping over what is not due yet.
     pub(crate) async fn finish(&mut self, run: RunDoc) -> Ran {
-        self.engine.look_at_run(&run.facts.incarnation, Leases::Heed).await.unwrap();
+        Box::pin(self.engine.look_at_run(&run.facts.incarnation, Leases::Heed)).await.unwrap();
         for _ in 0..400 {
             self.work().await;
             let now = self.engine.store.run(&run.facts.incarnation).await.unwrap().unwrap();
@@ -171,7 +171,7 @@ impl World {
             let horizon = self.clock.now() + SignedDuration::from_hours(24 * 400);
             let due = self.engine.next_due(horizon).await.unwrap().expect("an unfinished run is in the time index");
             self.clock.leap(due.duration_since(self.clock.now()).max(SignedDuration::ZERO));
-            self.engine.tick().await.unwrap();
+            Box::pin(self.engine.tick()).await.unwrap();
         }
         panic!("the run does not end");
     }
@@ -180,7 +180,7 @@ impl World {
     pub(crate) async fn work(&mut self) {
         loop {
             for looked in self.receive(Lane::Looks).await {
-                self.engine.look_where(&looked).await.unwrap();
+                Box::pin(self.engine.look_where(&looked)).await.unwrap();
             }
             let tasks = self.receive(Lane::Tasks).await;
             if tasks.is_empty() {
@@ -188,7 +188,7 @@ impl World {
             }
             for message in tasks {
                 if let Message::Callback { key } = &message {
-                    self.engine.call(key, &self.runner, None).await.unwrap();
+                    Box::pin(self.engine.call(key, &self.runner, None)).await.unwrap();
                     continue;
                 }
                 let Message::Task { incarnation, task, try_number, place, .. } = message else {
@@ -196,7 +196,7 @@ impl World {
                 };
                 let task = TaskRef { incarnation, task, try_number, place };
                 let deadline = self.worker_lives.map(|lives| self.clock.now() + lives);
-                let worked = self.engine.work(&task, &self.runner, deadline, || None).await.unwrap();
+                let worked = Box::pin(self.engine.work(&task, &self.runner, deadline, || None)).await.unwrap();
                 self.attempts += worked.attempts;
             }
         }

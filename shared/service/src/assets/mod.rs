@@ -1,7 +1,7 @@
 //! Assets: who has to do with them, their events, and the runs that these make.
 //!
-//! An event is taken by its topic, which numbers it, and then told to the DAGs whose schedules name the topic ([`tell`]). A look at such a DAG
-//! makes the runs ([`runs`]). What people see and do is in [`views`].
+//! An event is taken by its topic, which numbers it, and then told to the DAGs whose schedules name the topic (`tell`). A look at such a DAG
+//! makes the runs (`runs`). What people see and do is in `views`.
 
 mod runs;
 mod tell;

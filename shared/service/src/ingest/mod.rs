@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use updraft_clock::Clock;
 use updraft_dag_file::{Diagnostic, LoadOptions, Severity};
 use updraft_dag_store::{DagStore, Error as FolderError, File, FileEntry};
-use updraft_metastore::{DagSummary, FileRecord, ImportError, Items, Outcome, Version};
+use updraft_metastore::{DagSummary, DagVersion, FileRecord, ImportError, Items, Outcome, Version};
 use updraft_model::references::{Reference, ReferenceKind};
 use updraft_model::{Dag, DagChange, DagDoc, DagId, VersionId};
 use updraft_task_queue::{Message, Outgoing, TaskQueue};
@@ -267,8 +267,11 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let dag = version.dag;
         let paused = dag.is_paused_upon_creation.unwrap_or(self.settings.dags_are_paused_at_creation);
         let now = self.clock.now();
-        self.store.put_dag(&DagDoc::new(dag.dag_id.clone(), dag.file.clone(), paused)).await?;
-        self.make_current(&dag, id, now).await?;
+        let put = self.store.put_dag(&DagDoc::new(dag.dag_id.clone(), dag.file.clone(), paused)).await?;
+        let (Outcome::Updated(document) | Outcome::Refused(Some(document))) = put else {
+            return Err(Error::Contention(dag.dag_id.to_string()));
+        };
+        self.make_current(document, &dag, id, now).await?;
         let timetable = dag.schedule_summary();
         self.store
             .put_dag_summary(&DagSummary {
@@ -286,25 +289,42 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         Ok(Ok(()))
     }
 
-    /// Makes a version its DAG's current one, known to the assets that it names.
-    async fn make_current(&self, dag: &Dag, id: VersionId, now: Timestamp) -> Result<(), Error> {
+    /// Makes a version its DAG's current one, known to the assets that it names, under the next number where it is another one than
+    /// before.
+    async fn make_current(&self, mut there: DagDoc, dag: &Dag, id: VersionId, now: Timestamp) -> Result<(), Error> {
+        let mut others = false;
         for _ in 0..ROUNDS_MAX {
-            let Some(there) = self.store.dag(&dag.dag_id).await? else { break };
             let queue = self.enter_topics(dag, &there).await?;
             // The queue is written as a whole only where the schedule names other topics than before, and only if nobody was told
             // anything meanwhile.
             let is_new = !queue.keys().eq(there.queue.keys());
+            let (version_number, is_counted) = self.number_of(&there, &id).await?;
+            let entry = DagVersion { version_number, version: id.clone(), created_at: now, file: dag.file.clone() };
+            // In the list before it is current, so that no run has a version that is not there.
+            if is_counted {
+                self.store.put_dag_version(&dag.dag_id, &entry).await?;
+            }
             let change = DagChange {
                 if_revision: is_new.then_some(there.revision),
+                if_version: Some(there.version.clone()),
                 version: Some(Some(id.clone())),
+                version_number: Some(version_number),
                 file: Some(dag.file.clone()),
                 max_active_runs: Some(dag.max_active_runs_effective()),
                 queue_all: is_new.then_some(queue),
                 wake_at: Some(Some(now)),
                 ..DagChange::default()
             };
-            if let Outcome::Updated(_) = self.store.update_dag(&dag.dag_id, &change).await? {
-                return Ok(());
+            match self.store.update_dag(&dag.dag_id, &change).await? {
+                Outcome::Updated(_) => {
+                    // Whoever came between may have written over our place in the list.
+                    if others && is_counted {
+                        self.store.put_dag_version(&dag.dag_id, &entry).await?;
+                    }
+                    return Ok(());
+                }
+                Outcome::Refused(Some(image)) => (there, others) = (image, true),
+                Outcome::Refused(None) => break,
             }
         }
         Err(Error::Contention(dag.dag_id.to_string()))

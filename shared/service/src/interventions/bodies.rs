@@ -5,13 +5,14 @@ use super::clear::{ClearDagRun, ClearTaskInstances};
 use super::mark::{PatchTaskInstances, RunPatch};
 use super::runs::check_note;
 use super::selection::{Picks, TaskPick};
+use crate::backfill::NewBackfill;
 use crate::engine::Error;
 use crate::trigger::{Origin, Trigger};
 use jiff::Timestamp;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use updraft_model::cell::End;
-use updraft_model::{DagId, DagRunState, DataInterval, TriggeredBy};
+use updraft_model::{DagId, DagRunState, DataInterval, ReprocessBehavior, TriggeredBy};
 
 /// A request, and whether it is only to say what it would do.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,6 +55,7 @@ struct ClearTaskInstancesBody {
     include_future: bool,
     include_past: bool,
     prevent_running_task: bool,
+    run_on_latest_version: Option<bool>,
     note: Option<String>,
 }
 
@@ -73,6 +75,7 @@ impl Default for ClearTaskInstancesBody {
             include_future: false,
             include_past: false,
             prevent_running_task: false,
+            run_on_latest_version: None,
             note: None,
         }
     }
@@ -115,6 +118,7 @@ pub fn clear_task_instances(body: &Value) -> Result<MayBeDry<ClearTaskInstances>
             only_running: body.only_running,
             reset_dag_runs: body.reset_dag_runs,
             prevent_running_task: body.prevent_running_task,
+            run_on_latest_version: body.run_on_latest_version,
             note: body.note,
         },
         dry_run: body.dry_run,
@@ -137,12 +141,14 @@ fn pick(id: TaskOrInstance) -> Result<TaskPick, Error> {
 struct ClearDagRunBody {
     dry_run: bool,
     only_failed: bool,
+    only_new: bool,
+    run_on_latest_version: Option<bool>,
     note: Option<String>,
 }
 
 impl Default for ClearDagRunBody {
     fn default() -> Self {
-        Self { dry_run: true, only_failed: false, note: None }
+        Self { dry_run: true, only_failed: false, only_new: false, run_on_latest_version: None, note: None }
     }
 }
 
@@ -151,9 +157,10 @@ impl Default for ClearDagRunBody {
 /// # Errors
 /// [`Error::Invalid`] for a body of another form.
 pub fn clear_dag_run(body: &Value) -> Result<MayBeDry<ClearDagRun>, Error> {
-    let ClearDagRunBody { dry_run, only_failed, note } = read(body)?;
+    let ClearDagRunBody { dry_run, only_failed, only_new, run_on_latest_version, note } = read(body)?;
     check_note(note.as_deref().unwrap_or_default())?;
-    Ok(MayBeDry { request: ClearDagRun { only_failed, only_running: false, note }, dry_run })
+    let request = ClearDagRun { only_failed, only_running: false, only_new, run_on_latest_version, note };
+    Ok(MayBeDry { request, dry_run })
 }
 
 #[derive(Deserialize, Default)]
@@ -279,4 +286,40 @@ pub fn trigger(dag_id: &DagId, body: &Value) -> Result<(Trigger, Origin), Error>
         ..Origin::default()
     };
     Ok((trigger, origin))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BackfillBody {
+    dag_id: String,
+    from_date: Timestamp,
+    to_date: Timestamp,
+    #[serde(default)]
+    run_backwards: bool,
+    #[serde(default)]
+    dag_run_conf: Option<Map<String, Value>>,
+    #[serde(default)]
+    reprocess_behavior: Option<ReprocessBehavior>,
+    #[serde(default)]
+    max_active_runs: Option<u32>,
+    #[serde(default)]
+    run_on_latest_version: Option<bool>,
+}
+
+/// `POST /backfills` and `POST /backfills/dry_run`.
+///
+/// # Errors
+/// [`Error::Invalid`] for a body of another form.
+pub fn backfill(body: &Value) -> Result<NewBackfill, Error> {
+    let body: BackfillBody = read(body)?;
+    let dag_id = DagId::parse(&body.dag_id).map_err(|why| Error::Invalid(format!("dag_id: {why}")))?;
+    let default = NewBackfill::new(dag_id, body.from_date, body.to_date);
+    Ok(NewBackfill {
+        run_backwards: body.run_backwards,
+        dag_run_conf: body.dag_run_conf.filter(|conf| !conf.is_empty()).map_or(Value::Null, Value::Object),
+        reprocess_behavior: body.reprocess_behavior.unwrap_or(default.reprocess_behavior),
+        max_active_runs: body.max_active_runs.unwrap_or(default.max_active_runs),
+        run_on_latest_version: body.run_on_latest_version,
+        ..default
+    })
 }

@@ -37,6 +37,8 @@ pub struct ClearTaskInstances {
     pub reset_dag_runs: bool,
     /// Refused where one of the task instances runs.
     pub prevent_running_task: bool,
+    /// The runs go over to the latest version of the DAG; none: as the DAG says (`rerun_with_latest_version`).
+    pub run_on_latest_version: Option<bool>,
     /// Noted on each.
     pub note: Option<String>,
 }
@@ -56,6 +58,7 @@ impl Default for ClearTaskInstances {
             only_running: false,
             reset_dag_runs: true,
             prevent_running_task: false,
+            run_on_latest_version: None,
             note: None,
         }
     }
@@ -68,6 +71,10 @@ pub struct ClearDagRun {
     pub only_failed: bool,
     /// Only what runs.
     pub only_running: bool,
+    /// Nothing is cleared: the run is queued, to run what the latest version of the DAG has and it has not.
+    pub only_new: bool,
+    /// The run goes over to the latest version of the DAG; none: as the DAG says (`rerun_with_latest_version`).
+    pub run_on_latest_version: Option<bool>,
     /// Noted on the run.
     pub note: Option<String>,
 }
@@ -131,6 +138,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         }
         check_note(request.note.as_deref().unwrap_or_default())?;
         let runs = self.runs_meant(dag_id, request).await?;
+        let run_on_latest_version = self.reruns_with_latest(dag_id, request.run_on_latest_version).await?;
         let mut reader = Reader::default();
         let mut planned = Vec::new();
         for (run, version) in runs {
@@ -143,6 +151,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                     run,
                     version,
                     prevent_running_task: request.prevent_running_task,
+                    run_on_latest_version,
                 });
             }
         }
@@ -173,7 +182,11 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         dry_run: bool,
     ) -> Result<Vec<Affected>, Error> {
         check_note(request.note.as_deref().unwrap_or_default())?;
+        if request.only_new {
+            return self.run_only_new(dag_id, run_id, request, dry_run).await;
+        }
         let tasks = ClearTaskInstances {
+            run_on_latest_version: request.run_on_latest_version,
             run_id: Some(run_id.to_owned()),
             only_failed: request.only_failed,
             only_running: request.only_running,
@@ -183,6 +196,50 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         if let (false, Some(note)) = (dry_run, &request.note) {
             let run = self.run_named(dag_id, run_id).await?;
             self.note_run(&run, note).await?;
+        }
+        Ok(affected)
+    }
+
+    /// Takes a run to the latest version of its DAG and queues it, its task instances as they are; says which tasks are new to it.
+    async fn run_only_new(
+        &self,
+        dag_id: &DagId,
+        run_id: &str,
+        request: &ClearDagRun,
+        dry_run: bool,
+    ) -> Result<Vec<Affected>, Error> {
+        if request.only_failed || request.only_running {
+            return Err(Error::Invalid(
+                "only_new clears nothing, so only_failed and only_running say nothing beside it; give one of them"
+                    .to_owned(),
+            ));
+        }
+        if request.run_on_latest_version == Some(false) {
+            return Err(Error::Invalid(
+                "only_new runs what the latest version has and the run has not, and run_on_latest_version is false; leave one out"
+                    .to_owned(),
+            ));
+        }
+        let run = self.run_named(dag_id, run_id).await?;
+        let version = self.version(&run.facts.version).await?;
+        let Some(latest) = self.latest_for(dag_id, true).await? else { return Ok(Vec::new()) };
+        let target = self.rebased(&version, &latest).await?;
+        let is_new = |task: &TaskIndex| version.plan.index_of(target.plan.task(*task).task_id.as_str()).is_none();
+        let new: BTreeSet<TaskIndex> = target.plan.tasks().filter(is_new).collect();
+        let planned = Planned {
+            run: run.clone(),
+            version: target,
+            tasks: new,
+            intent: Intent::new(Act::Clear, []),
+            prevent_running_task: false,
+            run_on_latest_version: true,
+        };
+        let affected = planned.affected();
+        if !dry_run {
+            self.carry_out(dag_id, &[planned]).await?;
+            if let Some(note) = &request.note {
+                self.note_run(&run, note).await?;
+            }
         }
         Ok(affected)
     }

@@ -132,7 +132,14 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             affected.extend(changed.map(|task| Affected::new(&version.plan, &run, task)));
             let after = step::acted(&version.plan, &run, &intent, self.clock.now());
             if after.cells != run.cells {
-                planned.push(Planned { run, version, tasks: picked, intent, prevent_running_task: false });
+                planned.push(Planned {
+                    run,
+                    version,
+                    tasks: picked,
+                    intent,
+                    prevent_running_task: false,
+                    run_on_latest_version: false,
+                });
             }
         }
         reader.check(&request.picks)?;
@@ -170,7 +177,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
 
     async fn act_on_run(&self, run: &RunDoc, act: Act) -> Result<RunDoc, Error> {
         let operation = self.new_operation();
-        self.intervene(&run.facts.incarnation, &operation, |version, run| {
+        self.intervene(&run.facts.incarnation, &operation, None, |version, run| {
             let now = self.clock.now();
             let all = version.plan.tasks().filter(|_| act != Act::Requeue);
             let intent = Intent::new(act, all);

@@ -28,7 +28,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     pub async fn clear(&self, run: &Incarnation, tasks: &[TaskIndex]) -> Result<RunDoc, Error> {
         let operation = self.new_operation();
         let intent = Intent::new(Act::Clear, tasks.iter().copied());
-        self.intervene(run, &operation, |version, run| {
+        self.intervene(run, &operation, None, |version, run| {
             Ok(Some(step::intervene_with(&version.plan, run, &intent, &operation, self.clock.now())))
         })
         .await
@@ -38,7 +38,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     pub async fn mark(&self, run: &Incarnation, tasks: &[TaskIndex], end: End) -> Result<RunDoc, Error> {
         let operation = self.new_operation();
         let intent = Intent::new(Act::Mark(end), tasks.iter().copied());
-        self.intervene(run, &operation, |version, run| {
+        self.intervene(run, &operation, None, |version, run| {
             Ok(Some(step::intervene_with(&version.plan, run, &intent, &operation, self.clock.now())))
         })
         .await
@@ -53,7 +53,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// ended stays as it is.
     pub async fn end_run(&self, run: &Incarnation, end: End) -> Result<RunDoc, Error> {
         let operation = self.new_operation();
-        self.intervene(run, &operation, |version, run| {
+        self.intervene(run, &operation, None, |version, run| {
             let intent = Intent::new(Act::Cancel(end), version.plan.tasks());
             let ends = !run.state.is_finished();
             Ok(ends.then(|| step::intervene_with(&version.plan, run, &intent, &operation, self.clock.now())))
@@ -65,11 +65,13 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         OperationId::trusted(self.clock.draw(8))
     }
 
-    /// Takes a step that is an intervention, on whatever image there is, until it is accepted or there is nothing to do.
+    /// Takes a step that is an intervention, on whatever image there is, until it is accepted or there is nothing to do. `latest`: the run
+    /// goes over to this version with it.
     pub(crate) async fn intervene(
         &self,
         incarnation: &Incarnation,
         operation: &OperationId,
+        latest: Option<&Arc<Version>>,
         take: impl Fn(&Arc<Version>, &RunDoc) -> Result<Option<Step>, Error>,
     ) -> Result<RunDoc, Error> {
         let gone = || Error::NotFound { what: "the run", name: incarnation.to_string(), near: Vec::new() };
@@ -81,7 +83,12 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             if run.operations.contains(operation) {
                 return Ok(run);
             }
-            let Some(step) = take(&version, &run)? else { return Ok(run) };
+            let target = match latest {
+                Some(latest) => self.rebased(&version, latest).await?,
+                None => version.clone(),
+            };
+            let Some(mut step) = take(&target, &run)? else { return Ok(run) };
+            step.change.version = (target.id != version.id).then(|| target.id.clone());
             match self.store.update_run(incarnation, &step.change).await {
                 Ok(Outcome::Updated(image)) => {
                     // The step may have taken the run to another version.

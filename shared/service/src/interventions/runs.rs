@@ -37,6 +37,8 @@ pub struct Planned {
     pub intent: Intent,
     /// Refused where one of the task instances runs.
     pub prevent_running_task: bool,
+    /// Whether the run goes over to the latest version of its DAG.
+    pub run_on_latest_version: bool,
 }
 
 impl Planned {
@@ -54,7 +56,7 @@ impl Planned {
             incarnation: self.run.facts.incarnation.clone(),
             intent: self.intent.clone(),
             prevent_running_task: self.prevent_running_task,
-            run_on_latest_version: false,
+            run_on_latest_version: self.run_on_latest_version,
         }
     }
 }
@@ -76,7 +78,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     pub async fn carry_out(&self, dag_id: &DagId, planned: &[Planned]) -> Result<(), Error> {
         let runs: Vec<RunIntent> = planned.iter().map(Planned::recorded).collect();
         if let [only] = runs.as_slice() {
-            return self.carry_out_one(&self.new_operation(), only).await;
+            return self.carry_out_one(&self.new_operation(), dag_id, only).await;
         }
         let mut operations = Vec::new();
         for runs in runs.chunks(RUNS_PER_RECORD) {
@@ -118,7 +120,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         while job.body.done < job.body.runs.len() {
             let to = (job.body.done + NOTED_EVERY).min(job.body.runs.len());
             for run in &job.body.runs[job.body.done..to] {
-                match Box::pin(self.carry_out_one(operation, run)).await {
+                match Box::pin(self.carry_out_one(operation, &job.body.dag_id, run)).await {
                     // Deleted meanwhile: nothing is to be done to it any more.
                     Ok(()) | Err(Error::NotFound { .. }) => {}
                     // It has begun to run since it was asked about. The others are done all the same.
@@ -140,8 +142,9 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         refused.map_or(Ok(()), Err)
     }
 
-    async fn carry_out_one(&self, operation: &OperationId, planned: &RunIntent) -> Result<(), Error> {
-        self.intervene(&planned.incarnation, operation, |version, run| {
+    async fn carry_out_one(&self, operation: &OperationId, dag_id: &DagId, planned: &RunIntent) -> Result<(), Error> {
+        let latest = self.latest_for(dag_id, planned.run_on_latest_version).await?;
+        self.intervene(&planned.incarnation, operation, latest.as_ref(), |version, run| {
             if planned.prevent_running_task {
                 refuse_running(version, run, &planned.intent)?;
             }

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod assets;
 #[cfg(test)]
+mod backfills;
+#[cfg(test)]
 mod costs;
 #[cfg(test)]
 mod files;
@@ -16,6 +18,8 @@ mod limits;
 mod mapped;
 #[cfg(test)]
 mod triggers;
+#[cfg(test)]
+mod versions;
 #[cfg(test)]
 mod world;
 #[cfg(test)]

@@ -49,6 +49,11 @@ impl World {
         self.folder.write(path, text.as_bytes()).await.unwrap();
     }
 
+    /// Removes a DAG file.
+    pub(crate) async fn remove(&self, path: &str) {
+        tokio::fs::remove_file(self.folder.root().join(path)).await.unwrap();
+    }
+
     /// Triggers a run and looks at it, as the scheduler does.
     pub(crate) async fn trigger(&self, dag_id: &str) -> RunDoc {
         let dag_id = DagId::parse(dag_id).unwrap();

@@ -31,7 +31,7 @@ pub(crate) fn write_str(out: &mut dyn Write, value: &Value) -> fmt::Result {
         Some(text) => out.write_str(text),
         None if value.is_undefined() => Ok(()),
         // Our objects give `str()` in `Display` and `repr()` in `Debug`.
-        None if value.kind() == ValueKind::Plain => write!(out, "{value}"),
+        None if value.kind() == ValueKind::Plain || crate::assets::is_events(value) => write!(out, "{value}"),
         None => write_repr(out, value, 0),
     }
 }
@@ -46,6 +46,7 @@ fn write_repr(out: &mut dyn Write, value: &Value, depth: usize) -> fmt::Result {
         ValueKind::Bool => out.write_str(if value.is_true() { "True" } else { "False" }),
         ValueKind::Number => write_number(out, value),
         ValueKind::String => quote(out, value.as_str().unwrap_or_default()),
+        ValueKind::Map if crate::assets::is_events(value) => write!(out, "{value}"),
         ValueKind::Map => write_dict(out, value, depth),
         ValueKind::Seq | ValueKind::Iterable => write_sequence(out, value, depth),
         _ => match super::objects::object_repr(value) {

@@ -10,7 +10,8 @@ fn get(path: &str) -> Value {
     json!({
         "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": "limit=1", "isBase64Encoded": false,
         "headers": {"host": "abc.lambda-url.us-east-1.on.aws", "x-forwarded-proto": "https"},
-        "requestContext": {"accountId": "1", "authentication": null, "http": {"method": "GET", "path": path}},
+        "requestContext": {"accountId": "1", "authentication": null,
+            "authorizer": {"iam": {"userArn": "arn:aws:iam::000000000000:user/ada"}}, "http": {"method": "GET", "path": path}},
     })
 }
 

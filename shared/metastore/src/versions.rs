@@ -1,0 +1,81 @@
+//! The versions that a DAG has had, by number: what each change of its file made of it.
+
+use crate::codec::{from_json_item, json_item};
+use crate::store::{Metastore, Page, PageToken};
+use crate::{Error, Items, Range, keys};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use updraft_model::{DagId, VersionId};
+
+/// A version in its DAG's list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DagVersion {
+    /// Its number, from 1.
+    pub version_number: u32,
+    /// What it holds.
+    pub version: VersionId,
+    /// When it was read.
+    pub created_at: Timestamp,
+    /// The file it was read from.
+    pub file: String,
+}
+
+impl<I: Items> Metastore<I> {
+    /// Enters a version into its DAG's list, over what was there under its number.
+    pub async fn put_dag_version(&self, dag_id: &DagId, version: &DagVersion) -> Result<(), Error> {
+        self.items().put(&keys::dag_version(dag_id, version.version_number), &json_item(version)).await
+    }
+
+    /// A version by its number.
+    pub async fn dag_version(&self, dag_id: &DagId, number: u32) -> Result<Option<DagVersion>, Error> {
+        self.items().get(&keys::dag_version(dag_id, number)).await?.map(|item| from_json_item(&item)).transpose()
+    }
+
+    /// The versions of a DAG, the latest first.
+    pub async fn list_dag_versions(
+        &self,
+        dag_id: &DagId,
+        limit: usize,
+        page: Option<PageToken>,
+    ) -> Result<Page<DagVersion>, Error> {
+        let prefix = keys::VERSIONS.to_owned();
+        let range = Range { pk: keys::dag(dag_id).pk, prefix, after: page, descending: true, limit };
+        let found = self.items().query(&range).await?;
+        let next = (found.len() == limit).then(|| found.last().map(|(sk, _)| sk.clone())).flatten();
+        let items = found.iter().map(|(_, item)| from_json_item(item)).collect::<Result<_, _>>()?;
+        Ok(Page { items, next })
+    }
+
+    /// Takes a version out of its DAG's list.
+    pub async fn delete_dag_version(&self, dag_id: &DagId, number: u32) -> Result<(), Error> {
+        self.items().delete(&keys::dag_version(dag_id, number), &[]).await.map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Memory;
+
+    #[tokio::test]
+    async fn versions_are_listed_by_number() {
+        let store = Metastore::new(Memory::default());
+        let dag_id = DagId::trusted("d");
+        let version = |number: u32| DagVersion {
+            version_number: number,
+            version: VersionId::trusted(format!("v{number}")),
+            created_at: Timestamp::UNIX_EPOCH,
+            file: "d.yaml".to_owned(),
+        };
+        for number in [2, 10, 1] {
+            store.put_dag_version(&dag_id, &version(number)).await.unwrap();
+        }
+        let first = store.list_dag_versions(&dag_id, 2, None).await.unwrap();
+        assert_eq!(first.items, [version(10), version(2)]);
+        let rest = store.list_dag_versions(&dag_id, 2, first.next).await.unwrap();
+        assert_eq!((rest.items, rest.next), (vec![version(1)], None));
+        assert_eq!(store.dag_version(&dag_id, 2).await.unwrap(), Some(version(2)));
+        store.delete_dag_version(&dag_id, 2).await.unwrap();
+        assert_eq!(store.dag_version(&dag_id, 2).await.unwrap(), None);
+    }
+}

@@ -1,0 +1,132 @@
+//! Versions of DAGs: their numbers, and runs that go over to the latest one.
+
+use crate::limits::world;
+use crate::world::World;
+use updraft_model::{DagId, DagRunState, RunDoc, TaskInstanceState};
+use updraft_service::interventions::{ClearDagRun, ClearTaskInstances, Picks};
+
+fn dag_id() -> DagId {
+    DagId::trusted("a")
+}
+
+/// Tasks in a chain, by name.
+fn chain(names: &[&str], more: &str) -> String {
+    let mut text = format!("a:\n  schedule: null\n{more}  tasks:\n");
+    for (place, name) in names.iter().enumerate() {
+        let above = if place == 0 { String::new() } else { format!(", dependencies: [{}]", names[place - 1]) };
+        text.extend(["    ", name, ": {operator: BashOperator, bash_command: 'true'", &above, "}\n"]);
+    }
+    text
+}
+
+async fn write(world: &World, text: &str) {
+    world.write("a.yaml", text).await;
+    world.engine.ingest_all(&world.folder).await.unwrap();
+    world.drain(false).await;
+}
+
+/// The states and tries of a run by task id.
+async fn states(world: &World, run: &RunDoc) -> Vec<(String, TaskInstanceState, u32)> {
+    let run = world.run(run).await;
+    let version = world.engine.version(&run.facts.version).await.unwrap();
+    let one = |task| (version.plan.task(task).task_id.to_string(), run.task_state(task), run.cell(task).try_number());
+    let mut all: Vec<_> = version.plan.tasks().map(one).collect();
+    all.sort();
+    all
+}
+
+fn expect(states: &[(&str, TaskInstanceState, u32)]) -> Vec<(String, TaskInstanceState, u32)> {
+    states.iter().map(|(name, state, tries)| ((*name).to_owned(), *state, *tries)).collect()
+}
+
+async fn numbers(world: &World) -> Vec<u32> {
+    world.engine.dag_versions(&dag_id()).await.unwrap().iter().map(|version| version.version_number).collect()
+}
+
+use TaskInstanceState::{Queued, Removed, Success};
+
+#[tokio::test]
+async fn each_change_is_a_version_with_the_next_number() {
+    let world = world(&[("a.yaml", chain(&["x"], ""))]).await;
+    assert_eq!(numbers(&world).await, [1]);
+    write(&world, &chain(&["x"], "")).await;
+    assert_eq!(numbers(&world).await, [1], "the same again is no version");
+    write(&world, &chain(&["x", "y"], "")).await;
+    write(&world, &chain(&["x"], "")).await;
+    assert_eq!(numbers(&world).await, [3, 2, 1], "as before is a change, too");
+    world.remove("a.yaml").await;
+    world.engine.ingest_all(&world.folder).await.unwrap();
+    write(&world, &chain(&["x"], "")).await;
+    assert_eq!(numbers(&world).await, [3, 2, 1], "gone and back");
+    assert_eq!(world.engine.dag_version(&dag_id(), 2).await.unwrap().file, "a.yaml");
+    assert!(world.engine.dag_version(&dag_id(), 4).await.is_err());
+    world.engine.delete_dag(&dag_id()).await.unwrap();
+    assert!(world.engine.dag_versions(&dag_id()).await.is_err());
+}
+
+#[tokio::test]
+async fn a_run_keeps_its_version_until_it_is_asked_to_take_the_latest() {
+    let world = world(&[("a.yaml", chain(&["z", "y", "x"], ""))]).await;
+    let run = world.trigger_at("a", "2025-01-01T00:00:00Z").await;
+    // The file changes while it runs.
+    write(&world, &chain(&["w", "x", "z"], "")).await;
+    world.drain(true).await;
+    assert_eq!(states(&world, &run).await, expect(&[("x", Success, 1), ("y", Success, 1), ("z", Success, 1)]));
+    assert_eq!(world.engine.version_number(&dag_id(), &run.facts.version).await.unwrap(), Some(1));
+    let clear = async |latest| {
+        let request = ClearTaskInstances {
+            run_id: Some(run.facts.run_id.clone()),
+            picks: Picks::of(["x"]),
+            run_on_latest_version: latest,
+            ..ClearTaskInstances::default()
+        };
+        Box::pin(world.engine.clear_task_instances(&dag_id(), &request, false)).await.unwrap();
+        world.drain(true).await;
+    };
+    clear(None).await;
+    assert_eq!(states(&world, &run).await, expect(&[("x", Success, 2), ("y", Success, 1), ("z", Success, 1)]));
+    clear(Some(true)).await;
+    let after = world.run(&run).await;
+    let expected = [("w", Success, 1), ("x", Success, 3), ("y", Removed, 1), ("z", Success, 1)];
+    assert_eq!(states(&world, &run).await, expect(&expected));
+    assert_eq!(after.state, DagRunState::Success);
+    assert_eq!(world.engine.version_number(&dag_id(), &after.facts.version).await.unwrap(), Some(2));
+    // What ran under the old version is still found, under the task's own place.
+    let tries = world.engine.store.attempts_of(&run.facts.incarnation, None).await.unwrap();
+    assert_eq!(tries.len(), 3 + 1 + 2);
+    // Once more is nothing new; and back to what it was brings `y` back.
+    clear(Some(true)).await;
+    assert_eq!(world.run(&run).await.facts.version, after.facts.version);
+    write(&world, &chain(&["z", "y", "x"], "")).await;
+    clear(Some(true)).await;
+    let version = world.engine.version(&world.run(&run).await.facts.version).await.unwrap();
+    assert!(version.plan.removed().count() == 1 && version.plan.index_of("w").is_some());
+}
+
+#[tokio::test]
+async fn a_dag_may_ask_for_the_latest_and_a_run_for_what_is_new_alone() {
+    let world = world(&[("a.yaml", chain(&["x"], ""))]).await;
+    let run = world.trigger_at("a", "2025-01-01T00:00:00Z").await;
+    world.drain(true).await;
+    write(&world, &chain(&["x", "y"], "  rerun_with_latest_version: true\n")).await;
+    let only_new = ClearDagRun { only_new: true, ..ClearDagRun::default() };
+    let new = Box::pin(world.engine.clear_dag_run(&dag_id(), &run.facts.run_id, &only_new, true)).await.unwrap();
+    assert_eq!(new.iter().map(|one| one.task_id.as_str()).collect::<Vec<_>>(), ["y"]);
+    Box::pin(world.engine.clear_dag_run(&dag_id(), &run.facts.run_id, &only_new, false)).await.unwrap();
+    world.drain(false).await;
+    assert_eq!(states(&world, &run).await, expect(&[("x", Success, 1), ("y", Queued, 1)]));
+    world.drain(true).await;
+    assert_eq!(world.run(&run).await.state, DagRunState::Success);
+    let run = world.trigger_at("a", "2025-01-02T00:00:00Z").await;
+    world.drain(true).await;
+    write(&world, &chain(&["y", "v"], "  rerun_with_latest_version: true\n")).await;
+    let clear = ClearDagRun::default();
+    Box::pin(world.engine.clear_dag_run(&dag_id(), &run.facts.run_id, &clear, false)).await.unwrap();
+    world.drain(true).await;
+    assert_eq!(states(&world, &run).await, expect(&[("v", Success, 1), ("x", Removed, 1), ("y", Success, 2)]));
+    world.remove("a.yaml").await;
+    world.engine.ingest_all(&world.folder).await.unwrap();
+    let latest = ClearDagRun { run_on_latest_version: Some(true), ..ClearDagRun::default() };
+    let refused = Box::pin(world.engine.clear_dag_run(&dag_id(), &run.facts.run_id, &latest, false)).await.unwrap_err();
+    assert!(refused.to_string().contains("no latest version to run on"), "{refused}");
+}
