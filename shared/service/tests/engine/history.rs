@@ -32,7 +32,7 @@ fn later(world: &World) -> Timestamp {
 
 #[tokio::test]
 async fn the_latest_run_stays_and_older_ones_leave_nothing() {
-    let (world, logs, runs) = ran(3).await;
+    let (world, logs, runs) = Box::pin(ran(3)).await;
     let found = world.engine.removable(&dag(), later(&world)).await.unwrap();
     assert_eq!((found.runs.len(), found.kept, found.leftovers.len()), (2, 1, 0));
     let before = world.engine.store.items().inner().lock().len();
@@ -49,14 +49,14 @@ async fn the_latest_run_stays_and_older_ones_leave_nothing() {
 
 #[tokio::test]
 async fn nothing_that_ended_after_the_instant_is_removable() {
-    let (world, _, runs) = ran(3).await;
+    let (world, _, runs) = Box::pin(ran(3)).await;
     let found = world.engine.removable(&dag(), runs[0].end_date.unwrap()).await.unwrap();
     assert_eq!((found.runs.len(), found.kept), (0, 0));
 }
 
 #[tokio::test]
 async fn runs_that_have_not_ended_stay_and_so_does_the_one_before_each() {
-    let (world, _, runs) = ran(2).await;
+    let (world, _, runs) = Box::pin(ran(2)).await;
     let unfinished = world.trigger("d").await;
     assert_eq!(unfinished.state, DagRunState::Running);
     let found = world.engine.removable(&dag(), later(&world)).await.unwrap();
@@ -67,7 +67,7 @@ async fn runs_that_have_not_ended_stay_and_so_does_the_one_before_each() {
 /// Somebody clears a run between the look and the removal: it stays whole.
 #[tokio::test]
 async fn a_run_that_was_written_to_meanwhile_stays() {
-    let (world, logs, _) = ran(2).await;
+    let (world, logs, _) = Box::pin(ran(2)).await;
     let found = world.engine.removable(&dag(), later(&world)).await.unwrap();
     let run = &found.runs[0];
     let tasks: Vec<_> = run.cells.keys().copied().collect();
@@ -80,7 +80,7 @@ async fn a_run_that_was_written_to_meanwhile_stays() {
 /// Whoever removes dies after the document: the next removal finds the rest.
 #[tokio::test]
 async fn what_an_interrupted_removal_left_is_found() {
-    let (world, logs, runs) = ran(2).await;
+    let (world, logs, runs) = Box::pin(ran(2)).await;
     assert!(world.engine.store.delete_run(&runs[0]).await.unwrap());
     let found = world.engine.removable(&dag(), later(&world)).await.unwrap();
     assert_eq!((found.runs.len(), found.leftovers.len()), (0, 1));
@@ -91,7 +91,7 @@ async fn what_an_interrupted_removal_left_is_found() {
 
 #[tokio::test]
 async fn logs_and_large_values_go_with_their_run() {
-    let (world, logs, runs) = ran(2).await;
+    let (world, logs, runs) = Box::pin(ran(2)).await;
     let uri = logs.put("logs/x.log", b"text".to_vec()).await.unwrap();
     let (key, attempt) = world.engine.store.attempts_of(&runs[0].facts.incarnation, None).await.unwrap().remove(0);
     world.engine.store.delete_attempt(&key).await.unwrap();
@@ -104,7 +104,7 @@ async fn logs_and_large_values_go_with_their_run() {
 /// A run whose place among the active ones is still to be given back is not there to be removed.
 #[tokio::test]
 async fn a_run_with_something_to_deliver_stays() {
-    let (world, logs, runs) = ran(2).await;
+    let (world, logs, runs) = Box::pin(ran(2)).await;
     let note = ("leave".to_owned(), updraft_model::OutboxEntry::Leave { epoch: 0 });
     let change = RunChange { outbox_put: vec![note], ..RunChange::default() };
     let Outcome::Updated(run) = world.engine.store.update_run(&runs[0].facts.incarnation, &change).await.unwrap()
