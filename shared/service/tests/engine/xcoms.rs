@@ -24,7 +24,7 @@ async fn values(world: &World, logs: &Directory, run: &RunDoc) -> Vec<(String, V
 
 #[tokio::test]
 async fn an_xcom_is_added_changed_and_removed() {
-    let (world, logs, run) = ran().await;
+    let (world, logs, run) = Box::pin(ran()).await;
     let set = async |key: &str, value: Value, existing| {
         world.engine.set_xcom(&logs, &run, ("t0", None), key, value, existing).await
     };
@@ -42,7 +42,7 @@ async fn an_xcom_is_added_changed_and_removed() {
 
 #[tokio::test]
 async fn a_large_value_goes_to_the_blob_store_and_one_that_is_too_large_nowhere() {
-    let (world, logs, run) = ran().await;
+    let (world, logs, run) = Box::pin(ran()).await;
     let large = json!("x".repeat(10_000));
     world.engine.set_xcom(&logs, &run, ("t0", None), "large", large.clone(), Existing::Absent).await.unwrap();
     assert_eq!(values(&world, &logs, &run).await, [("large".to_owned(), large)]);
