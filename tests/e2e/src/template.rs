@@ -121,8 +121,11 @@ fn is_unnamed(resource: &Value) -> bool {
     let thing = arn.splitn(6, ':').last().unwrap_or(arn);
     match thing.split_once('*') {
         None => false,
-        // Only what follows a bucket or a kind, and a prefix in it, may be open: `bucket/dags/*`, `secret:airflow/*`.
-        Some((before, after)) => !after.is_empty() || before.matches(['/', ':']).count() < 2 || !before.ends_with('/'),
+        // Only what follows a bucket and a prefix in it may be open, and the secrets below a name: `bucket/dags/*`, `secret:airflow/*`.
+        Some((before, after)) => {
+            let least = if arn.contains(":secret:") { 1 } else { 2 };
+            !after.is_empty() || before.matches('/').count() < least || !before.ends_with('/')
+        }
     }
 }
 
