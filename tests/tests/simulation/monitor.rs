@@ -343,25 +343,18 @@ impl World {
             return;
         }
         self.stats.starts_looked_back += 1;
-        // A run may still be let go by one that is not the run before it where creators die at the wrong time: seed 719 shows it.
-        if std::env::var_os("UPDRAFT_SIM_PAST").is_none() {
-            return;
-        }
         let is_before = |other: &&RunDoc| {
             let counts = !plan.dag.catchup || other.facts.run_type != DagRunType::Manual;
-            // A timetable makes its runs in order. Of others one may come to stand before a run that has been let go already; runs made
-            // by hand are not judged here yet.
-            let both_by_timetable = [other, run].iter().all(|r| r.facts.run_type == DagRunType::Scheduled);
-            let was_there = both_by_timetable;
             let dates = (other.facts.logical_date, run.facts.logical_date);
-            other.facts.dag_id == run.facts.dag_id
-                && counts
-                && was_there
-                && matches!(dates, (Some(then), Some(now)) if then < now)
+            other.facts.dag_id == run.facts.dag_id && counts && matches!(dates, (Some(then), Some(now)) if then < now)
         };
         let Some(before) = self.monitor.runs.values().filter(is_before).max_by_key(|r| r.facts.logical_date) else {
             return;
         };
+        // A timetable makes its runs in order. Others may come to stand before a run that has been let go already.
+        if [before, run].iter().any(|r| r.facts.run_type != DagRunType::Scheduled) {
+            return;
+        }
         // Where somebody intervened it may have gone over to a version of other tasks since.
         if before.epoch > 0 {
             return;
