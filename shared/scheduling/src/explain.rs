@@ -209,10 +209,8 @@ fn of_limits(plan: &Plan, run: &RunDoc, task: TaskIndex, around: &Around<'_>) ->
                     reasons.push(Reason::TooLarge { holder, wants: claim.slots, size });
                     continue;
                 }
-                let goes_before = |other: &Claim| {
-                    (std::cmp::Reverse(other.priority), other.since) < (std::cmp::Reverse(claim.priority), claim.since)
-                };
-                let ahead = doc.waiters.values().filter(|other| goes_before(other)).count();
+                let own = holders::place_in_line(&name, &claim);
+                let ahead = doc.waiters.iter().filter(|(other, has)| holders::place_in_line(other, has) < own).count();
                 if i64::from(claim.slots) > doc.open() || ahead > 0 {
                     reasons.push(Reason::Full { holder, open: doc.open().max(0), size, ahead });
                 }

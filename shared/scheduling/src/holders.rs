@@ -104,6 +104,11 @@ pub struct Turn {
     pub is_crowded: bool,
 }
 
+/// Who goes first where several want slots: the higher priority, then the older date, then any order that all keep to.
+pub fn place_in_line<'a>(name: &'a HolderName, claim: &Claim) -> (Reverse<i64>, Timestamp, &'a HolderName) {
+    (Reverse(claim.priority), claim.since, name)
+}
+
 /// Gives back, takes, waits, and hands out what is free, in one write. Only what has the generation that is given back is given back, and
 /// only what is older than a wish is replaced by it (rule B1).
 pub fn turn(
@@ -154,7 +159,7 @@ pub fn turn(
     let others = doc.waiters.iter().filter(|(name, _)| !asks(name) && !leave.contains(name));
     let mut line: Vec<(&HolderName, &Claim, bool)> = open_wishes.iter().map(|(n, c)| (n, c, true)).collect();
     line.extend(others.map(|(n, c)| (n, c, false)));
-    line.sort_by_key(|(name, claim, _)| (Reverse(claim.priority), claim.since, (*name).clone()));
+    line.sort_by(|(a, x, _), (b, y, _)| place_in_line(a, x).cmp(&place_in_line(b, y)));
     let mut places = WAITERS_MAX.saturating_sub(doc.waiters.len());
     for (name, claim, is_wish) in line {
         if i64::from(claim.slots) <= open {

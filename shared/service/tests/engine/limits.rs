@@ -109,8 +109,8 @@ use TaskInstanceState::{None as Nothing, Queued, Scheduled, Success};
 async fn a_pool_of_one_slot_serves_two_dags_one_after_the_other() {
     let world = world(&[("a.yaml", pooled("a", "p", 1)), ("b.yaml", pooled("b", "p", 1))]).await;
     world.engine.set_pool(&pool("p", 1)).await.unwrap();
-    let (a, b) = (Box::pin(world.trigger("a")).await, Box::pin(world.trigger("b")).await);
-    world.drain(false).await;
+    let a = Box::pin(world.trigger_at("a", "2026-01-01T00:00:00Z")).await;
+    let b = Box::pin(world.trigger_at("b", "2026-01-02T00:00:00Z")).await;
     assert_eq!(world.states(&a).await, [Queued, Scheduled]);
     assert_eq!(world.states(&b).await, [Scheduled, Scheduled]);
     let shown = world.engine.pool("p").await.unwrap();
