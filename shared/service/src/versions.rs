@@ -52,6 +52,15 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         })
     }
 
+    /// The text of the file that a version was read from; none where it was not kept.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] where the DAG has no such version.
+    pub async fn dag_source(&self, dag_id: &DagId, number: u32) -> Result<Option<Vec<u8>>, Error> {
+        self.dag_version(dag_id, number).await?;
+        Ok(self.store.dag_version_source(dag_id, number).await?)
+    }
+
     /// The number of the version that a run has, or that its version stands for; none where it is not counted.
     pub async fn version_number(&self, dag_id: &DagId, version: &VersionId) -> Result<Option<u32>, Error> {
         let stands_for = self.version(version).await?.plan.dag.stands_for.clone();

@@ -183,7 +183,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             }
             found.unusable.values().for_each(|why| problems.error(&format!("DAG `{dag_id}`: {why}")));
             if problems.errors.len() == errors_before
-                && let Err(problem) = self.put_dag_version(Version { dag, files: found.files }).await?
+                && let Err(problem) = self.put_dag_version(Version { dag, files: found.files }, &file.bytes).await?
             {
                 problems.error(&problem);
             }
@@ -255,7 +255,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     }
 
     /// Stores a version and makes it its DAG's current one.
-    async fn put_dag_version(&self, version: Version) -> Result<Result<(), String>, Error> {
+    async fn put_dag_version(&self, version: Version, source: &[u8]) -> Result<Result<(), String>, Error> {
         if let Err(problem) = updraft_params::check_declared(&version.dag) {
             return Ok(Err(format!("DAG `{}`: {problem}", version.dag.dag_id)));
         }
@@ -271,7 +271,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let (Outcome::Updated(document) | Outcome::Refused(Some(document))) = put else {
             return Err(Error::Contention(dag.dag_id.to_string()));
         };
-        self.make_current(document, &dag, id, now).await?;
+        self.make_current(document, &dag, (id, source), now).await?;
         let timetable = dag.schedule_summary();
         self.store
             .put_dag_summary(&DagSummary {
@@ -291,7 +291,13 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
 
     /// Makes a version its DAG's current one, known to the assets that it names, under the next number where it is another one than
     /// before.
-    async fn make_current(&self, mut there: DagDoc, dag: &Dag, id: VersionId, now: Timestamp) -> Result<(), Error> {
+    async fn make_current(
+        &self,
+        mut there: DagDoc,
+        dag: &Dag,
+        (id, source): (VersionId, &[u8]),
+        now: Timestamp,
+    ) -> Result<(), Error> {
         let mut others = false;
         for _ in 0..ROUNDS_MAX {
             let queue = self.enter_topics(dag, &there).await?;
@@ -302,7 +308,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             let entry = DagVersion { version_number, version: id.clone(), created_at: now, file: dag.file.clone() };
             // In the list before it is current, so that no run has a version that is not there.
             if is_counted {
-                self.store.put_dag_version(&dag.dag_id, &entry).await?;
+                self.store.put_dag_version_with_source(&dag.dag_id, &entry, source).await?;
             }
             let change = DagChange {
                 if_revision: is_new.then_some(there.revision),
@@ -319,7 +325,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 Outcome::Updated(_) => {
                     // Whoever came between may have written over our place in the list.
                     if others && is_counted {
-                        self.store.put_dag_version(&dag.dag_id, &entry).await?;
+                        self.store.put_dag_version_with_source(&dag.dag_id, &entry, source).await?;
                     }
                     return Ok(());
                 }
