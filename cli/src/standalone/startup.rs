@@ -3,6 +3,7 @@
 use super::loops::{self, Server};
 use super::{Arguments, Error, Executor, watch};
 use crate::failure::Failure;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -214,6 +215,8 @@ async fn serve(
         Arc::new(server.dags.clone()),
         setup,
     );
+    // The audit log says where a change came from.
+    let router = router.into_make_service_with_connect_info::<SocketAddr>();
     let stopped = async move {
         let _ = stopping.wait_for(|s| *s == Stopping::Now).await;
     };

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use tower::ServiceExt;
-use updraft_api::Caller;
+use updraft_api::{Caller, Peer};
 use updraft_function::Error;
 use updraft_model::user::Role;
 
@@ -55,8 +55,10 @@ struct Iam {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Http {
     method: String,
+    source_ip: Option<String>,
 }
 
 /// What is wrong with an event: the function's failure, since Function URLs send no such thing.
@@ -91,6 +93,10 @@ fn request(event: Value) -> Result<Request<Body>, Unreadable> {
     if let Some(arn) = event.request_context.authorizer.iam.user_arn {
         request = request.extension(Caller { username: arn, role: Role::Admin });
     }
+    // The audit log says where a change came from.
+    if let Some(address) = event.request_context.http.source_ip {
+        request = request.extension(Peer(address));
+    }
     if !event.cookies.is_empty() {
         request = request.header(header::COOKIE, event.cookies.join("; "));
     }
@@ -123,6 +129,7 @@ async fn answer(response: Response<Body>) -> Result<Value, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::Extension;
     use axum::http::{HeaderMap, Method, Uri};
     use axum::response::AppendHeaders;
     use axum::routing::any;
@@ -161,6 +168,15 @@ mod tests {
         let encoded = json!({"body": STANDARD.encode("hello"), "isBase64Encoded": true});
         let answer = serve(&router(), event("/x", encoded)).await.unwrap();
         assert_eq!(answer["body"], "POST /x none none hello");
+    }
+
+    #[tokio::test]
+    async fn the_routes_are_told_where_a_request_comes_from() {
+        let told = |peer: Option<Extension<Peer>>| async { peer.map_or_else(|| "unknown".to_owned(), |peer| peer.0.0) };
+        let router = Router::new().route("/from", any(told));
+        let context = json!({"requestContext": {"http": {"method": "GET", "sourceIp": "203.0.113.9"}}});
+        assert_eq!(serve(&router, event("/from", context)).await.unwrap()["body"], "203.0.113.9");
+        assert_eq!(serve(&router, event("/from", json!({}))).await.unwrap()["body"], "unknown");
     }
 
     #[tokio::test]

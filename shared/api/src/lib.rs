@@ -10,6 +10,7 @@
 //! | `/api/v2/...` | Airflow's REST API; see `v2` |
 
 mod assets;
+mod audit;
 mod auth;
 mod board;
 mod contract;
@@ -17,6 +18,7 @@ mod layout;
 mod parts;
 mod v2;
 
+pub use audit::Peer;
 pub use auth::{Access, Caller};
 pub use v2::ConfigOption;
 
@@ -24,6 +26,7 @@ use parts::{Api, Parts};
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -69,8 +72,8 @@ fn routes<P: Parts>(api: Api<P>) -> Router {
         .route("/openapi.json", get(openapi))
         .merge(auth::routes::<P>())
         .nest("/api/updraft/v1", board::routes::<P>().merge(auth::user_routes::<P>()))
-        .nest("/api/v2", v2)
-        .layer(axum::middleware::from_fn_with_state(api.clone(), auth::guard::<P>))
+        .nest("/api/v2", v2.layer(from_fn_with_state(api.clone(), audit::recorded::<P>)))
+        .layer(from_fn_with_state(api.clone(), auth::guard::<P>))
         .with_state(api)
 }
 

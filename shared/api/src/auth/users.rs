@@ -8,6 +8,7 @@
 //! | DELETE `/api/updraft/v1/users/{username}` | removes one |
 
 use super::Caller;
+use crate::audit::{self, Origin};
 use crate::parts::{Api, Parts};
 use crate::v2::{Failure, NoContent, shapes};
 use axum::extract::{Path, State};
@@ -64,6 +65,7 @@ struct New {
 async fn create<P: Parts>(
     State(api): State<Api<P>>,
     Extension(caller): Extension<Caller>,
+    origin: Origin,
     Json(body): Json<Value>,
 ) -> Result<(StatusCode, Json<Value>), Failure> {
     only_admins(&caller)?;
@@ -72,7 +74,8 @@ async fn create<P: Parts>(
         return Err(Failure::conflict(format!("there is a user `{}` already", new.username)));
     }
     let user = api.engine.create_user(&new.username, new.role, &new.password).await?;
-    tracing::info!(by = caller.username, username = user.username, role = %user.role, "a user was made");
+    let told = [("username", json!(user.username)), ("role", json!(user.role))];
+    audit::record(&api, "create_user", &caller, &origin, &told).await;
     Ok((StatusCode::CREATED, Json(shown(&user))))
 }
 
@@ -86,6 +89,7 @@ async fn set_password<P: Parts>(
     State(api): State<Api<P>>,
     Extension(caller): Extension<Caller>,
     Path(username): Path<String>,
+    origin: Origin,
     Json(body): Json<Value>,
 ) -> Result<NoContent, Failure> {
     if caller.username != username {
@@ -93,7 +97,7 @@ async fn set_password<P: Parts>(
     }
     let NewPassword { password } = read(body)?;
     api.engine.set_password(&username, &password).await?;
-    tracing::info!(by = caller.username, username, "a password was set");
+    audit::record(&api, "set_password", &caller, &origin, &[("username", json!(username))]).await;
     Ok(NoContent)
 }
 
@@ -101,9 +105,10 @@ async fn delete<P: Parts>(
     State(api): State<Api<P>>,
     Extension(caller): Extension<Caller>,
     Path(username): Path<String>,
+    origin: Origin,
 ) -> Result<NoContent, Failure> {
     only_admins(&caller)?;
     api.engine.delete_user(&username).await?;
-    tracing::info!(by = caller.username, username, "a user was removed");
+    audit::record(&api, "delete_user", &caller, &origin, &[("username", json!(username))]).await;
     Ok(NoContent)
 }

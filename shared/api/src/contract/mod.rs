@@ -60,6 +60,18 @@ impl Operation {
         self.0["operationId"].as_str().unwrap_or_default()
     }
 
+    /// Whether it only looks, though it has a body.
+    pub(crate) fn only_looks(self) -> bool {
+        const LOOK: [&str; 4] =
+            ["get_list_dag_runs_batch", "get_task_instances_batch", "test_connection", "enqueue_connection_test"];
+        self.id().contains("dry_run") || LOOK.contains(&self.id())
+    }
+
+    /// Whether its body may ask for nothing but what it would do; such do that unless they are told otherwise.
+    pub(crate) fn may_be_dry(self) -> bool {
+        self.body().is_some_and(|(schema, _)| resolved(schema)["properties"].get("dry_run").is_some())
+    }
+
     fn parameters(self) -> &'static [Value] {
         self.0["parameters"].as_array().map_or(&[], Vec::as_slice)
     }

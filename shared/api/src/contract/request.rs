@@ -1,6 +1,7 @@
 //! Requests against the contract, before a handler sees them.
 
 use super::{Operation, check};
+use crate::audit::{Change, Given};
 use crate::auth::{self, Caller};
 use crate::v2::Failure;
 use axum::body::{Bytes, to_bytes};
@@ -33,20 +34,31 @@ pub(crate) async fn checked(operation: Operation, request: Request, next: Next) 
     if request.extensions().get::<Caller>().is_some_and(|caller| caller.role < least) {
         return Failure::forbidden("Forbidden").into_response();
     }
-    match held(operation, request).await {
-        Ok(request) => next.run(request).await,
-        Err(failure) => failure.into_response(),
+    let method = request.method().clone();
+    let (request, given) = match held(operation, request).await {
+        Ok(held) => held,
+        Err(failure) => return failure.into_response(),
+    };
+    let change = Change::of(operation, &method, given);
+    let mut response = next.run(request).await;
+    if let Some(change) = change.filter(|_| response.status().is_success()) {
+        response.extensions_mut().insert(change);
     }
+    response
 }
 
-async fn held(operation: Operation, request: Request) -> Result<Request, Failure> {
+async fn held(operation: Operation, request: Request) -> Result<(Request, Given), Failure> {
     let (mut head, body) = request.into_parts();
     let mut found = Vec::new();
-    paths(operation, &mut head, &mut found).await;
+    let path = paths(operation, &mut head, &mut found).await;
     queries(operation, &head, &mut found);
+    let query = head.uri.query().unwrap_or_default().to_owned();
     let Some((schema, required)) = operation.body() else {
-        return if found.is_empty() { Ok(Request::from_parts(head, body)) } else { Err(Failure::unprocessable(found)) };
+        let given = Given { path, query, body: Value::Null };
+        let request = Request::from_parts(head, body);
+        return if found.is_empty() { Ok((request, given)) } else { Err(Failure::unprocessable(found)) };
     };
+    let mut given = Given { path, query, body: Value::Null };
     let bytes = to_bytes(body, BODY_BYTES_MAX).await;
     let bytes = bytes.map_err(|_| Failure::too_large(format!("the body has more than {BODY_BYTES_MAX} bytes")))?;
     match read(&head.headers, &bytes) {
@@ -58,12 +70,15 @@ async fn held(operation: Operation, request: Request) -> Result<Request, Failure
             if required || !value.is_null() {
                 check::value(schema, &value, &mut vec!["body".into()], &mut found);
             }
+            if !head.method.is_safe() && !operation.only_looks() {
+                given.body = value.clone();
+            }
             head.extensions.insert(Body(value));
         }
         Err(problem) => found.push(problem),
     }
     if found.is_empty() {
-        Ok(Request::from_parts(head, axum::body::Body::empty()))
+        Ok((Request::from_parts(head, axum::body::Body::empty()), given))
     } else {
         Err(Failure::unprocessable(found))
     }
@@ -86,14 +101,16 @@ fn read(headers: &HeaderMap, bytes: &Bytes) -> Result<Option<Value>, Value> {
     })
 }
 
-async fn paths(operation: Operation, head: &mut Head, found: &mut Vec<Value>) {
-    let Ok(given) = RawPathParams::from_request_parts(head, &()).await else { return };
+/// Holds the parameters of the path, and hands them back.
+async fn paths(operation: Operation, head: &mut Head, found: &mut Vec<Value>) -> Vec<(String, String)> {
+    let Ok(given) = RawPathParams::from_request_parts(head, &()).await else { return Vec::new() };
     for parameter in operation.parameters().iter().filter(|p| p["in"] == "path") {
         let name = parameter["name"].as_str().unwrap_or_default();
         if let Some((_, text)) = given.iter().find(|(given, _)| *given == name) {
             one(&parameter["schema"], text, &mut vec!["path".into(), name.into()], found);
         }
     }
+    given.iter().map(|(name, text)| (name.to_owned(), text.to_owned())).collect()
 }
 
 fn queries(operation: Operation, head: &Head, found: &mut Vec<Value>) {

@@ -6,20 +6,6 @@ use std::collections::BTreeSet;
 
 /// Operations that are not served yet, and those of logging in, which are served beside the contract.
 const MISSING: &[&str] = &[
-    "GET /backfills",
-    "POST /backfills",
-    "GET /backfills/{backfill_id}",
-    "PUT /backfills/{backfill_id}/pause",
-    "PUT /backfills/{backfill_id}/unpause",
-    "PUT /backfills/{backfill_id}/cancel",
-    "POST /backfills/dry_run",
-    "GET /eventLogs/{event_log_id}",
-    "GET /eventLogs",
-    "PATCH /dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries/{xcom_key}",
-    "DELETE /dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries/{xcom_key}",
-    "POST /dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries",
-    "GET /dags/{dag_id}/dagVersions/{version_number}",
-    "GET /dags/{dag_id}/dagVersions",
     "PATCH /dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/hitlDetails",
     "GET /dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/hitlDetails",
     "GET /dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/hitlDetails/tries/{try_number}",

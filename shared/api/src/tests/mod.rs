@@ -1,7 +1,9 @@
 //! The routes over an engine in memory. Every answer below `/api/v2` is held to the contract.
 
 mod administration;
+mod audit;
 mod auth;
+mod backfills;
 mod contract;
 mod dags;
 mod interventions;

@@ -2,10 +2,11 @@
 
 use super::query::{Query, sort_by};
 use super::{Failure, NoContent, dags, runs, shapes};
+use crate::audit::Made;
 use crate::contract::{Body, instant};
 use crate::parts::{Api, Parts};
-use axum::Json;
 use axum::extract::{Path, State};
+use axum::{Extension, Json};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use updraft_model::DagId;
@@ -255,7 +256,11 @@ pub(super) async fn create_event<P: Parts>(State(api): State<Api<P>>, Body(body)
 }
 
 /// `POST /assets/{asset_id}/materialize`.
-pub(super) async fn materialize<P: Parts>(State(api): State<Api<P>>, Path(id): Path<i64>, Body(body): Body) -> Answer {
+pub(super) async fn materialize<P: Parts>(
+    State(api): State<Api<P>>,
+    Path(id): Path<i64>,
+    Body(body): Body,
+) -> Result<(Extension<Made>, Json<Value>), Failure> {
     for name in ["data_interval_start", "data_interval_end", "logical_date", "run_after", "note", "partition_key"] {
         if !body[name].is_null() {
             return Err(Failure::bad_request(format!("`{name}` is not supported by this version; leave it out")));
@@ -271,7 +276,7 @@ pub(super) async fn materialize<P: Parts>(State(api): State<Api<P>>, Path(id): P
     }
     let run_id = body["dag_run_id"].as_str().filter(|id| !id.is_empty()).map(str::to_owned);
     let run = api.engine.materialize_asset(view.id, body["conf"].clone(), run_id).await?;
-    Ok(Json(runs::shown(&api, &run).await?))
+    Ok((Extension(runs::made(&run)), Json(runs::shown(&api, &run).await?)))
 }
 
 /// `GET /dags/{dag_id}/dagRuns/{dag_run_id}/upstreamAssetEvents`.

@@ -15,19 +15,6 @@ use updraft_service::interventions::{Affected, ClearTaskInstances, Picks, TaskPi
 
 type Answer = Result<Json<Value>, Failure>;
 
-/// A body with what the service takes: of the fields that this version has no use for, those that ask for nothing are left out.
-fn only_known(body: &Value, unused: &[&str]) -> Result<Value, Failure> {
-    let mut fields = body.as_object().cloned().unwrap_or_default();
-    for name in unused {
-        if let Some(asked) = fields.remove(*name)
-            && !matches!(asked, Value::Null | Value::Bool(false))
-        {
-            return Err(Failure::bad_request(format!("`{name}` is not supported by this version; leave it out")));
-        }
-    }
-    Ok(Value::Object(fields))
-}
-
 /// A body with the fields that a mask names; all of them where there is none.
 fn masked(body: &Value, mask: &[&str]) -> Value {
     let mask = (!mask.is_empty()).then_some(mask);
@@ -79,7 +66,7 @@ pub(super) async fn clear_task_instances<P: Parts>(
     Path(dag_id): Path<String>,
     Body(body): Body,
 ) -> Answer {
-    let asked = bodies::clear_task_instances(&only_known(&body, &["run_on_latest_version"])?)?;
+    let asked = bodies::clear_task_instances(&body)?;
     let id = dag_id_of(&dag_id)?;
     let affected = api.engine.clear_task_instances(&id, &asked.request, asked.dry_run).await?;
     Ok(Json(collection(shown(&api, &dag_id, &affected).await?)))
@@ -91,7 +78,7 @@ pub(super) async fn clear_run<P: Parts>(
     Path((dag_id, run_id)): Path<(String, String)>,
     Body(body): Body,
 ) -> Answer {
-    let asked = bodies::clear_dag_run(&only_known(&body, &["run_on_latest_version", "only_new"])?)?;
+    let asked = bodies::clear_dag_run(&body)?;
     let run = runs::find(&api, &dag_id, &run_id).await?;
     let affected = api.engine.clear_dag_run(&run.facts.dag_id, &run_id, &asked.request, asked.dry_run).await?;
     if asked.dry_run {
@@ -159,9 +146,10 @@ pub(super) async fn clear_runs<P: Parts>(
     Path(dag_id): Path<String>,
     Body(body): Body,
 ) -> Answer {
-    let mut rest = only_known(&body, &["run_on_latest_version", "only_new"])?;
+    const TAKEN: [&str; 5] = ["dry_run", "only_failed", "only_new", "run_on_latest_version", "note"];
+    let mut rest = body.clone();
     if let Value::Object(rest) = &mut rest {
-        rest.retain(|name, _| ["dry_run", "only_failed", "note"].contains(&name.as_str()));
+        rest.retain(|name, _| TAKEN.contains(&name.as_str()));
     }
     let asked = bodies::clear_dag_run(&rest)?;
     let found = runs_to_clear(&api, &dag_id, &body).await?;

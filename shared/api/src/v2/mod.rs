@@ -3,12 +3,15 @@
 //! `docs/api.md` says of each endpoint how many requests to the metastore it makes.
 
 mod assets;
+mod backfills;
 mod bulk;
 mod config;
 mod connections;
+mod dag_versions;
 pub(crate) mod dags;
 mod directory;
 mod error;
+mod event_logs;
 mod files;
 mod interventions;
 mod pools;
@@ -22,10 +25,12 @@ mod state_store;
 mod task_instances;
 mod values;
 mod variables;
+mod xcom_edits;
 
 pub use config::ConfigOption;
 pub(crate) use error::Failure;
 pub(crate) use query::Query;
+pub(crate) use secret::redacted;
 
 use crate::parts::{Api, Parts};
 use axum::http::StatusCode;
@@ -54,7 +59,7 @@ impl IntoResponse for NoContent {
 
 /// The routes below `/api/v2`, and what they serve.
 pub(crate) fn routes<P: Parts>() -> (Router<Api<P>>, Vec<(&'static str, &'static str)>) {
-    let served = of_interventions(of_state_stores(of_assets(of_runs(of_dags(administration(Served::new()))))));
+    let served = of_interventions(of_state_stores(of_assets(of_runs(of_dags(of_logs(administration(Served::new())))))));
     let (router, served) = served.finished();
     let router = router
         .fallback(|| async { Failure::not_found("Not Found") })
@@ -96,6 +101,19 @@ fn administration<P: Parts>(served: Served<P>) -> Served<P> {
         .on("GET", "/version", config::version)
 }
 
+fn of_logs<P: Parts>(served: Served<P>) -> Served<P> {
+    served
+        .on("GET", "/eventLogs", event_logs::list::<P>)
+        .on("GET", "/eventLogs/{event_log_id}", event_logs::one::<P>)
+        .on("GET", "/backfills", backfills::list::<P>)
+        .on("POST", "/backfills", backfills::create::<P>)
+        .on("POST", "/backfills/dry_run", backfills::dry_run::<P>)
+        .on("GET", "/backfills/{backfill_id}", backfills::one::<P>)
+        .on("PUT", "/backfills/{backfill_id}/pause", backfills::pause::<P>)
+        .on("PUT", "/backfills/{backfill_id}/unpause", backfills::unpause::<P>)
+        .on("PUT", "/backfills/{backfill_id}/cancel", backfills::cancel::<P>)
+}
+
 fn of_dags<P: Parts>(served: Served<P>) -> Served<P> {
     served
         .on("GET", "/dags", dags::list::<P>)
@@ -108,6 +126,8 @@ fn of_dags<P: Parts>(served: Served<P>) -> Served<P> {
         .on("GET", "/dags/{dag_id}/tasks/{task_id}", dags::task::<P>)
         .on("POST", "/dags/{dag_id}/favorite", dags::favorite::<P>)
         .on("POST", "/dags/{dag_id}/unfavorite", dags::unfavorite::<P>)
+        .on("GET", "/dags/{dag_id}/dagVersions", dag_versions::list::<P>)
+        .on("GET", "/dags/{dag_id}/dagVersions/{version_number}", dag_versions::one::<P>)
         .on("GET", "/dagSources/{dag_id}", files::source::<P>)
         .on("PUT", "/parseDagFile/{file_token}", files::parse::<P>)
         .on("GET", "/dagTags", directory::tags::<P>)
@@ -173,9 +193,24 @@ fn of_runs<P: Parts>(served: Served<P>) -> Served<P> {
         )
         .on("GET", "/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries", values::xcoms::<P>)
         .on(
+            "POST",
+            "/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries",
+            xcom_edits::create::<P>,
+        )
+        .on(
             "GET",
             "/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries/{xcom_key}",
             values::xcom::<P>,
+        )
+        .on(
+            "PATCH",
+            "/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries/{xcom_key}",
+            xcom_edits::update::<P>,
+        )
+        .on(
+            "DELETE",
+            "/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries/{xcom_key}",
+            xcom_edits::delete::<P>,
         )
 }
 

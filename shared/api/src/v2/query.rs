@@ -98,14 +98,15 @@ impl Query {
         self.parsed(name, "int_parsing", message, |text| text.trim().parse().ok())
     }
 
-    fn time(&self, name: &str) -> Result<Option<Timestamp>, Failure> {
+    /// An instant.
+    pub(crate) fn instant(&self, name: &str) -> Result<Option<Timestamp>, Failure> {
         let message = "Input should be a valid datetime with a time zone, e.g. 2026-01-31T12:00:00Z";
         self.parsed(name, "timezone_aware", message, crate::contract::instant)
     }
 
     /// The bounds of an instant.
     pub(crate) fn times(&self, name: &str) -> Result<Bounds<Timestamp>, Failure> {
-        let bound = |suffix: &str| self.time(&format!("{name}_{suffix}"));
+        let bound = |suffix: &str| self.instant(&format!("{name}_{suffix}"));
         Ok(Bounds { bounds: [bound("gte")?, bound("gt")?, bound("lte")?, bound("lt")?] })
     }
 

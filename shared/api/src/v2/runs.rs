@@ -2,6 +2,7 @@
 
 use super::query::Query;
 use super::{Failure, NoContent, dags, shapes};
+use crate::audit::Made;
 use crate::auth::Caller;
 use crate::contract::Body;
 use crate::parts::{Api, Parts};
@@ -58,7 +59,7 @@ pub(super) async fn trigger<P: Parts>(
     headers: HeaderMap,
     Path(dag_id): Path<String>,
     Body(body): Body,
-) -> Answer {
+) -> Result<(Extension<Made>, Json<Value>), Failure> {
     let missing = || Failure::not_found(format!("Dag with dag_id: '{dag_id}' not found"));
     let id = DagId::parse(&dag_id).map_err(|_| missing())?;
     let summary = api.engine.store.dag_summary(&id).await?.filter(|summary| !summary.is_stale);
@@ -74,7 +75,12 @@ pub(super) async fn trigger<P: Parts>(
     origin.triggered_by = Some(if from_page { TriggeredBy::Ui } else { TriggeredBy::RestApi });
     origin.user = Some(caller.username);
     let run = api.engine.trigger_from(trigger, &origin).await?;
-    Ok(Json(shown(&api, &run).await?))
+    Ok((Extension(made(&run)), Json(shown(&api, &run).await?)))
+}
+
+/// What the audit log is told of a run that was made.
+pub(super) fn made(run: &RunDoc) -> Made {
+    Made { run_id: Some(run.facts.run_id.clone()), logical_date: run.facts.logical_date, named: Vec::new() }
 }
 
 /// Deletes a run that does not run.

@@ -4,7 +4,7 @@ use serde_json::Value;
 use updraft_model::secrets::{HIDDEN, is_sensitive_name};
 
 /// A value with everything hidden that stands below a telling name, the value's own included.
-pub(super) fn redacted(value: &Value, name: &str) -> Value {
+pub(crate) fn redacted(value: &Value, name: &str) -> Value {
     // Below a telling name everything is hidden, whatever it is called itself.
     let below = |key: &str| if is_sensitive_name(name) { name.to_owned() } else { key.to_owned() };
     match value {

@@ -217,7 +217,7 @@ pub(super) fn run(run: &RunDoc, dag: &Dag, note: Option<&str>) -> Value {
 }
 
 /// An identity for what has none of its own: the same for the same parts, in the form of a UUID.
-fn identity(parts: &[&str]) -> String {
+pub(super) fn identity(parts: &[&str]) -> String {
     let digest = Sha256::digest(parts.join("\u{0}").as_bytes());
     let mut bytes = [0u8; 16];
     bytes.copy_from_slice(&digest[..16]);

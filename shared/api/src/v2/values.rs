@@ -83,7 +83,7 @@ fn entry(run: &RunDoc, display_names: (&str, &str), at: Value, task_id: &str, ma
 }
 
 /// The XComs of a task instance: key, entry, value.
-async fn entries<P: Parts>(
+pub(super) async fn entries<P: Parts>(
     api: &Api<P>,
     run: &RunDoc,
     index: TaskIndex,
