@@ -17,6 +17,7 @@ from airflow_client.client import api
 from airflow_client.client.exceptions import ApiException
 from airflow_client.client.models import (
     AssetStateStoreBody,
+    BackfillPostBody,
     BulkBodyBulkDAGRunBody,
     BulkBodyBulkTaskInstanceBody,
     BulkBodyConnectionBody,
@@ -41,12 +42,15 @@ from airflow_client.client.models import (
     TaskStateStorePatchBody,
     TriggerDAGRunPostBody,
     VariableBody,
+    XComCreateBody,
+    XComUpdateBody,
 )
 
 # Every method of these is called.
 CLASSES = [
     "AssetApi",
     "AssetStateStoreApi",
+    "BackfillApi",
     "ConfigApi",
     "ConnectionApi",
     "DAGApi",
@@ -54,7 +58,9 @@ CLASSES = [
     "DagRunApi",
     "DagSourceApi",
     "DagStatsApi",
+    "DagVersionApi",
     "DagWarningApi",
+    "EventLogApi",
     "ExperimentalApi",
     "ExtraLinksApi",
     "ImportErrorApi",
@@ -77,9 +83,6 @@ NOT_YET = {
     "TaskInstanceApi.get_hitl_detail_try_detail",
     "TaskInstanceApi.get_hitl_details",
     "TaskInstanceApi.update_hitl_detail",
-    "XComApi.create_xcom_entry",
-    "XComApi.delete_xcom_entry",
-    "XComApi.update_xcom_entry",
 }
 
 called = set()
@@ -282,6 +285,59 @@ def of_xcoms(apis):
     value = xcoms.get_xcom_entry("etl", "extract", "mine", "return_value").actual_instance.value
     assert value == "hello you", value
     fails(404, xcoms.get_xcom_entry, "etl", "extract", "mine", "nope")
+    place = ("etl", "extract", "mine")
+    made = xcoms.create_xcom_entry(*place, XComCreateBody(key="rows", value={"n": 1}))
+    assert made.value == {"n": 1} and made.map_index == -1, made
+    fails(409, xcoms.create_xcom_entry, *place, XComCreateBody(key="rows", value=2))
+    assert xcoms.update_xcom_entry(*place, "rows", XComUpdateBody(value=[2, 3])).value == [2, 3]
+    assert xcoms.get_xcom_entry(*place, "rows").actual_instance.value == [2, 3]
+    fails(404, xcoms.update_xcom_entry, *place, "nope", XComUpdateBody(value=1))
+    xcoms.delete_xcom_entry(*place, "rows")
+    fails(404, xcoms.delete_xcom_entry, *place, "rows")
+    fails(404, xcoms.get_xcom_entry, *place, "rows")
+
+
+def of_backfills(apis):
+    backfills = apis["BackfillApi"]
+    first, last = (datetime(2026, 1, day, tzinfo=timezone.utc) for day in (1, 3))
+    body = BackfillPostBody(dag_id="daily", from_date=first, to_date=last, max_active_runs=1, dag_run_conf={"a": 1})
+    would = backfills.create_backfill_dry_run(body)
+    assert [one.logical_date for one in would.backfills][::2] == [first, last] and would.total_entries == 3, would
+    made = backfills.create_backfill(body)
+    assert made.dag_id == "daily" and made.max_active_runs == 1 and not made.is_paused, made
+    fails(409, backfills.create_backfill, body)
+    assert backfills.pause_backfill(made.id).is_paused
+    assert not backfills.unpause_backfill(made.id).is_paused
+    assert backfills.list_backfills("daily").backfills[0].id == made.id
+    find = lambda: apis["DagRunApi"].get_dag_runs("daily", run_type=["backfill"], state=["success"])
+    runs = eventually("the backfill makes its runs", lambda: (found := find()).total_entries == 3 and found).dag_runs
+    assert {run.conf["a"] for run in runs} == {1} and {run.logical_date for run in runs} >= {first, last}, runs
+    eventually("it ends", lambda: backfills.get_backfill(made.id).completed_at)
+    fails(409, backfills.cancel_backfill, made.id)
+    body.to_date = datetime(2026, 3, 1, tzinfo=timezone.utc)
+    other = backfills.create_backfill(body)
+    assert backfills.cancel_backfill(other.id).completed_at
+    fails(404, backfills.get_backfill, 7)
+    body.dag_id = "etl"
+    fails(409, backfills.create_backfill, body)
+
+
+def of_versions(apis):
+    versions = apis["DagVersionApi"]
+    assert [one.version_number for one in versions.get_dag_versions("etl").dag_versions] == [1]
+    assert versions.get_dag_version("etl", 1).dag_display_name == "etl"
+    fails(404, versions.get_dag_version, "etl", 2)
+    assert "hello" in apis["DagSourceApi"].get_dag_source("etl", version_number=1, accept="application/json").content
+
+
+def of_the_log(apis):
+    logs = apis["EventLogApi"]
+    found = logs.get_event_logs(event="trigger_dag_run", dag_id="etl", order_by=["-when"])
+    event = next(one for one in found.event_logs if one.run_id == "mine")
+    assert event.owner == "admin" and json.loads(event.extra)["from"] == "127.0.0.1", event
+    assert logs.get_event_log(event.event_log_id).event == "trigger_dag_run"
+    assert logs.get_event_logs(included_events=["create_backfill"], limit=1).total_entries == 2
+    fails(404, logs.get_event_log, 7)
 
 
 def of_changes(apis):
@@ -379,10 +435,13 @@ def main():
             of_runs,
             of_task_instances,
             of_xcoms,
+            of_backfills,
+            of_versions,
             of_changes,
             of_state_stores,
             of_assets,
             of_ends,
+            of_the_log,
         )
         for part in parts:
             part(apis)
