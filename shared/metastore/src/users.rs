@@ -1,7 +1,7 @@
 //! Users of the web server: one item each; what they marked; and the secrets that the server draws for itself.
 
 use crate::codec::{self, from_json_item, json_item};
-use crate::item::Value;
+use crate::item::{Change, Condition, Path, Update, Value};
 use crate::store::Metastore;
 use crate::{Error, Items, Outcome, Range, keys};
 use updraft_model::user::FailedLogins;
@@ -59,9 +59,24 @@ impl<I: Items> Metastore<I> {
         self.items().get(&keys::failed_logins(username)).await?.map(|item| from_json_item(&item)).transpose()
     }
 
-    /// Writes them.
-    pub async fn put_failed_logins(&self, username: &str, failed: &FailedLogins) -> Result<(), Error> {
-        self.items().put(&keys::failed_logins(username), &json_item(failed)).await
+    /// Writes them, if they are still what was read before. False: somebody else has tried meanwhile.
+    pub async fn count_failed_login(
+        &self,
+        username: &str,
+        before: Option<&FailedLogins>,
+        failed: &FailedLogins,
+    ) -> Result<bool, Error> {
+        let key = keys::failed_logins(username);
+        let outcome = match before {
+            None => self.items().put_new(&key, &json_item(failed)).await?,
+            Some(before) => {
+                let json = |failed| Value::S(codec::to_json(failed));
+                let conditions = vec![Condition::Equals(Path::Top(codec::JSON), json(before))];
+                let changes = vec![Change::Set(Path::Top(codec::JSON), json(failed))];
+                self.items().update(&Update { key, conditions, changes }).await?
+            }
+        };
+        Ok(matches!(outcome, Outcome::Updated(_)))
     }
 
     /// Forgets them.

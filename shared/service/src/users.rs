@@ -1,9 +1,10 @@
 //! Users of the web server: making them, and letting them in.
 
-use crate::engine::{Engine, Error, near};
+use crate::engine::{Engine, Error, ROUNDS_MAX, near};
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use sha2::{Digest, Sha256};
 use std::time::Duration;
 use updraft_clock::Clock;
 use updraft_metastore::Items;
@@ -111,16 +112,14 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         Ok(self.store.delete_user(username).await?)
     }
 
-    /// Looks at a name and a password. Takes as long for a name that is nobody's.
+    /// Looks at a name and a password. Answers a name that is nobody's as it answers a wrong password, and takes as long.
+    ///
+    /// An attempt is counted as failed before it is looked at, so that many at once are not more than many one after the other.
     pub async fn log_in(&self, username: &str, password: &str) -> Result<Login, Error> {
         let user = if is_username(username) { self.store.user(username).await? } else { None };
-        let now = self.clock.now();
-        let failed = match &user {
-            Some(_) => self.store.failed_logins(username).await?,
-            None => None,
-        };
-        if let Some(until) = failed.and_then(|failed| failed.until()).filter(|until| *until > now) {
-            return Ok(Login::Wait(Duration::try_from(until.duration_since(now)).unwrap_or_default()));
+        let counted = if user.is_some() { username.to_owned() } else { stranger(username) };
+        if let Some(until) = self.count_attempt(&counted).await? {
+            return Ok(Login::Wait(until));
         }
         let Some(user) = user else {
             self.hashed(&self.drawn_password()).await?;
@@ -128,15 +127,28 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         };
         let (hash, given) = (user.password_hash.clone(), password.to_owned());
         let is_right = given.len() <= PASSWORD_BYTES_MAX && computed(move || Ok(verified(&hash, &given))).await?;
-        if is_right {
-            if failed.is_some() {
-                self.store.forget_failed_logins(username).await?;
-            }
-            return Ok(Login::In(user));
+        if !is_right {
+            return Ok(Login::Wrong);
         }
-        let count = failed.map_or(0, |failed| failed.count).saturating_add(1);
-        self.store.put_failed_logins(username, &FailedLogins { count, last: now }).await?;
-        Ok(Login::Wrong)
+        self.store.forget_failed_logins(username).await?;
+        Ok(Login::In(user))
+    }
+
+    /// Counts an attempt as failed, or says how long it is too early for one.
+    async fn count_attempt(&self, name: &str) -> Result<Option<Duration>, Error> {
+        for _ in 0..ROUNDS_MAX {
+            let now = self.clock.now();
+            let failed = self.store.failed_logins(name).await?;
+            if let Some(until) = failed.and_then(|failed| failed.until()).filter(|until| *until > now) {
+                return Ok(Some(Duration::try_from(until.duration_since(now)).unwrap_or_default()));
+            }
+            let count = failed.map_or(0, |failed| failed.count).saturating_add(1);
+            if self.store.count_failed_login(name, failed.as_ref(), &FailedLogins { count, last: now }).await? {
+                return Ok(None);
+            }
+        }
+        // So many at once are nobody who knows the password.
+        Ok(Some(Duration::from_secs(1)))
     }
 
     async fn hashed(&self, password: &str) -> Result<String, Error> {
@@ -154,6 +166,12 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         })
         .await
     }
+}
+
+/// Under which name attempts with a name that is nobody's are counted: one of a bounded number, none of which can be a user's.
+fn stranger(username: &str) -> String {
+    let digest = Sha256::digest(username.as_bytes());
+    format!("?{:03x}", u16::from_be_bytes([digest[0], digest[1]]) >> 4)
 }
 
 /// Whether a password is the one of this hash.

@@ -148,7 +148,61 @@ async fn guessing_takes_longer_and_longer() {
     token(&engine, Role::Admin).await;
     engine.set_password("op", &password(Role::Op)).await.unwrap();
     token(&engine, Role::Op).await;
-    assert_eq!(send(&engine, to_login("/auth/token", "nobody", "wrong")).await.status(), StatusCode::UNAUTHORIZED);
+    // A name that is nobody's is answered alike, else the answer would tell which names there are.
+    for name in ["nobody", "no body"] {
+        for _ in 0..5 {
+            assert_eq!(send(&engine, to_login("/auth/token", name, "wrong")).await.status(), StatusCode::UNAUTHORIZED);
+        }
+        let waits = send(&engine, to_login("/auth/token", name, "wrong")).await;
+        assert_eq!(waits.status(), StatusCode::TOO_MANY_REQUESTS, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn guessing_many_at_once_is_no_faster() {
+    let engine = engine_with_users().await;
+    let guess = |number: usize| {
+        let engine = engine.clone();
+        tokio::spawn(
+            async move { send(&engine, to_login("/auth/token", "op", &format!("wrong {number}"))).await.status() },
+        )
+    };
+    let mut looked_at = 0;
+    for guess in (0..24).map(guess).collect::<Vec<_>>() {
+        looked_at += usize::from(guess.await.unwrap() == StatusCode::UNAUTHORIZED);
+    }
+    assert_eq!(looked_at, 5);
+}
+
+/// Every operation of the contract, asked by every role: refused where the role does not suffice, and nowhere else.
+#[tokio::test]
+async fn roles_are_asked_for_on_every_route() {
+    // Switched off for everybody.
+    const OFF: [&str; 2] = ["POST /connections/test", "POST /connections/enqueue-test"];
+    let engine = engine_with_users().await;
+    let (_, routes) = v2::routes::<parts::Of<Memory, LocalQueue, System, Directory, updraft_dag_store::Directory>>();
+    assert!(routes.len() > 100);
+    let router = served(&engine, Access::Login);
+    for role in Role::ALL {
+        for (method, path) in &routes {
+            let operation = crate::contract::Operation::find(method, path).unwrap();
+            let least = crate::auth::least(operation.tag(), operation.id(), *method == "GET");
+            let filled = path.split('/').map(|part| if part.starts_with('{') { "7" } else { part });
+            let filled = filled.collect::<Vec<_>>().join("/");
+            let mut request = json_to(method, &filled, "{}");
+            request.extensions_mut().insert(Caller { username: role.to_string(), role });
+            let status = router.clone().oneshot(request).await.unwrap().status();
+            let name = format!("{method} {path}");
+            if role < least {
+                assert_eq!(status, StatusCode::FORBIDDEN, "{role}: {name}");
+            } else if !OFF.contains(&name.as_str()) {
+                assert_ne!(status, StatusCode::FORBIDDEN, "{role}: {name}");
+            }
+            let stranger = router.clone().oneshot(json_to(method, &filled, "{}")).await.unwrap().status();
+            let is_open = ["/version", "/monitor/health"].contains(path);
+            assert_eq!(stranger == StatusCode::UNAUTHORIZED, !is_open, "nobody: {name}: {stranger}");
+        }
+    }
 }
 
 #[tokio::test]
