@@ -1,7 +1,7 @@
-//! Airflow's own client against the REST API of a server.
+//! Airflow's own client, and schemathesis, against the REST API of a server.
 //!
-//! It is Python, installed into an environment below `target/` from `tests/client/requirements.txt`. Where that cannot be done, the test says
-//! so and passes, unless `CI` is set.
+//! Both are Python, installed into environments below `target/` from the files of requirements in `tests/client`. Where that cannot be done, the
+//! tests say so and pass, unless `CI` is set.
 
 #[cfg(test)]
 #[path = "../cli/harness.rs"]
@@ -21,4 +21,34 @@ fn airflows_client_works_unchanged() {
     let Some(python) = Environment::of("requirements.txt") else { return };
     let server = Server::start();
     python.run(&["script.py", &server.url, &server.token()]);
+}
+
+/// What schemathesis holds answers to: no failure of the server, nothing that the document does not say.
+#[cfg(test)]
+const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,\
+                      response_headers_conformance,unsupported_method,allow_header_conformance";
+
+/// Requests that nobody would think of, made from the document that the server gives: once of any names, once about things that are there.
+#[test]
+fn schemathesis_finds_no_fault() {
+    let Some(python) = Environment::of("schemathesis.txt") else { return };
+    let server = Server::start();
+    let authorization = format!("Authorization: Bearer {}", server.token());
+    server.post("/api/v2/dags/etl/dagRuns", r#"{"logical_date": null, "dag_run_id": "mine"}"#);
+    let document = format!("{}/openapi.json", server.url);
+    let config = python::folder().join("schemathesis.toml");
+    let config = config.to_string_lossy();
+    let run = ["run", &document, "--max-examples", "20", "--header", &authorization];
+    // A run may be waited for longer than anybody here waits.
+    let bounded = ["--workers", "2", "--request-timeout", "30", "--no-color", "--seed", "1"];
+    // Where it varies bodies by plan it knows what must be refused; at random it takes a text in a query for a truth value.
+    let checks = format!("{CHECKS},negative_data_rejection");
+    let anything = [&run[..], &bounded, &["--phases", "coverage", "--checks", &checks]].concat();
+    python.run_program("schemathesis", &anything);
+    let left_out = ["delete_dag", "delete_dag_run", "wait_dag_run_until_finished"];
+    let left_out = left_out.map(|id| ["--exclude-operation-id", id]).concat();
+    let there =
+        [&["--config-file", &*config][..], &run, &bounded, &["--phases", "fuzzing", "--checks", CHECKS], &left_out];
+    let there = there.concat();
+    python.run_program("schemathesis", &there);
 }

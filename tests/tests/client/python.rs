@@ -39,6 +39,17 @@ impl Environment {
         None
     }
 
+    /// Runs a program that was installed, which must end well.
+    pub(crate) fn run_program(&self, name: &str, arguments: &[&str]) {
+        let program = self.python.with_file_name(name);
+        // What it keeps between runs has no place in the repository.
+        let place = tempfile::tempdir().expect("a folder can be made");
+        let output = Command::new(program).args(arguments).current_dir(place.path()).stdin(Stdio::null()).output();
+        let output = output.unwrap_or_else(|error| panic!("`{name}` does not start: {error}"));
+        let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(output.status.success(), "{name}:\n{}{}", said(&output.stdout), said(&output.stderr));
+    }
+
     /// Runs a script, which must end well.
     pub(crate) fn run(&self, arguments: &[&str]) {
         let output = Command::new(&self.python).args(arguments).current_dir(folder()).stdin(Stdio::null()).output();

@@ -60,18 +60,28 @@ impl Server {
     /// A token of the admin.
     pub(crate) fn token(&self) -> String {
         let body = serde_json::json!({"username": "admin", "password": self.password}).to_string();
+        let json = self.asked("/auth/token", "", &body);
+        json["access_token"].as_str().unwrap_or_else(|| panic!("no token: {json}")).to_owned()
+    }
+
+    /// Asks as the admin for something to be made.
+    pub(crate) fn post(&self, path: &str, body: &str) {
+        let answer = self.asked(path, &format!("authorization: Bearer {}\r\n", self.token()), body);
+        assert!(answer.get("detail").is_none(), "{path}: {answer}");
+    }
+
+    fn asked(&self, path: &str, headers: &str, body: &str) -> serde_json::Value {
         let address = self.url.trim_start_matches("http://");
         let mut stream = TcpStream::connect(address).expect("it listens");
         let head = format!(
-            "POST /auth/token HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            "POST {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{headers}content-type: application/json\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
         stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         let json = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
-        let json: serde_json::Value = serde_json::from_str(json).unwrap_or_else(|_| panic!("no token: {answer}"));
-        json["access_token"].as_str().unwrap_or_else(|| panic!("no token: {answer}")).to_owned()
+        serde_json::from_str(json).unwrap_or_else(|_| panic!("no JSON: {answer}"))
     }
 }
 

@@ -95,6 +95,12 @@ impl Operation {
                 json!({"application/json": {"schema": {"$ref": "#/components/schemas/HTTPExceptionResponse"}}});
             answers.entry(status.to_string()).or_insert(answer);
         }
+        // Where Airflow declares another form, what FastAPI says of a bad request comes all the same.
+        if let Some(schema) = answers.get_mut("422").map(|answer| &mut answer["content"]["application/json"]["schema"])
+            && schema["$ref"] == json!("#/components/schemas/HTTPExceptionResponse")
+        {
+            *schema = json!({"anyOf": [schema.take(), {"$ref": "#/components/schemas/HTTPValidationError"}]});
+        }
         for (_, status) in UNDECLARED.iter().filter(|(id, _)| *id == self.id()) {
             answers.entry(status.to_string()).or_insert_with(|| named(*status));
         }
@@ -126,13 +132,21 @@ pub(crate) fn document(served: &[(&'static str, &'static str)]) -> Value {
         shown["responses"] = operation.answers().into();
         methods[method.to_ascii_lowercase()] = shown;
     }
+    let mut schemas = CONTRACT.schemas.clone();
+    // As Airflow declares it, a task instance would fit both forms, so none fits one of them.
+    if let Some(item) = schemas.get_mut("ClearTaskInstanceCollectionResponse")
+        && let Value::Object(item) = &mut item["properties"]["task_instances"]["items"]
+        && let Some(branches) = item.remove("oneOf")
+    {
+        item.insert("anyOf".to_owned(), branches);
+    }
     json!({
         "openapi": "3.1.0",
         "info": {"title": "Airflow API", "version": "2"},
         "security": [{"HTTPBearer": []}, {"OAuth2PasswordBearer": []}],
         "paths": paths,
         "components": {
-            "schemas": CONTRACT.schemas,
+            "schemas": schemas,
             "securitySchemes": {
                 "OAuth2PasswordBearer": {"type": "oauth2", "flows": {"password": {"scopes": {}, "tokenUrl": "/auth/token"}}},
                 "HTTPBearer": {"type": "http", "scheme": "bearer"},

@@ -50,7 +50,7 @@ pub(crate) async fn checked(operation: Operation, request: Request, next: Next) 
 async fn held(operation: Operation, request: Request) -> Result<(Request, Given), Failure> {
     let (mut head, body) = request.into_parts();
     let mut found = Vec::new();
-    let path = paths(operation, &mut head, &mut found).await;
+    let path = paths(operation, &mut head, &mut found).await?;
     queries(operation, &head, &mut found);
     let query = head.uri.query().unwrap_or_default().to_owned();
     let Some((schema, required)) = operation.body() else {
@@ -102,15 +102,20 @@ fn read(headers: &HeaderMap, bytes: &Bytes) -> Result<Option<Value>, Value> {
 }
 
 /// Holds the parameters of the path, and hands them back.
-async fn paths(operation: Operation, head: &mut Head, found: &mut Vec<Value>) -> Vec<(String, String)> {
-    let Ok(given) = RawPathParams::from_request_parts(head, &()).await else { return Vec::new() };
+async fn paths(
+    operation: Operation,
+    head: &mut Head,
+    found: &mut Vec<Value>,
+) -> Result<Vec<(String, String)>, Failure> {
+    let given = RawPathParams::from_request_parts(head, &()).await;
+    let given = given.map_err(|error| Failure::bad_request(format!("the path cannot be read: {error}")))?;
     for parameter in operation.parameters().iter().filter(|p| p["in"] == "path") {
         let name = parameter["name"].as_str().unwrap_or_default();
         if let Some((_, text)) = given.iter().find(|(given, _)| *given == name) {
             one(&parameter["schema"], text, &mut vec!["path".into(), name.into()], found);
         }
     }
-    given.iter().map(|(name, text)| (name.to_owned(), text.to_owned())).collect()
+    Ok(given.iter().map(|(name, text)| (name.to_owned(), text.to_owned())).collect())
 }
 
 fn queries(operation: Operation, head: &Head, found: &mut Vec<Value>) {

@@ -60,3 +60,26 @@ fn the_document_is_of_what_is_served() {
     assert_eq!(document["paths"]["/api/v2/pools"]["post"]["operationId"], "post_pool");
     assert!(document["components"]["schemas"]["PoolBody"].is_object());
 }
+
+#[test]
+fn the_document_says_what_airflow_answers_where_airflows_own_does_not() {
+    let document = document(&[("POST", "/connections/enqueue-test")]);
+    let form =
+        &document["components"]["schemas"]["ClearTaskInstanceCollectionResponse"]["properties"]["task_instances"];
+    assert!(form["items"]["oneOf"].is_null() && form["items"]["anyOf"].is_array(), "{form}");
+    let answers = &document["paths"]["/api/v2/connections/enqueue-test"]["post"]["responses"];
+    let forms = &answers["422"]["content"]["application/json"]["schema"]["anyOf"];
+    assert_eq!(forms.as_array().map(Vec::len), Some(2), "{answers}");
+}
+
+#[tokio::test]
+async fn paths_that_cannot_be_read_are_answered_as_json() {
+    let engine = engine_with_dags().await;
+    let trigger = r#"{"logical_date": null, "dag_run_id": "mine"}"#;
+    ask(&engine, json_to("POST", "/dags/etl/dagRuns", trigger)).await;
+    let log = "/dags/etl/dagRuns/mine/taskInstances/extract/logs";
+    for (path, status) in [("/dags/%FF".to_owned(), 400), (format!("{log}/53677646392003648"), 404)] {
+        let (answered, body) = ask(&engine, get_of(&path)).await;
+        assert_eq!((answered.as_u16(), body["detail"].is_string()), (status, true), "{path}: {body}");
+    }
+}

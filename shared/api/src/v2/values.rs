@@ -15,7 +15,7 @@ use updraft_model::{RunDoc, TaskIndex};
 /// While the try runs there is a continuation token: how much of the log is known already.
 pub(super) async fn logs<P: Parts>(
     State(api): State<Api<P>>,
-    Path((dag_id, run_id, task_id, number)): Path<(String, String, String, u32)>,
+    Path((dag_id, run_id, task_id, number)): Path<(String, String, String, i64)>,
     query: Query,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
@@ -29,6 +29,7 @@ pub(super) async fn logs<P: Parts>(
     let found = task_instances::find(&api, &dag_id, &run_id, &task_id).await;
     let (run, _) = found.map_err(|failure| if failure.status() == 404 { absent() } else { failure })?;
     let map_index = query.integer::<i64>("map_index")?.unwrap_or(-1);
+    let number = u32::try_from(number).map_err(|_| absent())?;
     let views = api.engine.logs_of(&*api.logs, &run, &task_id, u32::try_from(map_index).ok(), Some(number)).await?;
     if views.is_empty() {
         return Err(absent());
