@@ -1,9 +1,10 @@
-//! What clearing and marking change, on the service layer: `clear_mark.json`.
+//! What clearing and marking change, on the service layer and over HTTP: `clear_mark.json`.
 //!
 //! Airflow's API changes rows, and its scheduler decides later; we decide in the same write. So the change is compared by itself, as people
 //! are told of it before they agree, and then it is made: what is found afterwards may differ only where a cleared task instance went on.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
@@ -18,17 +19,23 @@ use updraft_service::Error;
 use updraft_service::interventions::{Affected, Picks, Planned, TaskPick, bodies};
 
 use crate::harness::{Tally, Verdict, judge_cases, load};
+use crate::http::{self, Way};
 use crate::service::{NOW, TestEngine, engine, put_run, status, version_of};
 use crate::shapes::{load_text, parse};
 
 pub(crate) fn judge_file() -> Option<Tally> {
+    judge_by("clear_mark", false)
+}
+
+/// The cases, by requests to the routes where `is_http`.
+pub(crate) fn judge_by(name: &'static str, is_http: bool) -> Option<Tally> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime can be built");
     let recorded = load("clear_mark")?;
-    Some(judge_cases("clear_mark", &recorded.cases, |case| {
+    Some(judge_cases(name, &recorded.cases, |case| {
         let case: Case = parse(case);
         let words = recorded.header["dags"][&case.dag].as_str().unwrap_or_default();
         match dag(&case.dag, words) {
-            Bound::Dag(dag) => runtime.block_on(judge_request(&case, *dag)),
+            Bound::Dag(dag) => runtime.block_on(judge_request(&case, *dag, is_http)),
             Bound::Elsewhere(what) => Verdict::OutOfScope(what.to_owned()),
             Bound::Nowhere => Verdict::Unbound(format!("dag={}: {words}", case.dag)),
         }
@@ -92,6 +99,7 @@ type Row = (TaskInstanceState, u32, u32);
 
 #[derive(Deserialize)]
 struct Request {
+    method: String,
     path: String,
     #[serde(default)]
     body: Map<String, Value>,
@@ -133,40 +141,87 @@ fn cell((state, try_number, _): Row) -> Cell {
     }
 }
 
+/// A task instance that an answer names: its run, its task, its map index.
+type Told = (String, String, i64);
+
 /// What a request came to.
 struct Answer {
-    affected: Vec<Affected>,
+    affected: Vec<Told>,
     planned: Vec<Planned>,
 }
 
-async fn judge_request(case: &Case, dag: Dag) -> Verdict {
+/// Why a request came to nothing.
+#[derive(Debug)]
+struct Refused {
+    status: u16,
+    is_unknown_task: bool,
+    #[expect(dead_code, reason = "shown where a case fails")]
+    said: String,
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        let is_unknown_task = matches!(error, Error::NotFound { what: "the task", .. });
+        let said = error.to_string();
+        Self { status: status::<()>(&Err(error)), is_unknown_task, said }
+    }
+}
+
+fn told(affected: Vec<Affected>) -> Vec<Told> {
+    affected.into_iter().map(|a| (a.run_id, a.task_id, a.map_index.map_or(-1, i64::from))).collect()
+}
+
+/// The task instances that an answer of the routes lists.
+fn listed(answer: &Value) -> Vec<Told> {
+    let one = |instance: &Value| {
+        let text = |name: &str| instance[name].as_str().unwrap_or_default().to_owned();
+        (text("dag_run_id"), text("task_id"), instance["map_index"].as_i64().unwrap_or_default())
+    };
+    answer["task_instances"].as_array().into_iter().flatten().map(one).collect()
+}
+
+/// Makes a case's request, after what it is to change was worked out.
+async fn ask(engine: &TestEngine, way: &Way, dag_id: &DagId, case: &Case) -> Result<Answer, Refused> {
+    let Way::Http(router) = way else { return Ok(ask_service(engine, dag_id, case, true).await?) };
+    let planned = ask_service(engine, dag_id, case, false).await.map(|answer| answer.planned).unwrap_or_default();
+    let body = Value::Object(case.request.body.clone());
+    let (status, answer) = http::ask(router, &case.request.method, &case.request.path, &body).await;
+    if status != 200 {
+        let said = answer.to_string();
+        let is_unknown_task = status == 404 && said.contains("the task");
+        return Err(Refused { status, is_unknown_task, said });
+    }
+    Ok(Answer { affected: listed(&answer), planned })
+}
+
+async fn judge_request(case: &Case, dag: Dag, is_http: bool) -> Verdict {
     let dag_id = DagId::trusted(&case.dag);
     let plan = Plan::new(dag.clone());
-    let engine = engine(vec![dag]).await;
+    let engine = Arc::new(engine(vec![dag]).await);
+    let way = Way::new(is_http, &engine);
     let mut runs = BTreeMap::new();
     for (run_id, before) in &case.runs_before {
         let run = run_before(&engine, &dag_id, &plan, run_id, before, &case.before[run_id]).await;
         put_run(&engine, &run).await;
         runs.insert(run_id.clone(), run);
     }
-    let answer = ask(&engine, &dag_id, case).await;
-    if let Err(Error::NotFound { what: "the task", .. }) = &answer
+    let answer = ask(&engine, &way, &dag_id, case).await;
+    if answer.as_ref().is_err_and(|refused| refused.is_unknown_task)
         && case.status == 200
         && case.changed.is_empty()
     {
         return Verdict::Divergent("a task id that no run knows is refused by name; Airflow clears nothing and answers with an empty list");
     }
-    if status(&answer) != case.status {
+    if answer.as_ref().map_or_else(|refused| refused.status, |_| 200) != case.status {
         return Verdict::Failed(format!("expected {}, found {:?}", case.status, answer.map(|answer| answer.affected)));
     }
     let Ok(answer) = answer else { return Verdict::Passed };
     let mut differences = Vec::new();
     let mut leaves_late = false;
     if let Some(expected) = &case.response_task_instances {
-        let listed = |a: &Affected| (a.run_id.clone(), a.task_id.clone(), a.map_index.map_or(-1, i64::from));
         // A marked task instance is answered alone; its relatives are changed with it.
-        let picked = |a: &Affected| case.op != "patch_task_instance" || case.request.path.contains(&format!("/{}/taskInstances/{}", a.run_id, a.task_id));
-        let found: BTreeSet<_> = answer.affected.iter().filter(|a| picked(a)).map(listed).collect();
+        let picked = |(run_id, task_id, _): &&Told| case.op != "patch_task_instance" || case.request.path.contains(&format!("/{run_id}/taskInstances/{task_id}"));
+        let found: BTreeSet<_> = answer.affected.iter().filter(picked).cloned().collect();
         let is_told = case.op != "patch_task_instance" || !found.is_empty();
         if is_told && found != *expected {
             differences.push(format!("told of {found:?}, expected {expected:?}"));
@@ -222,16 +277,16 @@ async fn run_before(
     run
 }
 
-/// Puts a case's request to the use case.
-async fn ask(engine: &TestEngine, dag_id: &DagId, case: &Case) -> Result<Answer, Error> {
+/// Puts a case's request to the use case; unless `for_real`, it only works out what is to change.
+async fn ask_service(engine: &TestEngine, dag_id: &DagId, case: &Case, for_real: bool) -> Result<Answer, Error> {
     let body = Value::Object(case.request.body.clone());
     let parts: Vec<&str> = case.request.path.split('/').collect();
     match (case.op.as_str(), parts.as_slice()) {
         ("clear_task_instances", _) => {
             let bodies::MayBeDry { request, dry_run } = bodies::clear_task_instances(&body)?;
             let planned = engine.plan_clear(dag_id, &request).await?;
-            let affected = Box::pin(engine.clear_task_instances(dag_id, &request, dry_run)).await?;
-            Ok(Answer { affected, planned: if dry_run { Vec::new() } else { planned } })
+            let affected = Box::pin(engine.clear_task_instances(dag_id, &request, dry_run || !for_real)).await?;
+            Ok(Answer { affected: told(affected), planned: if dry_run { Vec::new() } else { planned } })
         }
         ("clear_dag_run", [.., run_id, "clear"]) => {
             let bodies::MayBeDry { request, dry_run } = bodies::clear_dag_run(&body)?;
@@ -241,16 +296,16 @@ async fn ask(engine: &TestEngine, dag_id: &DagId, case: &Case) -> Result<Answer,
                 ..updraft_service::interventions::ClearTaskInstances::default()
             };
             let planned = engine.plan_clear(dag_id, &as_tasks).await?;
-            let affected = Box::pin(engine.clear_dag_run(dag_id, run_id, &request, dry_run)).await?;
-            Ok(Answer { affected, planned: if dry_run { Vec::new() } else { planned } })
+            let affected = Box::pin(engine.clear_dag_run(dag_id, run_id, &request, dry_run || !for_real)).await?;
+            Ok(Answer { affected: told(affected), planned: if dry_run { Vec::new() } else { planned } })
         }
         ("patch_task_instance", [.., run_id, "taskInstances", task_id]) => {
             let picks = Picks { tasks: Some(vec![TaskPick::task(*task_id)]), ..Picks::default() };
             let (request, _) = bodies::patch_task_instances(run_id, picks, &body)?;
             let request = request.expect("each case gives a state");
             let (planned, _) = engine.plan_patch(dag_id, &request).await?;
-            let affected = Box::pin(engine.patch_task_instances(dag_id, &request, false)).await?;
-            Ok(Answer { affected, planned })
+            let affected = Box::pin(engine.patch_task_instances(dag_id, &request, !for_real)).await?;
+            Ok(Answer { affected: told(affected), planned })
         }
         ("patch_dag_run", [.., run_id]) => {
             let patch = bodies::patch_dag_run(&body)?;
@@ -258,7 +313,9 @@ async fn ask(engine: &TestEngine, dag_id: &DagId, case: &Case) -> Result<Answer,
             let version = engine.version(&run.facts.version).await?;
             let act = match patch.state {
                 None => {
-                    Box::pin(engine.patch_dag_run(dag_id, run_id, &patch)).await?;
+                    if for_real {
+                        Box::pin(engine.patch_dag_run(dag_id, run_id, &patch)).await?;
+                    }
                     return Ok(Answer { affected: Vec::new(), planned: Vec::new() });
                 }
                 Some(DagRunState::Success) => Act::Cancel(End::Success),
@@ -266,7 +323,9 @@ async fn ask(engine: &TestEngine, dag_id: &DagId, case: &Case) -> Result<Answer,
                 _ => Act::Requeue,
             };
             let tasks: Vec<TaskIndex> = version.plan.tasks().filter(|_| act != Act::Requeue).collect();
-            Box::pin(engine.patch_dag_run(dag_id, run_id, &patch)).await?;
+            if for_real {
+                Box::pin(engine.patch_dag_run(dag_id, run_id, &patch)).await?;
+            }
             let intent = Intent::new(act, tasks);
             let planned = Planned {
                 run,

@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod http;
+#[cfg(test)]
 mod service;
 #[cfg(test)]
 mod shapes;
@@ -50,6 +52,7 @@ macro_rules! files {
 
 files!(
     clear_mark,
+    clear_mark_http,
     dagrun_state,
     e2e_runs,
     graph,
@@ -62,5 +65,6 @@ files!(
     ti_transitions,
     timetables,
     trigger_api,
+    trigger_api_http,
     trigger_rules
 );

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use updraft_clock::Clock;
-use updraft_metastore::{Outcome, Version, memory::Memory};
+use updraft_metastore::{DagSummary, Outcome, Version, memory::Memory};
 use updraft_model::{Dag, DagDoc, DagId, RunDoc, RunName};
 use updraft_service::{Engine, Error, Settings};
 use updraft_task_queue::LocalQueue;
@@ -40,6 +40,17 @@ pub(crate) async fn engine(dags: Vec<Dag>) -> TestEngine {
     for dag in dags {
         let mut document = DagDoc::new(dag.dag_id.clone(), dag.file.clone(), false);
         document.max_active_runs = dag.max_active_runs_effective();
+        let summary = DagSummary {
+            dag_id: dag.dag_id.clone(),
+            file: dag.file.clone(),
+            owners: dag.owners.clone(),
+            tags: dag.tags.clone(),
+            timetable: dag.schedule_summary(),
+            description: None,
+            is_stale: false,
+            last_parsed: NOW,
+        };
+        engine.store.put_dag_summary(&summary).await.expect("memory answers");
         let version = Version { dag, files: std::collections::BTreeMap::new() };
         document.version = Some(engine.store.put_version(&version).await.expect("memory answers"));
         engine.store.put_dag(&document).await.expect("memory answers");

@@ -1,4 +1,6 @@
-//! Triggering a run by Airflow's REST API, on the service layer: `trigger_api.json`.
+//! Triggering a run by Airflow's REST API, on the service layer and over HTTP: `trigger_api.json`.
+
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
@@ -8,18 +10,24 @@ use updraft_model::{Dag, DagChange, DagId, RunDoc};
 use updraft_service::interventions::bodies;
 
 use crate::harness::{Tally, Verdict, judge_cases, load};
+use crate::http::{self, Way};
 use crate::service::{NOW, TestEngine, engine, status};
 use crate::shapes::{load_text, parse};
 
 pub(crate) fn judge_file() -> Option<Tally> {
+    judge_by("trigger_api", false)
+}
+
+/// The cases, by requests to the routes where `is_http`.
+pub(crate) fn judge_by(name: &'static str, is_http: bool) -> Option<Tally> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime can be built");
     let recorded = load("trigger_api")?;
-    Some(judge_cases("trigger_api", &recorded.cases, |case| {
+    Some(judge_cases(name, &recorded.cases, |case| {
         let case: Case = parse(case);
         let words = &recorded.header["dags"][&case.dag];
         match dag(&case.dag, words) {
-            Bound::Dag(dag) => runtime.block_on(judge_requests(&case, Some(*dag))),
-            Bound::NoSuchDag => runtime.block_on(judge_requests(&case, None)),
+            Bound::Dag(dag) => runtime.block_on(judge_requests(&case, Some(*dag), is_http)),
+            Bound::NoSuchDag => runtime.block_on(judge_requests(&case, None, is_http)),
             Bound::Nowhere => Verdict::Unbound(format!("dag={}: {words}", case.dag)),
         }
     }))
@@ -71,28 +79,72 @@ struct Case {
     requests: Vec<Value>,
 }
 
-async fn judge_requests(case: &Case, dag: Option<Dag>) -> Verdict {
+async fn judge_requests(case: &Case, dag: Option<Dag>, is_http: bool) -> Verdict {
     let dag_id = DagId::trusted(&case.dag);
-    let engine = engine(dag.into_iter().collect()).await;
+    let engine = Arc::new(engine(dag.into_iter().collect()).await);
+    let way = Way::new(is_http, &engine);
     // The body does not say that the DAG was paused before; the id does.
     if case.id.ends_with("-paused") {
         let change = DagChange { paused: Some(true), ..DagChange::default() };
         engine.store.update_dag(&dag_id, &change).await.expect("memory answers");
     }
     for request in &case.requests {
-        if let Err(why) = judge_request(&engine, &dag_id, request).await {
+        if let Err(why) = judge_request(&engine, &way, &dag_id, request).await {
             return Verdict::Failed(format!("{}: {why}", request["body"]));
         }
     }
     Verdict::Passed
 }
 
-async fn judge_request(engine: &TestEngine, dag_id: &DagId, request: &Value) -> Result<(), String> {
-    let answer = match bodies::trigger(dag_id, &request["body"]) {
-        Ok((trigger, origin)) => engine.trigger_from(trigger, &origin).await,
-        Err(error) => Err(error),
+/// Makes a request. The run that it made, or the status by which it was refused and what was said.
+async fn trigger(engine: &TestEngine, way: &Way, dag_id: &DagId, body: &Value) -> Result<RunDoc, (u16, String)> {
+    let Way::Http(router) = way else {
+        let answer = match bodies::trigger(dag_id, body) {
+            Ok((trigger, origin)) => engine.trigger_from(trigger, &origin).await,
+            Err(error) => Err(error),
+        };
+        let found = status(&answer);
+        return answer.map_err(|error| (found, error.to_string()));
     };
-    let found = status(&answer);
+    let (found, answer) = http::ask(router, "POST", &format!("/api/v2/dags/{dag_id}/dagRuns"), body).await;
+    if found != 200 {
+        return Err((found, answer.to_string()));
+    }
+    let run_id = answer["dag_run_id"].as_str().unwrap_or_default();
+    let run = engine.run_named(dag_id, run_id).await.map_err(|error| (found, format!("{answer}: {error}")))?;
+    let told = answered_differently(&run, &answer);
+    if told.is_empty() { Ok(run) } else { Err((0, told.join("; "))) }
+}
+
+/// What an answer says otherwise than the run it is about.
+fn answered_differently(run: &RunDoc, answer: &Value) -> Vec<String> {
+    let facts = &run.facts;
+    let at = |at: Option<Timestamp>| at.map_or(Value::Null, |at| json!(isoformat(at).replace("+00:00", "Z")));
+    let interval = facts.data_interval;
+    let conf = if facts.conf.is_null() { json!({}) } else { facts.conf.clone() };
+    let differs = |(name, wanted): (&str, Value)| {
+        (answer[name] != wanted).then(|| format!("{name}: the run has {wanted}, the answer {}", answer[name]))
+    };
+    [
+        ("logical_date", at(facts.logical_date)),
+        ("data_interval_start", at(interval.map(|i| i.start))),
+        ("data_interval_end", at(interval.map(|i| i.end))),
+        ("run_after", at(Some(facts.run_after))),
+        ("state", json!(run.state)),
+        ("run_type", json!(facts.run_type)),
+        ("conf", conf),
+        ("note", Value::Null),
+        ("triggered_by", json!("rest_api")),
+        ("triggering_user_name", json!("Anonymous")),
+    ]
+    .into_iter()
+    .filter_map(differs)
+    .collect()
+}
+
+async fn judge_request(engine: &TestEngine, way: &Way, dag_id: &DagId, request: &Value) -> Result<(), String> {
+    let answer = trigger(engine, way, dag_id, &request["body"]).await;
+    let found = answer.as_ref().map_or_else(|(status, _)| *status, |_| 200);
     if request["status"] != found {
         return Err(format!("expected {}, found {found}: {answer:?}", request["status"]));
     }
