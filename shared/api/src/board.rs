@@ -3,8 +3,8 @@
 //! | path | requests to the metastore |
 //! |---|---|
 //! | `/home` | the directory (one per 1 MB), documents of all DAGs (one per 100), active runs (one per 100), runs of [`home::LOOKED_AT_MAX`] DAGs (2 each) |
-//! | `/overview` | the directory, documents of all DAGs, runs of the DAGs of the page (2 each); with `state`, of up to [`list::LOOKED_AT_MAX`] DAGs |
-//! | `/dags/{dag_id}/grid` | 6 at most |
+//! | `/overview` | the directory, documents of all DAGs, runs of the DAGs of the page (2 each); with `state`, of up to [`list::LOOKED_AT_MAX`] DAGs; favourites (1) |
+//! | `/dags/{dag_id}/grid` | 7 at most |
 //! | `/dags/{dag_id}/graph` | 3; the drawing is worked out once per version |
 //! | `/dags/{dag_id}/history` | one for every 100 runs, at most [`history::RUNS_MAX`] runs |
 //! | `/dags/{dag_id}/runs/{run_id}` | 2, and one per 1 MB of attempts |

@@ -57,7 +57,8 @@ pub fn router<I: Items, Q: TaskQueue, C: Clock, L: LogStore, D: DagStore>(
     setup: Setup,
 ) -> Router {
     let auth = Arc::new(auth::Auth::new(setup.access));
-    routes(Api::<parts::Of<I, Q, C, L, D>> { engine, logs, dags, auth, config: setup.config.into() })
+    let (config, versions) = (setup.config.into(), Arc::default());
+    routes(Api::<parts::Of<I, Q, C, L, D>> { engine, logs, dags, auth, config, versions })
 }
 
 fn routes<P: Parts>(api: Api<P>) -> Router {

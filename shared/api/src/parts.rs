@@ -2,6 +2,7 @@
 
 use crate::ConfigOption;
 use crate::auth::Auth;
+use crate::v2::KnownVersions;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -56,6 +57,8 @@ pub(crate) struct Api<P: Parts> {
     pub(crate) auth: Arc<Auth>,
     /// The configuration, as it is shown.
     pub(crate) config: Arc<[ConfigOption]>,
+    /// The versions of runs.
+    pub(crate) versions: Arc<KnownVersions>,
 }
 
 impl<P: Parts> Clone for Api<P> {
@@ -66,6 +69,7 @@ impl<P: Parts> Clone for Api<P> {
             dags: self.dags.clone(),
             auth: self.auth.clone(),
             config: self.config.clone(),
+            versions: self.versions.clone(),
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Runs against tasks.
 
 use super::{Fresh, brief, letters, mapped, tries};
+use crate::auth::Caller;
 use crate::layout::within;
 use crate::parts::{Api, Parts};
 use crate::v2::{Failure, Query, dags, runs};
+use axum::Extension;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use serde_json::{Map, Value, json};
@@ -13,6 +15,7 @@ use updraft_model::{Plan, TaskIndex};
 /// The tasks of a DAG's current version against its latest runs; with `run_id`, that run too, however old. `limit` may be 0: the DAG alone.
 pub(super) async fn grid<P: Parts>(
     State(api): State<Api<P>>,
+    Extension(caller): Extension<Caller>,
     Path(dag_id): Path<String>,
     query: Query,
     headers: HeaderMap,
@@ -20,6 +23,7 @@ pub(super) async fn grid<P: Parts>(
     let page = query.page()?;
     let view = dags::find(&api, &dag_id).await?;
     let mut dag = dags::shown(&api, &view, &dags::bad_files(&api).await?).await?;
+    dag["is_favorite"] = api.engine.store.favorites(&caller.username).await?.contains(&view.summary.dag_id).into();
     dag["timezone"] = super::zone(&api, view.doc.as_ref()).await?;
     let found = api.engine.store.list_runs(&view.summary.dag_id, page.limit, None).await?;
     let (mut latest, more) = (found.items, found.next.is_some());

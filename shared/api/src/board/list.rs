@@ -1,8 +1,10 @@
 //! The list of DAGs with their latest runs.
 
 use super::{Fresh, brief};
+use crate::auth::Caller;
 use crate::parts::{Api, Parts};
 use crate::v2::{Failure, Query, dags};
+use axum::Extension;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use serde_json::{Value, json};
@@ -24,6 +26,8 @@ struct Wanted<'q> {
     tags: Vec<&'q str>,
     owners: Vec<&'q str>,
     ids: Vec<&'q str>,
+    /// Whether whoever asks has marked it.
+    favorite: Option<bool>,
     /// The state of the latest run.
     state: Option<&'q str>,
 }
@@ -36,6 +40,7 @@ impl<'q> Wanted<'q> {
             tags: query.all("tag"),
             owners: query.all("owner"),
             ids: query.all("dag_id"),
+            favorite: query.boolean("favorite")?,
             state: query.text("state").filter(|state| !state.is_empty()),
         })
     }
@@ -54,11 +59,13 @@ impl<'q> Wanted<'q> {
 /// A page of DAGs with their latest runs, what they can be filtered by, and how things stand on the whole.
 pub(super) async fn overview<P: Parts>(
     State(api): State<Api<P>>,
+    Extension(caller): Extension<Caller>,
     query: Query,
     headers: HeaderMap,
 ) -> Result<Fresh, Failure> {
     let page = query.page()?;
     let wanted = Wanted::read(&query)?;
+    let favorites = api.engine.store.favorites(&caller.username).await?;
     let bad = dags::bad_files(&api).await?;
     let mut summaries = api.engine.all_dag_summaries().await?;
     summaries.retain(|s| !s.is_stale);
@@ -75,6 +82,7 @@ pub(super) async fn overview<P: Parts>(
         |of: fn(&DagSummary) -> &[String]| -> BTreeSet<String> { summaries.iter().flat_map(of).cloned().collect() };
     let (tags, owners) = (all(|s| &s.tags), all(|s| &s.owners));
     summaries.retain(|s| wanted.holds(s, docs.get(&s.dag_id)));
+    summaries.retain(|s| wanted.favorite.is_none_or(|wish| wish == favorites.contains(&s.dag_id)));
     let looked_at = if wanted.state.is_some() { summaries.len().min(LOOKED_AT_MAX) } else { 0 };
     if let Some(state) = wanted.state {
         summaries = in_state(&api, summaries, &docs, state).await?;
@@ -90,6 +98,7 @@ pub(super) async fn overview<P: Parts>(
         let view = DagView { doc: docs.remove(&summary.dag_id), summary };
         let mut dag = dags::shown(&api, &view, &bad).await?;
         dag["latest_runs"] = latest.iter().map(brief).collect::<Vec<Value>>().into();
+        dag["is_favorite"] = favorites.contains(&view.summary.dag_id).into();
         dag["timezone"] = super::zone(&api, view.doc.as_ref()).await?;
         shown.push(dag);
     }

@@ -2,7 +2,7 @@
 
 use super::Fresh;
 use crate::parts::{Api, Parts};
-use crate::v2::{Failure, Query, runs, shapes};
+use crate::v2::{Failure, Query, dag_versions, runs, shapes};
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use jiff::Timestamp;
@@ -34,9 +34,10 @@ pub(super) async fn one<P: Parts>(
     let tries = api.engine.tries_of(&run, index, map_index).await?;
     let waits = !view.state.is_finished() && map_index.is_none() && super::running_since(run.cell(index)).is_none();
     let reasons = if waits { api.engine.why_not_running(&run, &task_id).await? } else { Vec::new() };
+    let of = (&version.plan, &dag_versions::of_run(&api, &run).await?);
     let body = json!({
-        "instance": shapes::task_instance(&run, &version.plan, &view, &api.engine.store.notes(&run.facts.incarnation).await?),
-        "tries": tries.iter().map(|t| shapes::one_try(&run, &version.plan, index, view.map_index, t)).collect::<Vec<_>>(),
+        "instance": shapes::task_instance(&run, of, &view, &api.engine.store.notes(&run.facts.incarnation).await?),
+        "tries": tries.iter().map(|t| shapes::one_try(&run, of, index, view.map_index, t)).collect::<Vec<_>>(),
         "message": view.message,
         "run": {
             "run_after": shapes::time(run.facts.run_after),

@@ -28,10 +28,16 @@ async fn every_change_says_who_what_when_and_from_where() {
     by(&engine, "ann", json_to("POST", "/dags/etl/dagRuns", trigger)).await;
     let run = engine.store.list_runs(&DagId::trusted("etl"), 1, None).await.unwrap().items.remove(0);
     let [event] = &logs(&engine, "").await[..] else { panic!("one event") };
-    assert_eq!((&event["event"], &event["owner"], &event["dag_id"]), (&json!("trigger_dag_run"), &json!("ann"), &json!("etl")));
+    assert_eq!(
+        (&event["event"], &event["owner"], &event["dag_id"]),
+        (&json!("trigger_dag_run"), &json!("ann"), &json!("etl"))
+    );
     assert_eq!((&event["run_id"], &event["logical_date"]), (&json!(run.facts.run_id), &json!("2026-01-01T00:00:00Z")));
     let told = extra(event);
-    assert_eq!((&told["from"], &told["method"], &told["conf"]["n"]), (&json!("203.0.113.9"), &json!("POST"), &json!(1)));
+    assert_eq!(
+        (&told["from"], &told["method"], &told["conf"]["n"]),
+        (&json!("203.0.113.9"), &json!("POST"), &json!(1))
+    );
     assert!(!event["extra"].as_str().unwrap().contains("hunter22"), "{event}");
     let (_, same) = ask(&engine, get_of(&format!("/eventLogs/{}", event["event_log_id"]))).await;
     assert_eq!(&same, event);

@@ -12,7 +12,8 @@ async fn engine_with_dates() -> Arc<TestEngine> {
     let doc = engine.store.dag(&dag_id).await.unwrap().unwrap();
     let old = engine.version(doc.version.as_ref().unwrap()).await.unwrap();
     let mut dag = old.plan.dag.clone();
-    dag.timetable = Timetable::from_schedule(Some("@daily"), &Timezone::parse("UTC").unwrap(), CronStyle::Trigger).unwrap();
+    dag.timetable =
+        Timetable::from_schedule(Some("@daily"), &Timezone::parse("UTC").unwrap(), CronStyle::Trigger).unwrap();
     dag.dag_display_name = Some("Orders".to_owned());
     let version = engine.store.put_version(&Version { dag, files: BTreeMap::new() }).await.unwrap();
     let change = updraft_model::DagChange { version: Some(Some(version)), ..updraft_model::DagChange::default() };
@@ -120,9 +121,22 @@ async fn versions_have_numbers_and_sources() {
     assert_eq!(ask(&engine, get_of("/dags/~/dagVersions")).await.1["total_entries"], 3);
     let (_, one) = ask(&engine, get_of("/dags/etl/dagVersions/2")).await;
     assert_eq!((&one["version_number"], &one["id"]), (&json!(2), &list["dag_versions"][0]["id"]));
-    for path in ["/dags/etl/dagVersions/3", "/dags/etl/dagVersions/-1", "/dags/nope/dagVersions", "/dags/nope/dagVersions/1"] {
+    for path in
+        ["/dags/etl/dagVersions/3", "/dags/etl/dagVersions/-1", "/dags/nope/dagVersions", "/dags/nope/dagVersions/1"]
+    {
         assert_eq!(ask(&engine, get_of(path)).await.0, StatusCode::NOT_FOUND, "{path}");
     }
+    // A run says which version it runs, and so do its task instances.
+    let trigger = r#"{"logical_date": null, "dag_run_id": "mine"}"#;
+    let (_, run) = ask(&engine, json_to("POST", "/dags/report/dagRuns", trigger)).await;
+    assert_eq!(
+        (&run["dag_versions"][0]["version_number"], run["dag_versions"].as_array().map(Vec::len)),
+        (&json!(1), Some(1))
+    );
+    let (_, instance) = ask(&engine, get_of("/dags/report/dagRuns/mine/taskInstances/extract")).await;
+    assert_eq!(instance["dag_version"], run["dag_versions"][0]);
+    let (_, details) = ask(&engine, get_of("/dags/report/details")).await;
+    assert_eq!(details["latest_dag_version"]["version_number"], 1);
     for (number, source) in [(1, "first"), (2, "second")] {
         let (_, found) = ask(&engine, get_of(&format!("/dagSources/etl?version_number={number}"))).await;
         assert_eq!((&found["content"], &found["version_number"]), (&json!(source), &json!(number)));

@@ -56,9 +56,7 @@ async fn answered<P: Parts>(api: &Api<P>, backfill: &Backfill) -> Answer {
 /// What the use case says of a backfill with this number, with Airflow's words where there is none.
 fn told(result: Result<Backfill, Error>, number: i64) -> Result<Backfill, Failure> {
     match result {
-        Err(Error::NotFound { .. }) => {
-            Err(Failure::not_found(format!("Backfill with id: `{number}` was not found")))
-        }
+        Err(Error::NotFound { .. }) => Err(Failure::not_found(format!("Backfill with id: `{number}` was not found"))),
         other => Ok(other?),
     }
 }

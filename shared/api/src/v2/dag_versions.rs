@@ -6,8 +6,10 @@ use crate::parts::{Api, Parts};
 use axum::Json;
 use axum::extract::{Path, State};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use updraft_metastore::DagVersion;
-use updraft_model::DagId;
+use updraft_model::{DagId, RunDoc, VersionId};
 use updraft_service::Error;
 
 type Answer = Result<Json<Value>, Failure>;
@@ -28,6 +30,52 @@ pub(super) fn shown(dag_id: &str, display_name: &str, version: &DagVersion) -> V
     })
 }
 
+/// How many versions of runs are known at once.
+const KNOWN_MAX: usize = 10_000;
+
+/// The versions of runs, as answers show them. A version keeps its number as long as its DAG is there.
+#[derive(Debug, Default)]
+pub(crate) struct Known(Mutex<BTreeMap<(DagId, VersionId), Value>>);
+
+impl Known {
+    fn map(&self) -> MutexGuard<'_, BTreeMap<(DagId, VersionId), Value>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets what is known of a DAG that is removed.
+    pub(super) fn forget(&self, dag_id: &DagId) {
+        self.map().retain(|(of, _), _| of != dag_id);
+    }
+}
+
+/// `DagVersionResponse` of what a run runs; null where it was read before versions were counted.
+pub(crate) async fn of_run<P: Parts>(api: &Api<P>, run: &RunDoc) -> Result<Value, Failure> {
+    let key = (run.facts.dag_id.clone(), run.facts.version.clone());
+    if let Some(known) = api.versions.map().get(&key) {
+        return Ok(known.clone());
+    }
+    let version = api.engine.version(&run.facts.version).await?;
+    let dag = &version.plan.dag;
+    let name = dag.dag_display_name.as_deref().unwrap_or(dag.dag_id.as_str());
+    // A cleared run may have a version made for it, which stands for the one that was the latest then.
+    let wanted = dag.stands_for.as_ref().unwrap_or(&run.facts.version);
+    let all = of(api, &run.facts.dag_id).await?;
+    let found = all.iter().find(|entry| entry.version == *wanted);
+    let found = found.map_or(Value::Null, |entry| shown(run.facts.dag_id.as_str(), name, entry));
+    let mut known = api.versions.map();
+    if known.len() >= KNOWN_MAX {
+        known.clear();
+    }
+    known.insert(key, found.clone());
+    Ok(found)
+}
+
+/// The latest version of a DAG.
+pub(super) async fn latest<P: Parts>(api: &Api<P>, dag_id: &DagId, display_name: &str) -> Result<Value, Failure> {
+    let all = of(api, dag_id).await?;
+    Ok(all.first().map_or(Value::Null, |version| shown(dag_id.as_str(), display_name, version)))
+}
+
 /// The versions of a DAG; none where there is no such DAG.
 async fn of<P: Parts>(api: &Api<P>, dag_id: &DagId) -> Result<Vec<DagVersion>, Failure> {
     match api.engine.dag_versions(dag_id).await {
@@ -37,11 +85,7 @@ async fn of<P: Parts>(api: &Api<P>, dag_id: &DagId) -> Result<Vec<DagVersion>, F
 }
 
 /// `GET /dags/{dag_id}/dagVersions`; `~` for those of all DAGs.
-pub(super) async fn list<P: Parts>(
-    State(api): State<Api<P>>,
-    Path(dag_id): Path<String>,
-    query: Query,
-) -> Answer {
+pub(super) async fn list<P: Parts>(State(api): State<Api<P>>, Path(dag_id): Path<String>, query: Query) -> Answer {
     let page = query.page()?;
     let order = query.order_by("id", &ORDERS)?;
     let number = query.integer::<i64>("version_number")?;
@@ -73,10 +117,7 @@ pub(super) async fn list<P: Parts>(
 }
 
 /// `GET /dags/{dag_id}/dagVersions/{version_number}`.
-pub(super) async fn one<P: Parts>(
-    State(api): State<Api<P>>,
-    Path((dag_id, number)): Path<(String, i64)>,
-) -> Answer {
+pub(super) async fn one<P: Parts>(State(api): State<Api<P>>, Path((dag_id, number)): Path<(String, i64)>) -> Answer {
     let missing = || {
         Failure::not_found(format!(
             "The DagVersion with dag_id: `{dag_id}` and version_number: `{number}` was not found"

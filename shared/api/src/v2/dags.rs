@@ -1,7 +1,7 @@
 //! DAGs, their tasks and tags, import errors.
 
 use super::query::{Bounds, Query, sort_by};
-use super::{Failure, NoContent, shapes};
+use super::{Failure, NoContent, dag_versions, shapes};
 use crate::auth::Caller;
 use crate::contract::Body;
 use crate::parts::{Api, Parts};
@@ -274,6 +274,8 @@ pub(super) async fn details<P: Parts>(
         answer.extend(more);
     }
     let favorites = api.engine.store.favorites(&caller.username).await?;
+    let name = answer["dag_display_name"].as_str().unwrap_or_default().to_owned();
+    answer["latest_dag_version"] = dag_versions::latest(&api, &view.summary.dag_id, &name).await?;
     answer["is_favorite"] = favorites.contains(&view.summary.dag_id).into();
     Ok(Json(answer))
 }
@@ -344,6 +346,7 @@ pub(super) async fn delete<P: Parts>(
         return Err(Failure::conflict(format!("Task instances of dag with id: '{dag_id}' are still running")));
     }
     api.engine.delete_dag(&view.summary.dag_id).await?;
+    api.versions.forget(&view.summary.dag_id);
     Ok(NoContent)
 }
 

@@ -3,7 +3,7 @@
 use super::bulk::is_meant;
 use super::query::Query;
 use super::task_instances::{Named, find};
-use super::{Failure, runs, shapes};
+use super::{Failure, dag_versions, runs, shapes};
 use crate::contract::Body;
 use crate::parts::{Api, Parts};
 use axum::Json;
@@ -37,12 +37,13 @@ async fn shown<P: Parts>(api: &Api<P>, dag_id: &str, affected: &[Affected]) -> R
     while let Some(first) = affected.get(at) {
         let run = runs::find(api, dag_id, &first.run_id).await?;
         let version = api.engine.version(&run.facts.version).await?;
+        let its = dag_versions::of_run(api, &run).await?;
         let views = api.engine.task_instances(&run).await?;
         let notes = api.engine.store.notes(&run.facts.incarnation).await?;
         while let Some(one) = affected.get(at).filter(|one| one.run_id == first.run_id) {
             let is_meant = |map: Option<u32>| one.map_index.is_none() || one.map_index == map;
             for view in views.iter().filter(|view| view.task_id == one.task_id && is_meant(view.map_index)) {
-                answer.push(shapes::task_instance(&run, &version.plan, view, &notes));
+                answer.push(shapes::task_instance(&run, (&version.plan, &its), view, &notes));
             }
             at += 1;
         }

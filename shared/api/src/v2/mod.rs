@@ -7,7 +7,7 @@ mod backfills;
 mod bulk;
 mod config;
 mod connections;
-mod dag_versions;
+pub(crate) mod dag_versions;
 pub(crate) mod dags;
 mod directory;
 mod error;
@@ -28,6 +28,7 @@ mod variables;
 mod xcom_edits;
 
 pub use config::ConfigOption;
+pub(crate) use dag_versions::Known as KnownVersions;
 pub(crate) use error::Failure;
 pub(crate) use query::Query;
 pub(crate) use secret::redacted;
@@ -192,11 +193,7 @@ fn of_runs<P: Parts>(served: Served<P>) -> Served<P> {
             values::external_log,
         )
         .on("GET", "/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries", values::xcoms::<P>)
-        .on(
-            "POST",
-            "/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries",
-            xcom_edits::create::<P>,
-        )
+        .on("POST", "/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries", xcom_edits::create::<P>)
         .on(
             "GET",
             "/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries/{xcom_key}",

@@ -1,7 +1,7 @@
 //! DAG runs.
 
 use super::query::Query;
-use super::{Failure, NoContent, dags, shapes};
+use super::{Failure, NoContent, dag_versions, dags, shapes};
 use crate::audit::Made;
 use crate::auth::Caller;
 use crate::contract::Body;
@@ -41,7 +41,8 @@ pub(super) async fn shown_all<P: Parts>(api: &Api<P>, runs: &[RunDoc]) -> Result
     for run in runs {
         let version = api.engine.version(&run.facts.version).await?;
         let note = notes.get(&run.facts.incarnation).map(|note| note.content.as_str());
-        answer.push(shapes::run(run, &version.plan.dag, note));
+        let its = dag_versions::of_run(api, run).await?;
+        answer.push(shapes::run(run, &version.plan.dag, note, its));
     }
     Ok(answer)
 }

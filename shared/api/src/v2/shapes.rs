@@ -130,7 +130,7 @@ pub(super) fn details(view: &DagView, dag: &Dag) -> Value {
         "timezone": dag.timezone,
         "last_parsed": time(view.summary.last_parsed),
         "default_args": dag.default_args,
-        "rerun_with_latest_version": null,
+        "rerun_with_latest_version": dag.rerun_with_latest_version,
         "owner_links": dag.owner_links,
         "is_favorite": false,
         "active_runs_count": view.doc.as_ref().map_or(0, |d| d.active.len()),
@@ -180,7 +180,7 @@ pub(super) fn task(plan: &Plan, index: TaskIndex) -> Value {
 }
 
 /// `DAGRunResponse`.
-pub(super) fn run(run: &RunDoc, dag: &Dag, note: Option<&str>) -> Value {
+pub(super) fn run(run: &RunDoc, dag: &Dag, note: Option<&str>, version: Value) -> Value {
     let facts = &run.facts;
     let triggered_by = match facts.run_type {
         _ if facts.origin.triggered_by.is_some() => json!(facts.origin.triggered_by),
@@ -208,7 +208,7 @@ pub(super) fn run(run: &RunDoc, dag: &Dag, note: Option<&str>) -> Value {
         "triggering_user_name": facts.origin.triggering_user_name,
         "conf": if facts.conf.is_null() { json!({}) } else { facts.conf.clone() },
         "note": note,
-        "dag_versions": [],
+        "dag_versions": if version.is_null() { json!([]) } else { json!([version]) },
         "bundle_version": null,
         "dag_display_name": dag.dag_display_name.as_deref().unwrap_or(dag.dag_id.as_str()),
         "partition_key": facts.partition.as_ref().map(|partition| &partition.key),
@@ -229,8 +229,11 @@ fn state(state: TaskInstanceState) -> Value {
     if state == TaskInstanceState::None { Value::Null } else { state.as_str().into() }
 }
 
+/// What a run runs, and `DagVersionResponse` of it.
+pub(crate) type Versioned<'v> = (&'v Plan, &'v Value);
+
 /// What a task instance and each of its tries have in common.
-fn instance(run: &RunDoc, plan: &Plan, index: TaskIndex, map_index: Option<u32>) -> Value {
+fn instance(run: &RunDoc, (plan, version): Versioned<'_>, index: TaskIndex, map_index: Option<u32>) -> Value {
     let task = plan.task(index);
     let name = task.operator.rsplit('.').next().unwrap_or(&task.operator);
     json!({
@@ -253,7 +256,7 @@ fn instance(run: &RunDoc, plan: &Plan, index: TaskIndex, map_index: Option<u32>)
         "pid": null,
         "executor": null,
         "executor_config": "{}",
-        "dag_version": null,
+        "dag_version": version,
     })
 }
 
@@ -265,7 +268,7 @@ fn with(mut object: Value, more: Value) -> Value {
 }
 
 /// `TaskInstanceResponse`.
-pub(crate) fn task_instance(run: &RunDoc, plan: &Plan, view: &TaskInstanceView, notes: &Notes) -> Value {
+pub(crate) fn task_instance(run: &RunDoc, of: Versioned<'_>, view: &TaskInstanceView, notes: &Notes) -> Value {
     let tried = match view.map_index {
         None => view.try_number.to_string(),
         Some(map_index) => format!("{map_index}#{}", view.try_number),
@@ -287,11 +290,17 @@ pub(crate) fn task_instance(run: &RunDoc, plan: &Plan, view: &TaskInstanceView, 
         "trigger": null,
         "triggerer_job": null,
     });
-    with(instance(run, plan, view.task, view.map_index), more)
+    with(instance(run, of, view.task, view.map_index), more)
 }
 
 /// `TaskInstanceHistoryResponse`.
-pub(crate) fn one_try(run: &RunDoc, plan: &Plan, task: TaskIndex, map_index: Option<u32>, view: &TryView) -> Value {
+pub(crate) fn one_try(
+    run: &RunDoc,
+    of: Versioned<'_>,
+    task: TaskIndex,
+    map_index: Option<u32>,
+    view: &TryView,
+) -> Value {
     let more = json!({
         "start_date": time_or_null(view.start_date),
         "end_date": time_or_null(view.end_date),
@@ -300,7 +309,7 @@ pub(crate) fn one_try(run: &RunDoc, plan: &Plan, task: TaskIndex, map_index: Opt
         "try_number": view.try_number,
         "hostname": view.hostname.as_deref().unwrap_or_default(),
     });
-    with(instance(run, plan, task, map_index), more)
+    with(instance(run, of, task, map_index), more)
 }
 
 /// `ImportErrorResponse`.

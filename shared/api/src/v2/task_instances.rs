@@ -2,7 +2,7 @@
 
 use super::query::{Bounds, Query, sort_by};
 use super::run_lists::{self, Filters as RunFilters};
-use super::{Failure, dags, runs, shapes};
+use super::{Failure, dag_versions, dags, runs, shapes};
 use crate::contract::Body;
 use crate::parts::{Api, Parts};
 use axum::Json;
@@ -202,14 +202,19 @@ async fn shown_rows<P: Parts>(
     rows: &[(usize, TaskInstanceView)],
 ) -> Result<Vec<Value>, Failure> {
     let mut shown = Vec::with_capacity(rows.len());
-    let mut notes = None;
+    let mut noted = None;
     for (number, view) in rows {
         let run = &found[*number];
-        if notes.as_ref().is_none_or(|(of, _)| of != number) {
-            notes = Some((*number, api.engine.store.notes(&run.facts.incarnation).await?));
+        if noted.as_ref().is_none_or(|(of, _, _)| of != number) {
+            let its = api.engine.store.notes(&run.facts.incarnation).await?;
+            let version = (api.engine.version(&run.facts.version).await?, dag_versions::of_run(api, run).await?);
+            noted = Some((*number, its, version));
         }
-        let version = api.engine.version(&run.facts.version).await?;
-        shown.extend(notes.as_ref().map(|(_, notes)| shapes::task_instance(run, &version.plan, view, notes)));
+        shown.extend(
+            noted
+                .as_ref()
+                .map(|(_, notes, (version, number))| shapes::task_instance(run, (&version.plan, number), view, notes)),
+        );
     }
     Ok(shown)
 }
@@ -340,8 +345,8 @@ pub(super) async fn tries<P: Parts>(State(api): State<Api<P>>, Path(named): Path
     let (run, index, view) = find_mapped(&api, &named, named.map_index(&query)?).await?;
     let version = api.engine.version(&run.facts.version).await?;
     let tries = api.engine.tries_of(&run, index, view.map_index).await?;
-    let shown: Vec<Value> =
-        tries.iter().map(|t| shapes::one_try(&run, &version.plan, index, view.map_index, t)).collect();
+    let of = (&version.plan, &dag_versions::of_run(&api, &run).await?);
+    let shown: Vec<Value> = tries.iter().map(|t| shapes::one_try(&run, of, index, view.map_index, t)).collect();
     Ok(Json(json!({"total_entries": shown.len(), "task_instances": shown})))
 }
 
@@ -360,7 +365,8 @@ pub(super) async fn one_try<P: Parts>(State(api): State<Api<P>>, Path(named): Pa
     let version = api.engine.version(&run.facts.version).await?;
     let tries = api.engine.tries_of(&run, index, view.map_index).await?;
     let found = tries.iter().find(|t| i64::from(t.try_number) == wanted).ok_or_else(missing)?;
-    Ok(Json(shapes::one_try(&run, &version.plan, index, view.map_index, found)))
+    let of = (&version.plan, &dag_versions::of_run(&api, &run).await?);
+    Ok(Json(shapes::one_try(&run, of, index, view.map_index, found)))
 }
 
 /// `GET .../taskInstances/{task_id}/links`: operators have no extra links here.

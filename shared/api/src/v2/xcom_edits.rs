@@ -46,8 +46,7 @@ impl Place {
     }
 
     async fn set<P: Parts>(&self, api: &Api<P>, value: &Value, existing: Existing) -> Result<Value, Failure> {
-        let put =
-            api.engine.set_xcom(&*api.logs, &self.run, self.instance(), &self.key, value.clone(), existing).await;
+        let put = api.engine.set_xcom(&*api.logs, &self.run, self.instance(), &self.key, value.clone(), existing).await;
         if matches!(put, Err(Error::NotFound { .. })) {
             return Err(self.missing());
         }
