@@ -1,7 +1,7 @@
 // What admins keep.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { api, at } from './harness.mjs';
+import { api, at, run, until } from './harness.mjs';
 
 test('import errors show the line at fault', async () => {
   await at('#/errors', async (page) => {
@@ -77,5 +77,47 @@ test("a connection's secrets are written and never shown", async () => {
     await change.getByRole('button', { name: 'Save' }).click();
     await page.getByRole('cell', { name: 'db2.example:5432' }).waitFor();
     assert.ok(!(await page.content()).includes('hunter22'));
+  });
+});
+
+test('a user is made, gets another password, and is removed', async () => {
+  await at('#/users', async (page) => {
+    await page.getByRole('button', { name: 'New user' }).click();
+    const make = page.getByRole('dialog', { name: 'New user' });
+    await make.getByLabel('Name').fill('ann');
+    await make.getByLabel('Password').fill('short');
+    await make.getByLabel('Role').selectOption('op');
+    await make.getByRole('button', { name: 'Make the user' }).click();
+    await make.getByRole('alert').waitFor();
+    await make.getByLabel('Password').fill('a long enough password');
+    await make.getByRole('button', { name: 'Make the user' }).click();
+    const row = page.getByRole('row', { name: /^ann op/ });
+    await row.getByRole('button', { name: 'New password…' }).click();
+    const change = page.getByRole('dialog', { name: 'New password of ann' });
+    await change.getByLabel('Password').fill('another long password');
+    await change.getByRole('button', { name: 'Set the password' }).click();
+    await page.getByText('ann has a new password').waitFor();
+    await page.getByRole('button', { name: 'Remove ann' }).click();
+    await page.getByRole('dialog', { name: 'Remove ann?' }).getByRole('button', { name: 'Remove' }).click();
+    await page.getByText('Removed ann.').waitFor();
+    assert.equal(await row.count(), 0);
+  }, { expected: ['400'] });
+});
+
+test('the audit log says who did what to what, and from where', async () => {
+  const id = await run('flaky', {}, false);
+  await at('#/audit', async (page) => {
+    const row = page.getByRole('row', { name: /trigger dag run/ }).filter({ hasText: id });
+    await row.getByText('Anonymous').waitFor();
+    await row.getByText('127.0.0.1').waitFor();
+    await row.getByRole('link', { name: 'flaky' }).waitFor();
+    await page.getByLabel('What').fill('create user');
+    await page.getByRole('row', { name: /create user/ }).getByText('ann').waitFor();
+    await until('others are left out', async () => (await page.getByRole('row', { name: /trigger dag run/ }).count()) === 0);
+    assert.ok(!(await page.content()).includes('long password'));
+    await page.getByLabel('Who').fill('nobody');
+    await page.getByText('No event fits').waitFor();
+    await page.goto(page.url().replace('#/audit', '#/dags/flaky/events'));
+    await page.getByRole('row', { name: /trigger dag run/ }).filter({ hasText: id }).waitFor();
   });
 });

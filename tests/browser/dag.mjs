@@ -1,7 +1,8 @@
 // The views of a DAG.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { at, link, run, until } from './harness.mjs';
+import { writeFile, readFile } from 'node:fs/promises';
+import { api, at, DAGS, link, run, until } from './harness.mjs';
 
 const cells = (page, row) => page.locator('tr', { has: page.getByRole('rowheader', { name: row }) }).locator('td a');
 
@@ -111,6 +112,74 @@ test('details say what the file says', async () => {
     await page.getByText('are left out').waitFor();
     await page.getByRole('cell', { name: 'extract.customers', exact: true }).waitFor();
     await page.getByRole('cell', { name: 'Where the orders are from' }).waitFor();
+  });
+});
+
+test('a backfill shows its dates first, then is made, paused and cancelled', async () => {
+  await at('#/dags/baker/backfills', async (page) => {
+    await page.getByText('No backfill yet').waitFor();
+    await page.getByRole('button', { name: 'New backfill…' }).click();
+    const make = page.getByRole('dialog', { name: 'Backfill baker' });
+    await make.getByLabel('From (local time)').fill('2026-02-01T00:00');
+    await make.getByLabel('Until').fill('2026-01-01T00:00');
+    await make.getByText('The first date is after the last one.').waitFor();
+    await make.getByLabel('Until').fill('2026-07-01T00:00');
+    await make.getByLabel('Runs at once').fill('1');
+    await make.getByRole('button', { name: /^Make 1[45]\d runs$/ }).click();
+    await page.getByText(/A backfill of 1[45]\d runs has begun/).waitFor();
+    const row = page.getByRole('row', { name: /under way/ });
+    await row.getByRole('button', { name: 'Pause' }).click();
+    await page.getByRole('row', { name: /paused/ }).waitFor();
+    await page.locator('.toast', { hasText: 'The backfill is paused' }).getByRole('button', { name: 'Undo' }).click();
+    await row.waitFor();
+    await row.getByRole('button', { name: 'Cancel' }).click();
+    await page.getByRole('row', { name: /ended/ }).waitFor();
+    const { backfills } = await api('/api/v2/backfills?dag_id=baker');
+    assert.ok(backfills[0].completed_at);
+  });
+  await at('#/dags/eater/backfills', async (page) => {
+    await page.getByText('This DAG has no schedule of times').waitFor();
+    assert.ok(await page.getByRole('button', { name: 'New backfill…' }).isDisabled());
+  });
+});
+
+test('versions of the source are switched between and compared', async () => {
+  const file = `${DAGS}/flaky.yaml`;
+  const before = await readFile(file, 'utf8');
+  await writeFile(file, before.replace('Works at the second try', 'Works at the second try, now and then').replace('retries: 1', 'retries: 3'));
+  try {
+    await until('there are two versions', async () => (await api('/api/v2/dags/flaky/dagVersions')).total_entries === 2);
+    await at('#/dags/flaky/source', async (page) => {
+      await page.getByText('retries: 3').waitFor();
+      await page.getByLabel('Version', { exact: true }).selectOption({ index: 2 });
+      await page.getByText('retries: 1').waitFor();
+      await page.getByLabel('Version', { exact: true }).selectOption('');
+      await page.getByLabel('Compare with').selectOption('1');
+      await page.locator('.removed', { hasText: 'retries: 1' }).waitFor();
+      await page.locator('.added', { hasText: 'retries: 3' }).waitFor();
+    });
+  } finally {
+    await writeFile(file, before);
+  }
+});
+
+test('assets say who makes them, who waits, and what happened', async () => {
+  await at('#/assets', async (page) => {
+    await page.getByRole('link', { name: 'bread' }).click();
+    const asset = page.getByRole('region', { name: 'Asset' });
+    await asset.getByRole('heading', { name: 'bread' }).waitFor();
+    await asset.getByRole('button', { name: 'Note an update' }).click();
+    await page.getByText('Noted an update of bread.').waitFor();
+    await asset.getByText('from outside').first().waitFor();
+    await asset.getByRole('button', { name: 'Make it' }).click();
+    await page.getByText('A run was triggered that makes bread.').waitFor();
+    await asset.getByRole('link', { name: 'baker bake' }).first().waitFor();
+    await asset.getByRole('link', { name: /^eater / }).first().click();
+    await page.getByRole('heading', { name: 'eater' }).waitFor();
+  });
+  await at('#/dags/eater/assets', async (page) => {
+    await page.getByRole('link', { name: 'bread' }).waitFor();
+    await page.getByText('s3://bakery/bread').waitFor();
   });
 });
 

@@ -24,6 +24,13 @@ const VIEWS = {
   variables: '#/variables',
   connections: '#/connections',
   errors: '#/errors',
+  users: '#/users',
+  audit: '#/audit',
+  assets: '#/assets',
+  source: link('shop', 'source'),
+  events: link('shop', 'events'),
+  'assets of a DAG': link('baker', 'assets'),
+  backfills: link('baker', 'backfills'),
 };
 
 const settled = (page) => until('the view is there', async () => (await page.locator('main').count()) && !(await page.locator('main .loading').count()));

@@ -8,7 +8,7 @@ test('home says how things stand', async () => {
   await at('', async (page) => {
     await page.getByText('All is well').waitFor();
     const { counts } = await api('/api/updraft/v1/home');
-    assert.deepEqual([counts.dags, counts.import_errors], [4, 1]);
+    assert.deepEqual([counts.dags, counts.import_errors], [6, 1]);
     await page.getByRole('link', { name: /1 import error/ }).waitFor();
     await page.locator('section', { hasText: 'Failed lately' }).getByText('shop').first().waitFor();
     await page.locator('section', { hasText: 'Next' }).getByText('daily at 02:00 New York').waitFor();
@@ -18,7 +18,7 @@ test('home says how things stand', async () => {
 test('the list is searched, filtered, and linked to as it is', async () => {
   await at('#/dags', async (page) => {
     const names = () => page.locator('table.dags td.name a').allTextContents();
-    await until('all are listed', async () => (await names()).length === 4);
+    await until('all are listed', async () => (await names()).length === 6);
     await page.getByLabel('Search DAGs').fill('second TRY');
     await until('the search looks into descriptions', async () => (await names()).join() === 'flaky');
     await page.getByLabel('Search DAGs').fill('');
@@ -32,21 +32,28 @@ test('the list is searched, filtered, and linked to as it is', async () => {
     await page.getByRole('button', { name: 'Running', exact: true }).click();
     await page.getByText('No DAG fits').waitFor();
     await page.getByRole('link', { name: 'Show all DAGs' }).click();
-    await until('all are back', async () => (await names()).length === 4);
+    await until('all are back', async () => (await names()).length === 6);
     await page.getByText('daily at 02:00 New York').waitFor();
   });
 });
 
-test('a favourite stays one, in this browser', async () => {
+test('a favourite stays one, for its user', async () => {
   await at('#/dags', async (page) => {
     await page.getByRole('button', { name: 'Favourites' }).click();
     await page.getByText('No favourite yet').waitFor();
     await page.getByRole('button', { name: 'All', exact: true }).click();
     await page.getByRole('button', { name: 'Favourite slow' }).click();
+    await until('the server keeps it', async () => (await api('/api/v2/dags?is_favorite=true')).total_entries === 1);
+    // Another browser of the same user.
+    await page.evaluate(() => localStorage.clear());
     await page.reload();
     await page.getByRole('button', { name: 'Favourites' }).click();
     await page.getByRole('link', { name: 'slow', exact: true }).waitFor();
     assert.equal(await page.locator('table.dags tbody tr').count(), 1);
+    await page.getByRole('link', { name: 'slow', exact: true }).click();
+    await page.getByRole('heading', { name: 'slow' }).waitFor();
+    await page.getByRole('button', { name: 'Favourite', exact: true, pressed: true }).click();
+    await until('it is none any more', async () => (await api('/api/v2/dags?is_favorite=true')).total_entries === 0);
   });
 });
 

@@ -13,28 +13,23 @@ class Prefs {
   theme = $state('auto');
   zone = $state('local');
   wrap = $state(true);
-  favourites = $state([]);
   /** Folded groups by DAG. */
   folded = $state({});
 
   constructor() {
     const kept = read();
-    for (const name of ['theme', 'zone', 'wrap', 'favourites', 'folded']) if (name in kept) this[name] = kept[name];
+    for (const name of ['theme', 'zone', 'wrap', 'folded']) if (name in kept) this[name] = kept[name];
     $effect.root(() => {
       $effect(() => {
-        const { theme, zone, wrap, favourites, folded } = this;
+        const { theme, zone, wrap, folded } = this;
         document.documentElement.style.colorScheme = theme === 'auto' ? '' : theme;
         try {
-          localStorage.setItem(NAME, JSON.stringify({ theme, zone, wrap, favourites, folded }));
+          localStorage.setItem(NAME, JSON.stringify({ theme, zone, wrap, folded }));
         } catch {
           // A browser that keeps nothing still shows everything.
         }
       });
     });
-  }
-
-  toggleFavourite(dagId) {
-    this.favourites = this.favourites.includes(dagId) ? this.favourites.filter((id) => id !== dagId) : [...this.favourites, dagId];
   }
 
   isFolded(dagId, group) {
