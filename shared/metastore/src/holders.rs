@@ -164,9 +164,9 @@ mod tests {
     }
 
     fn claim() -> impl Strategy<Value = Claim> {
-        (0u32..3, 0u32..2, 0u32..3, -2i64..3, at(), any::<bool>()).prop_map(
-            |(try_number, resume, slots, priority, since, is_last)| Claim {
-                generation: Generation { try_number, resume },
+        (0u32..3, 0u32..2, 0u32..2, 0u32..3, -2i64..3, at(), any::<bool>()).prop_map(
+            |(try_number, resume, turn, slots, priority, since, is_last)| Claim {
+                generation: Generation { try_number, resume, turn },
                 slots,
                 priority,
                 since,

@@ -3,7 +3,8 @@
 //! Written as 2 to 30 bytes of text, so that a run of 130 tasks stays near one DynamoDB write unit:
 //!
 //! ```text
-//! h<try>[.<resume>]               scheduled            (ready, held by a limit; resume: how often the try went on before)
+//! h<try>[.<resume>[.<turn>]]      scheduled            (ready, held by a limit; resume: how often the try went on before; turn: how often
+//!                                                       it gave slots back unused)
 //! q<try>                          queued
 //! r<try>.<token>.<lease>.<start>  running
 //! k<try>.<token>.<lease>.<start>  restarting
@@ -66,6 +67,8 @@ pub enum Cell {
         /// How often that try went on before. Slots are held by try and resume, and a grant of those of an earlier attempt that
         /// comes late must find another cell (ARCHITECTURE.md, rule B2).
         resume: u32,
+        /// How often it gave slots back that it had no place in its run for (rule B7).
+        turn: u32,
     },
     /// Ready; a message is or will be on its way.
     Queued {
@@ -194,9 +197,10 @@ impl Cell {
         matches!(self, Self::Final { .. })
     }
 
-    /// Whether it counts under `max_active_tasks`: queued, or with an attempt that lives.
+    /// Whether it counts under `max_active_tasks`: queued or running. As in Airflow, an attempt that has to let go does not count, cleared or
+    /// marked: what was marked while it ran and is cleared then would take a place that may be another's by now.
     pub fn takes_a_place(&self) -> bool {
-        matches!(self, Self::Queued { .. } | Self::Running { .. } | Self::Restarting { .. })
+        matches!(self, Self::Queued { .. } | Self::Running { .. })
     }
 
     /// The attempt that holds or still has to leave this cell, if any.
@@ -232,8 +236,9 @@ impl Cell {
         match self {
             Self::None => String::new(),
             Self::Cleared { try_number } => format!("n{try_number}"),
-            Self::Scheduled { try_number, resume: 0 } => format!("h{try_number}"),
-            Self::Scheduled { try_number, resume } => format!("h{try_number}.{resume}"),
+            Self::Scheduled { try_number, resume: 0, turn: 0 } => format!("h{try_number}"),
+            Self::Scheduled { try_number, resume, turn: 0 } => format!("h{try_number}.{resume}"),
+            Self::Scheduled { try_number, resume, turn } => format!("h{try_number}.{resume}.{turn}"),
             Self::Queued { try_number } => format!("q{try_number}"),
             Self::Running { try_number, lease } => format!("r{try_number}.{}", held(lease)),
             Self::Restarting { try_number, lease } => format!("k{try_number}.{}", held(lease)),
@@ -297,8 +302,11 @@ impl Cell {
         }
         match (letter, tail) {
             ('n', None) => Some(Self::Cleared { try_number }),
-            ('h', None) => Some(Self::Scheduled { try_number, resume: 0 }),
-            ('h', Some(resume)) => Some(Self::Scheduled { try_number, resume: resume.parse().ok()? }),
+            ('h', None) => Some(Self::Scheduled { try_number, resume: 0, turn: 0 }),
+            ('h', Some(tail)) => {
+                let (resume, turn) = tail.split_once('.').unwrap_or((tail, "0"));
+                Some(Self::Scheduled { try_number, resume: resume.parse().ok()?, turn: turn.parse().ok()? })
+            }
             ('q', None) => Some(Self::Queued { try_number }),
             ('r', Some(tail)) => Some(Self::Running { try_number, lease: decode_lease(tail)? }),
             ('k', Some(tail)) => Some(Self::Restarting { try_number, lease: decode_lease(tail)? }),
@@ -387,7 +395,11 @@ mod tests {
         prop_oneof![
             Just(Cell::None),
             n.clone().prop_map(|try_number| Cell::Cleared { try_number }),
-            (n.clone(), 0u32..3).prop_map(|(try_number, resume)| Cell::Scheduled { try_number, resume }),
+            (n.clone(), 0u32..3, 0u32..3).prop_map(|(try_number, resume, turn)| Cell::Scheduled {
+                try_number,
+                resume,
+                turn
+            }),
             n.clone().prop_map(|try_number| Cell::Queued { try_number }),
             (n.clone(), lease()).prop_map(|(try_number, lease)| Cell::Running { try_number, lease }),
             (n.clone(), lease()).prop_map(|(try_number, lease)| Cell::Restarting { try_number, lease }),

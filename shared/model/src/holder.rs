@@ -1,7 +1,8 @@
 //! Holder documents: who holds how many slots of a limit that spans runs, and who waits for some (ARCHITECTURE.md, rules B1 to B6).
 //!
-//! A holder and a waiter are known by name (run and task) and generation (try, and how often the try has gone on). A generation is never
-//! used twice for a name: whatever takes a task instance away from a try makes its next attempt another generation. So taking and giving
+//! A holder and a waiter are known by name (run and task) and generation (try, how often the try has gone on, and how often it has asked
+//! anew). A generation is never used twice for a name: whatever takes a task instance away from a try makes its next attempt another
+//! generation, and so does giving slots back unused. So taking and giving
 //! back are idempotent, a late decider cannot free the slots of a later attempt, and nothing has to be counted that could be miscounted:
 //! the number of slots in use is written together with the holders that use them, and is nothing but their sum.
 
@@ -65,6 +66,23 @@ pub struct Generation {
     pub try_number: u32,
     /// Attempts of the try that went on with another.
     pub resume: u32,
+    /// How often the attempt to be has given back slots that it had no place in its run for, or [`ANY_TURN`].
+    pub turn: u32,
+}
+
+/// All turns of an attempt: on whichever it was queued, it asks no more.
+pub const ANY_TURN: u32 = u32::MAX;
+
+impl Generation {
+    /// Whether both are of one attempt, on whichever turn.
+    pub fn is_same_attempt(self, other: Self) -> bool {
+        (self.try_number, self.resume) == (other.try_number, other.resume)
+    }
+
+    /// Whether this, given back, gives back what a claim of the other holds: the same attempt, on this turn or one before.
+    pub fn gives_back(self, other: Self) -> bool {
+        self.is_same_attempt(other) && other.turn <= self.turn
+    }
 }
 
 /// What one holds, or waits for.
@@ -88,11 +106,12 @@ pub struct Claim {
 pub struct NotAClaim(pub String);
 
 impl Claim {
-    /// The text stored: `<try>.<resume>.<slots>.<priority>.<since, ms>.<1 if last>`.
+    /// The text stored: `<try>.<resume>.<slots>.<priority>.<since, ms>.<1 if last>`, and `.<turn>` after the first.
     pub fn encode(&self) -> String {
-        let Generation { try_number, resume } = self.generation;
+        let Generation { try_number, resume, turn } = self.generation;
         let last = u8::from(self.is_last);
-        format!("{try_number}.{resume}.{}.{}.{}.{last}", self.slots, self.priority, self.since.as_millisecond())
+        let turn = if turn == 0 { String::new() } else { format!(".{turn}") };
+        format!("{try_number}.{resume}.{}.{}.{}.{last}{turn}", self.slots, self.priority, self.since.as_millisecond())
     }
 
     /// Reads what [`Claim::encode`] wrote.
@@ -105,13 +124,17 @@ impl Claim {
 
     fn decode_inner(text: &str) -> Option<Self> {
         let mut parts = text.split('.');
-        let claim = Self {
-            generation: Generation { try_number: parts.next()?.parse().ok()?, resume: parts.next()?.parse().ok()? },
+        let (try_number, resume) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        let mut claim = Self {
+            generation: Generation { try_number, resume, turn: 0 },
             slots: parts.next()?.parse().ok()?,
             priority: parts.next()?.parse().ok()?,
             since: Timestamp::from_millisecond(parts.next()?.parse().ok()?).ok()?,
             is_last: parts.next()? == "1",
         };
+        if let Some(turn) = parts.next() {
+            claim.generation.turn = turn.parse().ok()?;
+        }
         parts.next().is_none().then_some(claim)
     }
 }
@@ -254,9 +277,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_claim_is_read_back(try_number in 0u32..999, resume in 0u32..9999, slots in 0u32..99, priority: i64, ms in 0i64..4_000_000_000_000, is_last: bool) {
+        fn a_claim_is_read_back(try_number in 0u32..999, resume in 0u32..9999, turn in 0u32..3, slots in 0u32..99, priority: i64, ms in 0i64..4_000_000_000_000, is_last: bool) {
             let since = Timestamp::from_millisecond(ms).unwrap();
-            let claim = Claim { generation: Generation { try_number, resume }, slots, priority, since, is_last };
+            let claim = Claim { generation: Generation { try_number, resume, turn }, slots, priority, since, is_last };
             prop_assert_eq!(Claim::decode(&claim.encode()), Ok(claim));
         }
 

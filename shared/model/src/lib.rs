@@ -47,7 +47,7 @@ pub use dag_parts::{
     Asset, AssetCondition, AssetRef, Callback, CallbackKind, Callbacks, Deadline, DeadlineReference, ExpandInput,
     Mapping, SensorMode, SensorSettings, TaskGroup, TemplateSettings,
 };
-pub use holder::{Claim, Generation, HolderChange, HolderDoc, HolderId, HolderName};
+pub use holder::{ANY_TURN, Claim, Generation, HolderChange, HolderDoc, HolderId, HolderName};
 pub use ids::{BackfillId, DagId, Incarnation, OperationId, TaskId, TaskIndex, Token, TopicId, VersionId};
 pub use intervention::{Intervention, RunIntent};
 pub use mapped::{Expansion, Mapped, MappedEntry, MappedKey, Place, Summary, Tally};

@@ -298,7 +298,7 @@ impl<'a> Look<'a> {
         if plan.is_empty_operator(task) {
             Cell::ended(End::Success, try_number)
         } else if plan.is_limited(task) {
-            Cell::Scheduled { try_number, resume: self.resume(task, try_number) }
+            Cell::Scheduled { try_number, resume: self.resume(task, try_number), turn: 0 }
         } else {
             Cell::Queued { try_number }
         }
@@ -375,7 +375,8 @@ pub(crate) fn rule_says(plan: &Plan, run: &RunDoc, task: TaskIndex) -> Verdict {
 }
 
 /// Gives the places under `max_active_tasks` that are free to the tasks of highest priority that wait for one. What is ready and under a
-/// limit has been scheduled by now.
+/// limit has been scheduled by now. Whoever takes slots beyond the run goes in order too: what comes after it has its place once it is
+/// known whether there are slots for that one, by [`crate::step::grant`].
 ///
 /// Two deciders cannot give away the same place: one that gives away no more than its own change frees leaves the sum as it was, and
 /// those that give away more ask that nobody else has done so since ([`RunDoc::takes`]).
@@ -392,10 +393,10 @@ fn admit(plan: &Plan, run: &RunDoc, change: &RunChange, most: usize, decision: &
         }
     }
     let before = run.cells.values().filter(|cell| cell.takes_a_place()).count();
-    waiting.retain(|(task, _)| !plan.is_held_elsewhere(*task) && plan.task(*task).max_active_tis_per_dagrun != Some(0));
+    waiting.retain(|(task, _)| plan.task(*task).max_active_tis_per_dagrun != Some(0));
     waiting.sort_by_key(|(task, _)| (std::cmp::Reverse(plan.priority(*task)), *task));
     for (task, try_number) in waiting {
-        if active >= limit as usize {
+        if active >= limit as usize || plan.is_held_elsewhere(task) {
             break;
         }
         if !decision.cells.contains_key(&task) && decision.cells.len() >= most {

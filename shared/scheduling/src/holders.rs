@@ -8,7 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use updraft_model::cell::Wait;
-use updraft_model::{Cell, Claim, Generation, HolderChange, HolderDoc, HolderId, HolderName, Plan, RunDoc, TaskIndex};
+use updraft_model::{
+    ANY_TURN, Cell, Claim, Generation, HolderChange, HolderDoc, HolderId, HolderName, Plan, RunDoc, TaskIndex,
+};
 
 /// How many may wait in one document, which every write reads and writes: at some 50 bytes each it stays below a tenth of what an item
 /// may hold. Who finds it full comes again with its run's next look.
@@ -17,10 +19,14 @@ pub const WAITERS_MAX: usize = 500;
 /// How many task instances of one run ask for slots at a time; the others ask when these are through.
 pub const WISHES_MAX: usize = 32;
 
-/// Which attempt of a task instance its cell stands for.
+/// Which attempt of a task instance its cell stands for; while it asks for slots, on which turn.
 pub fn generation(run: &RunDoc, task: TaskIndex) -> Generation {
     let resume = run.resumed(task).map_or(0, |resumed| resumed.count);
-    Generation { try_number: run.cell(task).try_number(), resume }
+    let turn = match run.cell(task) {
+        Cell::Scheduled { turn, .. } => *turn,
+        _ => ANY_TURN,
+    };
+    Generation { try_number: run.cell(task).try_number(), resume, turn }
 }
 
 /// What a scheduled task instance asks of a limit.
@@ -53,13 +59,12 @@ pub fn is_alive(claim: &Claim, run: Option<&RunDoc>, task: TaskIndex, include_de
     let Some(run) = run.filter(|run| run.deleted_at.is_none()) else { return false };
     let now = generation(run, task);
     match run.cell(task) {
-        Cell::Scheduled { .. } | Cell::Queued { .. } | Cell::Running { .. } | Cell::Restarting { .. } => {
-            now == claim.generation
-        }
+        Cell::Scheduled { .. } => now == claim.generation,
+        Cell::Queued { .. } | Cell::Running { .. } | Cell::Restarting { .. } => now.is_same_attempt(claim.generation),
         // It has given its worker back, and keeps its slots until the attempt that follows takes them over.
         Cell::Waiting { wait: Wait::Deferred, .. } => {
             let resume = claim.generation.resume + 1;
-            include_deferred && now == Generation { resume, ..claim.generation }
+            include_deferred && now.is_same_attempt(Generation { resume, ..claim.generation })
         }
         Cell::None | Cell::Cleared { .. } | Cell::Waiting { .. } | Cell::Final { .. } => false,
     }
@@ -102,6 +107,20 @@ pub struct Turn {
     pub promoted: Vec<(HolderName, Claim)>,
     /// Whether somebody could not even wait, since too many do.
     pub is_crowded: bool,
+    /// Who waited and has to make room in a full line for one that goes before it: its run is to ask again.
+    pub displaced: Vec<HolderName>,
+}
+
+/// Who asks for one limit's slots among those of a run that would: the first [`WISHES_MAX`], whose order is theirs. The last of them makes
+/// room for who needs the fewest slots, if that is fewer than all others need: what is free may be enough for that one alone.
+pub fn asking(mut wishes: Vec<(HolderName, Claim)>) -> Vec<(HolderName, Claim)> {
+    if wishes.len() > WISHES_MAX {
+        let rest = wishes.split_off(WISHES_MAX - 1);
+        let least = wishes.iter().map(|(_, claim)| claim.slots).min().unwrap_or(0);
+        let smallest = rest.iter().filter(|(_, claim)| claim.slots < least).min_by_key(|(_, claim)| claim.slots);
+        wishes.extend(smallest.or(rest.first()).cloned());
+    }
+    wishes
 }
 
 /// Who goes first where several want slots: the higher priority, then the older date, then any order that all keep to.
@@ -117,6 +136,18 @@ pub fn turn(
     wishes: &[(HolderName, Claim)],
     now: Timestamp,
 ) -> Turn {
+    turn_within(doc, give_back, wishes, usize::MAX, now)
+}
+
+/// The same, where no more than `places` of those that ask may have their slots: their run has no place for others. These do not wait
+/// either, as slots that they are given while they wait would lie idle.
+pub fn turn_within(
+    doc: &HolderDoc,
+    give_back: &[(HolderName, Generation)],
+    wishes: &[(HolderName, Claim)],
+    places: usize,
+    now: Timestamp,
+) -> Turn {
     let mut turn = Turn::default();
     let mut open = doc.open();
     let mut seen: BTreeMap<HolderName, Option<Claim>> = BTreeMap::new();
@@ -130,11 +161,11 @@ pub fn turn(
         }
     };
     for (name, generation) in give_back {
-        if let Some(claim) = doc.holders.get(name).filter(|claim| claim.generation == *generation) {
+        if let Some(claim) = doc.holders.get(name).filter(|claim| generation.gives_back(claim.generation)) {
             seen.insert(name.clone(), Some(claim.clone()));
             free(name, claim, &mut open, &mut turn.change);
         }
-        if doc.waiters.get(name).is_some_and(|claim| claim.generation == *generation) {
+        if doc.waiters.get(name).is_some_and(|claim| generation.gives_back(claim.generation)) {
             leave.insert(name.clone());
         }
     }
@@ -160,8 +191,17 @@ pub fn turn(
     let mut line: Vec<(&HolderName, &Claim, bool)> = open_wishes.iter().map(|(n, c)| (n, c, true)).collect();
     line.extend(others.map(|(n, c)| (n, c, false)));
     line.sort_by(|(a, x, _), (b, y, _)| place_in_line(a, x).cmp(&place_in_line(b, y)));
-    let mut places = WAITERS_MAX.saturating_sub(doc.waiters.len());
+    let mut behind: Vec<(&HolderName, &Claim)> =
+        line.iter().filter(|(.., is_wish)| !is_wish).map(|(name, claim, _)| (*name, *claim)).collect();
+    let mut room = WAITERS_MAX.saturating_sub(doc.waiters.len());
+    let mut places = places.saturating_sub(turn.has.len());
     for (name, claim, is_wish) in line {
+        if is_wish && places == 0 {
+            if doc.waiters.contains_key(name) {
+                leave.insert(name.clone());
+            }
+            continue;
+        }
         if i64::from(claim.slots) <= open {
             open -= i64::from(claim.slots);
             turn.change.used += i64::from(claim.slots);
@@ -171,19 +211,27 @@ pub fn turn(
                 leave.insert(name.clone());
             }
             if is_wish {
+                places -= 1;
                 turn.has.push(name.clone());
             } else {
                 turn.promoted.push((name.clone(), claim.clone()));
             }
         } else if is_wish {
             let waiting = doc.waiters.get(name);
-            if waiting.is_none() && places == 0 {
-                turn.is_crowded = true;
-                continue;
+            if waiting.is_none() && room == 0 {
+                let Some((last, _)) =
+                    behind.pop_if(|(last, least)| place_in_line(last, least) > place_in_line(name, claim))
+                else {
+                    turn.is_crowded = true;
+                    continue;
+                };
+                leave.insert(last.clone());
+                turn.displaced.push(last.clone());
+                room += 1;
             }
             turn.waits.push(name.clone());
             if waiting != Some(claim) {
-                places -= usize::from(waiting.is_none());
+                room -= usize::from(waiting.is_none());
                 turn.change.wait.push((name.clone(), claim.clone()));
             }
         }

@@ -8,7 +8,7 @@ use updraft_model::{
     Cell, Claim, DagRunState, Generation, HolderDoc, HolderId, HolderName, Incarnation, RunDoc, TaskIndex,
 };
 use updraft_scheduling::attention::LOOK_EVERY;
-use updraft_scheduling::holders::{self, Turn, WISHES_MAX};
+use updraft_scheduling::holders::{self, Turn};
 use updraft_scheduling::step;
 use updraft_task_queue::{Message, Outgoing, TaskQueue};
 
@@ -18,6 +18,9 @@ struct Business {
     /// And whether the task instance has deferred: some pools let it keep its slots.
     give_back: Vec<(HolderName, Generation, bool)>,
     wishes: Vec<(HolderName, Claim)>,
+    /// Whether those that ask may be queued once they have these slots: how many of them is what their run has places for.
+    is_last: bool,
+    places: usize,
     size: Option<i64>,
 }
 
@@ -49,22 +52,31 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             return Ok(Some(Held { run, asks_again: false }));
         }
         let mut before = base.cloned();
+        // Who is known to hold slots, and was not queued yet.
+        let mut holding: BTreeSet<TaskIndex> = BTreeSet::new();
         for _ in 0..ROUNDS_MAX {
-            let standing = self.deal(version, before.as_ref(), &run).await?;
+            let places = step::free_places(&version.plan, &run);
+            let standing = self.deal(version, before.as_ref(), &run, places).await?;
+            holding.extend(standing.has.iter().map(|(_, task)| *task));
             let has_all = |task: &TaskIndex| {
                 version.plan.holders(*task).into_iter().all(|holder| standing.has.contains(&(holder, *task)))
             };
             let wanting = wanting(version, &run);
-            let granted: Vec<TaskIndex> = wanting.iter().copied().filter(has_all).collect();
+            let granted: Vec<TaskIndex> = wanting.iter().copied().filter(has_all).take(places).collect();
+            let is_full = granted.len() == places;
+            // Rule B7: nobody keeps slots that it has no place in its run to use.
+            let is_idle = |task: &TaskIndex| is_full && holding.contains(task) && !granted.contains(task);
+            let idle: Vec<TaskIndex> = wanting.iter().copied().filter(is_idle).collect();
             let known = |task: &TaskIndex| standing.waits.iter().any(|(_, t)| t == task);
-            let step = step::grant(&version.plan, &run, &granted, self.clock.now());
-            if step.queued.is_empty() {
-                let asks_again = standing.is_crowded || wanting.iter().any(|task| !known(task));
+            let step = step::grant_and_put_off(&version.plan, &run, &granted, &idle, self.clock.now());
+            if step.change.cells.is_empty() {
+                let asks_again = !is_full && (standing.is_crowded || wanting.iter().any(|task| !known(task)));
                 return Ok(Some(Held { run, asks_again }));
             }
             match self.store.update_run(&run.facts.incarnation, &step.change).await? {
                 Outcome::Updated(image) => {
                     self.after(version, &step, &image).await;
+                    holding.clear();
                     before = Some(std::mem::replace(&mut run, image));
                 }
                 // Taken to another version meanwhile: its next look asks by that one.
@@ -80,19 +92,28 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     }
 
     /// One turn with each limit that a run has business with: those of single tasks first, then the pools.
-    async fn deal(&self, version: &Version, base: Option<&RunDoc>, run: &RunDoc) -> Result<Standing, Error> {
+    async fn deal(
+        &self,
+        version: &Version,
+        base: Option<&RunDoc>,
+        run: &RunDoc,
+        mut places: usize,
+    ) -> Result<Standing, Error> {
         let mut standing = Standing::default();
         let mut returns = base.map_or_else(Vec::new, |base| holders::given_back(&version.plan, base, run));
         for stage in 0..2 {
             let mut business: BTreeMap<HolderId, Business> = BTreeMap::new();
+            // The limits in the order of who asks.
+            let mut order: Vec<HolderId> = Vec::new();
             let of_stage = |holder: &HolderId| matches!(holder, HolderId::Pool(_)) == (stage == 1);
             returns.retain(|(holder, back)| {
                 if of_stage(holder) {
+                    order.push(holder.clone());
                     business.entry(holder.clone()).or_default().give_back.push(back.clone());
                 }
                 !of_stage(holder)
             });
-            for task in wanting(version, run) {
+            for task in wanting(version, run).into_iter().filter(|_| places > 0) {
                 let needed = version.plan.holders(task);
                 let earlier_held = |h: &HolderId| of_stage(h) || standing.has.contains(&(h.clone(), task));
                 let Some(holder) = needed.iter().find(|h| of_stage(h)) else { continue };
@@ -101,17 +122,27 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 }
                 let name = HolderName { incarnation: run.facts.incarnation.clone(), task };
                 let claim = holders::claim(&version.plan, run, task, holder);
+                order.push(holder.clone());
                 let entry = business.entry(holder.clone()).or_default();
                 entry.size = holders::size_of(&version.plan, task, holder);
-                if entry.wishes.len() < WISHES_MAX {
-                    entry.wishes.push((name, claim));
-                }
+                entry.is_last = needed.last() == Some(holder);
+                entry.wishes.push((name, claim));
             }
-            for (holder, business) in business {
+            for holder in order {
+                let Some(mut business) = business.remove(&holder) else { continue };
+                business.wishes = holders::asking(business.wishes);
+                business.places = if business.is_last { places } else { usize::MAX };
                 let turn = self.turn(&holder, &business).await?;
+                if business.is_last && places != usize::MAX {
+                    places -= turn.has.len().min(places);
+                }
                 standing.is_crowded |= turn.is_crowded;
                 standing.has.extend(turn.has.iter().map(|name| (holder.clone(), name.task)));
                 standing.waits.extend(turn.waits.iter().map(|name| (holder.clone(), name.task)));
+                // They ask again, so that somebody knows that there is more to be done for them.
+                let displaced = turn.displaced.into_iter().map(|name| name.incarnation).collect::<BTreeSet<_>>();
+                let hint = |incarnation| Outgoing::now(Message::Run { incarnation });
+                self.send(displaced.into_iter().map(hint).collect()).await;
                 self.queue_promoted(&holder, turn.promoted).await?;
             }
         }
@@ -141,7 +172,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             }
             let returns = business.give_back.iter().filter(|(_, _, deferred)| !(*deferred && doc.include_deferred));
             let returns: Vec<_> = returns.map(|(name, generation, _)| (name.clone(), *generation)).collect();
-            let turn = holders::turn(&doc, &returns, &business.wishes, self.clock.now());
+            let turn = holders::turn_within(&doc, &returns, &business.wishes, business.places, self.clock.now());
             if turn.change.is_nothing() {
                 return Ok(turn);
             }
@@ -162,6 +193,22 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         }
     }
 
+    /// Whether the last slots that one of these needs are those it holds here: it is to be queued, and looked after until it is.
+    async fn is_any_to_be_queued(
+        &self,
+        holder: &HolderId,
+        ready: &[(HolderName, Claim)],
+        runs: &BTreeMap<Incarnation, RunDoc>,
+    ) -> Result<bool, Error> {
+        for (name, claim) in ready {
+            let Some(run) = runs.get(&name.incarnation) else { continue };
+            if claim.is_last || self.version(&run.facts.version).await?.plan.holders(name.task).last() == Some(holder) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     pub(crate) async fn resize(&self, doc: &HolderDoc, size: Option<i64>) -> Result<HolderDoc, Error> {
         let change = updraft_model::HolderChange { size: Some(size), ..updraft_model::HolderChange::default() };
         match self.store.update_holder(&doc.id, &change).await? {
@@ -175,7 +222,12 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let mut messages = Vec::new();
         for (name, claim) in promoted {
             if !claim.is_last {
-                messages.push(Outgoing::now(Message::Run { incarnation: name.incarnation }));
+                let is_put_off = self.put_off(&name, &claim).await?;
+                messages.push(Outgoing::now(if is_put_off {
+                    Message::Holder { holder: holder.clone() }
+                } else {
+                    Message::Run { incarnation: name.incarnation }
+                }));
                 continue;
             }
             let try_number = claim.generation.try_number;
@@ -203,6 +255,27 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         }
         self.send(messages).await;
         Ok(())
+    }
+
+    /// Puts off who was given slots while its run has no place for it (rule B7). True: it holds them no more, and somebody is to give them
+    /// to others.
+    async fn put_off(&self, name: &HolderName, claim: &Claim) -> Result<bool, Error> {
+        let Some(mut run) = self.store.run(&name.incarnation).await? else { return Ok(true) };
+        for _ in 0..ROUNDS_MAX {
+            let version = self.version(&run.facts.version).await?;
+            if !holders::is_alive(claim, Some(&run), name.task, false) {
+                return Ok(true);
+            }
+            if step::free_places(&version.plan, &run) > 0 || !matches!(run.cell(name.task), Cell::Scheduled { .. }) {
+                return Ok(false);
+            }
+            let step = step::grant_and_put_off(&version.plan, &run, &[], &[name.task], self.clock.now());
+            match self.store.update_run(&name.incarnation, &step.change).await? {
+                Outcome::Updated(_) | Outcome::Refused(None) => return Ok(true),
+                Outcome::Refused(Some(image)) => run = image,
+            }
+        }
+        Err(Error::Contention(run.facts.run_id))
     }
 
     /// Looks at a limit: frees what the dead hold, hands out what is free, and queues who holds its slots and was not queued. Harmless at any
@@ -235,7 +308,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             };
             let ready: Vec<(HolderName, Claim)> =
                 doc.holders.iter().filter(|(name, _)| is_ready(name)).map(|(n, c)| (n.clone(), c.clone())).collect();
-            let found = ready.iter().any(|(_, claim)| claim.is_last);
+            let found = self.is_any_to_be_queued(holder, &ready, &runs).await?;
             self.queue_promoted(holder, ready).await?;
             self.store.update_holder(holder, &holders::rearm(&doc, found, self.clock.now())).await?;
             return Ok(());
@@ -244,19 +317,16 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     }
 }
 
-/// The scheduled tasks of a run that wait for slots, by priority; under `max_active_tasks` no more than there are places for.
+/// The scheduled tasks of a run, by priority: what waits for slots, and what only waits for a place.
 fn wanting(version: &Version, run: &RunDoc) -> Vec<TaskIndex> {
     if run.state != DagRunState::Running || run.intent.is_some() {
         return Vec::new();
     }
     let plan = &version.plan;
     let is_wanting = |(task, cell): &(&TaskIndex, &Cell)| {
-        matches!(cell, Cell::Scheduled { .. })
-            && plan.is_held_elsewhere(**task)
-            && plan.task(**task).max_active_tis_per_dagrun != Some(0)
+        matches!(cell, Cell::Scheduled { .. }) && plan.task(**task).max_active_tis_per_dagrun != Some(0)
     };
     let mut tasks: Vec<TaskIndex> = run.cells.iter().filter(is_wanting).map(|(task, _)| *task).collect();
     tasks.sort_by_key(|task| (std::cmp::Reverse(plan.priority(*task)), *task));
-    tasks.truncate(step::free_places(plan, run));
     tasks
 }

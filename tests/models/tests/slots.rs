@@ -134,6 +134,11 @@ struct Slots {
     without: Option<Without>,
 }
 
+/// Whether it uses its slots.
+fn is_at_work(cell: &Cell) -> bool {
+    matches!(cell, Cell::Queued { .. } | Cell::Running { .. } | Cell::Restarting { .. })
+}
+
 fn number(incarnation: &Incarnation) -> usize {
     usize::from(incarnation.as_str() == "r1")
 }
@@ -293,10 +298,10 @@ impl Slots {
     fn promote(&self, state: &State, run: usize, generation: Generation) -> RunChange {
         let mut change = step::promote(TASK, generation, None);
         let cell = state.runs[run].cell(TASK);
-        if let Cell::Scheduled { try_number, resume } = cell
+        if let Cell::Scheduled { try_number, resume, turn } = cell
             && (self.lacks(Without::Try) || (self.lacks(Without::Resume) && *try_number == generation.try_number))
         {
-            change = step::promote(TASK, Generation { try_number: *try_number, resume: *resume }, None);
+            change = step::promote(TASK, Generation { try_number: *try_number, resume: *resume, turn: *turn }, None);
         }
         change
     }
@@ -514,7 +519,7 @@ impl Protocol for Slots {
         }
         self.befalls(state, steps);
         for (_, next) in &mut steps[from..] {
-            let in_use = next.runs.iter().filter(|run| run.cell(TASK).takes_a_place()).count();
+            let in_use = next.runs.iter().filter(|run| is_at_work(run.cell(TASK))).count();
             let held: i64 = next.pool.holders.values().map(|claim| i64::from(claim.slots)).sum();
             if in_use > 1 {
                 next.wrong = next.wrong.or(Some("more slots are in use than the pool has"));

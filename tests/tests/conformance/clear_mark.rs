@@ -125,7 +125,7 @@ fn cell((state, try_number, _): Row) -> Cell {
     match state {
         TaskInstanceState::None if try_number == 0 => Cell::None,
         TaskInstanceState::None => Cell::Cleared { try_number },
-        TaskInstanceState::Scheduled => Cell::Scheduled { try_number, resume: 0 },
+        TaskInstanceState::Scheduled => Cell::Scheduled { try_number, resume: 0, turn: 0 },
         TaskInstanceState::Queued => Cell::Queued { try_number },
         TaskInstanceState::Running => Cell::Running { try_number, lease },
         TaskInstanceState::Restarting => Cell::Restarting { try_number, lease },

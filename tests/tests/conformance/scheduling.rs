@@ -58,7 +58,7 @@ fn cell(state: TaskInstanceState) -> Cell {
     let waiting = |wait| Cell::Waiting { wait, try_number: 1, due: NOW + SignedDuration::from_hours(1) };
     match state {
         TaskInstanceState::None => Cell::None,
-        TaskInstanceState::Scheduled => Cell::Scheduled { try_number: 1, resume: 0 },
+        TaskInstanceState::Scheduled => Cell::Scheduled { try_number: 1, resume: 0, turn: 0 },
         TaskInstanceState::Queued => Cell::Queued { try_number: 1 },
         TaskInstanceState::Running => Cell::Running { try_number: 1, lease: lease() },
         TaskInstanceState::Restarting => Cell::Restarting { try_number: 1, lease: lease() },

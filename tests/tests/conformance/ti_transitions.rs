@@ -55,7 +55,7 @@ fn cell(state: TaskInstanceState) -> Cell {
     let ended = |end| Cell::Final { end, try_number: 1, winner: Some(token("owner")), leaving: None };
     match state {
         TaskInstanceState::None => Cell::Cleared { try_number: 1 },
-        TaskInstanceState::Scheduled => Cell::Scheduled { try_number: 1, resume: 0 },
+        TaskInstanceState::Scheduled => Cell::Scheduled { try_number: 1, resume: 0, turn: 0 },
         TaskInstanceState::Queued => Cell::Queued { try_number: 1 },
         TaskInstanceState::Running => Cell::Running { try_number: 1, lease: lease("owner") },
         TaskInstanceState::Restarting => Cell::Restarting { try_number: 1, lease: lease("owner") },

@@ -137,6 +137,13 @@ impl World {
         };
         let after = codec::run_doc(item).expect("the engine writes what it reads");
         let before = self.monitor.runs.get(incarnation).cloned();
+        if after.deleted_at.is_some() {
+            self.observe_tombstone(process, before.as_ref(), &after);
+            return;
+        }
+        if before.is_none() {
+            self.has_its_date_alone(&after);
+        }
         let plan = self.plan_of(&after.facts.version);
         self.say(process, &describe(before.as_ref(), &after));
         self.check_run_state(before.as_ref(), &after, &plan);
@@ -149,6 +156,31 @@ impl World {
             self.monitor.let_go.insert((incarnation.clone(), plan.task(task).task_id.clone()));
         }
         self.monitor.runs.insert(incarnation.clone(), after);
+    }
+
+    /// Rule G2: nobody deletes runs here, so a tombstone stands for a run that was never put, and it is in the time index.
+    fn observe_tombstone(&mut self, process: usize, before: Option<&RunDoc>, after: &RunDoc) {
+        let run = &after.facts.incarnation;
+        self.say(process, &format!("run {run} can never be put"));
+        self.stats.claims_taken_over += 1;
+        if before.is_some() {
+            self.violate(format!("G2: run {run} was there, and its date was taken away"));
+        }
+        self.check_index(after);
+    }
+
+    /// Rule G2: a logical date has one run. A run that finds its name taken is discarded, so it may stand there for a while.
+    fn has_its_date_alone(&mut self, after: &RunDoc) {
+        let facts = &after.facts;
+        let is_other = |run: &&RunDoc| {
+            facts.logical_date.is_some()
+                && (&run.facts.dag_id, run.facts.logical_date) == (&facts.dag_id, facts.logical_date)
+                && run.facts.run_id != facts.run_id
+        };
+        if let Some(other) = self.monitor.runs.values().find(is_other) {
+            let what = format!("G2: {} has the date of {}", facts.run_id, other.facts.run_id);
+            self.violate(what);
+        }
     }
 
     /// The plan of a version: of those that were there in the beginning, or of one that was made for a run that went over to a new one.
@@ -249,6 +281,7 @@ impl World {
             match transitions::check(&seen) {
                 Ok(found) => {
                     self.stats.renewals += u64::from(found == transitions::Kind::Renewed);
+                    self.stats.slots_put_off += u64::from(found == transitions::Kind::PutOff);
                     self.stats.settled_by_item += u64::from(found == transitions::Kind::SettledByItem);
                     if let transitions::Kind::Died(try_number) = found {
                         self.stats.attempts_died += 1;

@@ -27,6 +27,7 @@ pub(crate) enum Kind {
     Other,
     Renewed,
     SettledByItem,
+    PutOff,
     /// This try's attempt died and left nothing.
     Died(u32),
 }
@@ -49,7 +50,13 @@ pub(crate) fn check(seen: &Seen<'_>) -> Result<Kind, String> {
             Cell::Running { try_number: n, lease } if n == try_number => seen.fresh(lease),
             _ => Err("a queued try is claimed, and nothing else".to_owned()),
         },
-        Cell::Scheduled { try_number, .. } => match to {
+        Cell::Scheduled { try_number, resume, turn } => match to {
+            // Put off, since it held slots that it had no place to use (rule B7).
+            Cell::Scheduled { try_number: n, resume: r, turn: later }
+                if (n, r, *later) == (try_number, resume, turn + 1) && seen.plan.max_active_tasks().is_some() =>
+            {
+                Ok(Kind::PutOff)
+            }
             Cell::Queued { try_number: n } if n == try_number => Ok(Kind::Other),
             Cell::Running { try_number: n, lease } if n == try_number => seen.fresh(lease),
             Cell::Final { end: End::Skipped | End::UpstreamFailed, winner: None, .. } if seen.after.epoch > 0 => {

@@ -93,7 +93,7 @@ fn cell(task: usize) -> impl Strategy<Value = Cell> {
     prop_oneof![
         4 => Just(Cell::None),
         1 => tries.clone().prop_map(|try_number| Cell::Cleared { try_number }),
-        1 => tries.clone().prop_map(|try_number| Cell::Scheduled { try_number, resume: 0 }),
+        1 => tries.clone().prop_map(|try_number| Cell::Scheduled { try_number, resume: 0, turn: 0 }),
         1 => tries.clone().prop_map(|try_number| Cell::Queued { try_number }),
         3 => (tries.clone(), lease.clone()).prop_map(|(try_number, lease)| Cell::Running { try_number, lease }),
         1 => (tries.clone(), lease).prop_map(|(try_number, lease)| Cell::Restarting { try_number, lease }),

@@ -101,7 +101,7 @@ proptest! {
         let mut tries: BTreeMap<u32, u32> = BTreeMap::new();
         for (kind, who, slots, priority, is_last) in acts {
             let name = HolderName { incarnation: Incarnation::trusted(format!("r{who}")), task: TaskIndex(who) };
-            let generation = |n: u32| Generation { try_number: n, resume: 0 };
+            let generation = |n: u32| Generation { try_number: n, resume: 0, turn: 0 };
             let turn = match kind {
                 0 | 1 => {
                     let try_number = *tries.entry(who).or_insert(1);
@@ -133,7 +133,7 @@ proptest! {
     #[test]
     fn takes_that_cross_fit_together(size in 0i64..5, used in 0u32..4, a in 1u32..3, b in 1u32..3) {
         let mut doc = HolderDoc::new(HolderId::Pool("p".to_owned()), Some(size));
-        let claim = |slots| Claim { generation: Generation { try_number: 1, resume: 0 }, slots, priority: 0, since: NOW, is_last: true };
+        let claim = |slots| Claim { generation: Generation { try_number: 1, resume: 0, turn: 0 }, slots, priority: 0, since: NOW, is_last: true };
         let name = |id: &str| HolderName { incarnation: Incarnation::trusted(id), task: TaskIndex(0) };
         if i64::from(used) <= size && used > 0 {
             doc = holders::turn(&doc, &[], &[(name("x"), claim(used))], NOW).change.apply(&doc);
@@ -157,7 +157,7 @@ fn a_pools_members_are_scheduled_before_they_are_queued() {
     task.pool = "p".to_owned();
     let plan = Plan::new(dag_of(vec![task]));
     let (image, queued) = step::begin(&plan, run(DagRunState::Queued, Vec::new(), 0), NOW);
-    assert_eq!((image.cell(A), queued.len()), (&Cell::Scheduled { try_number: 1, resume: 0 }, 0));
+    assert_eq!((image.cell(A), queued.len()), (&Cell::Scheduled { try_number: 1, resume: 0, turn: 0 }, 0));
     let granted = step::grant(&plan, &image, &[A], NOW);
     assert_eq!(granted.image(&image).cell(A), &Cell::Queued { try_number: 1 });
     assert!(!granted.change.holds(&granted.image(&image)), "it is queued once");
@@ -175,8 +175,8 @@ fn slots_that_an_earlier_attempt_was_given_queue_no_later_one() {
     let me = Held { task: A, try_number: 1, token: Token::trusted("t") };
     let ended = Ended::new(AttemptOutcome::Rescheduled { until: NOW }, NOW);
     let again = step::finish(&plan, &run, &me, &ended, NOW, None).expect("it holds its cell").image(&run);
-    assert_eq!(again.cell(A), &Cell::Scheduled { try_number: 1, resume: 1 });
-    let promote = |resume| step::promote(A, Generation { try_number: 1, resume }, None);
+    assert_eq!(again.cell(A), &Cell::Scheduled { try_number: 1, resume: 1, turn: 0 });
+    let promote = |resume| step::promote(A, Generation { try_number: 1, resume, turn: 0 }, None);
     assert!(!promote(0).holds(&again), "the slots of the first attempt");
     assert!(promote(1).holds(&again), "its own");
 }
@@ -185,7 +185,7 @@ fn slots_that_an_earlier_attempt_was_given_queue_no_later_one() {
 fn a_claim_is_dead_once_its_attempt_is() {
     let plan = Plan::new(dag_of(vec![plain("a", &[])]));
     let claim = |try_number, resume| Claim {
-        generation: Generation { try_number, resume },
+        generation: Generation { try_number, resume, turn: 0 },
         slots: 1,
         priority: 0,
         since: NOW,
@@ -196,7 +196,7 @@ fn a_claim_is_dead_once_its_attempt_is() {
     };
     let held = || lease("t", at(150));
     for cell in [
-        Cell::Scheduled { try_number: 2, resume: 0 },
+        Cell::Scheduled { try_number: 2, resume: 0, turn: 0 },
         Cell::Queued { try_number: 2 },
         Cell::Running { try_number: 2, lease: held() },
         Cell::Restarting { try_number: 2, lease: held() },
@@ -292,4 +292,129 @@ fn a_long_intervention_is_made_in_parts() {
     assert_eq!(image.cells.values().filter(|c| matches!(c, Cell::Queued { try_number: 2 })).count(), 250);
     assert_eq!(image.cell(TaskIndex(250)), &Cell::Cleared { try_number: 1 });
     assert_eq!(image.max_tries.len(), 251);
+}
+
+/// A task that was marked while it ran has given its place away; cleared, it asks for one when it has let go.
+#[test]
+fn what_was_marked_and_is_cleared_takes_no_place_that_is_given_away() {
+    let plan = limited(1, &[2, 1]);
+    let cells = vec![
+        Cell::Running { try_number: 1, lease: lease("t", at(150)) },
+        Cell::Scheduled { try_number: 1, resume: 0, turn: 0 },
+    ];
+    let running = run(DagRunState::Running, cells, 0);
+    let operation = |id: &str| OperationId::trusted(id);
+    let mark = updraft_model::Act::Mark(End::Success);
+    let marked = step::intervene(&plan, &running, mark, [A], &operation("a"), NOW).image(&running);
+    assert_eq!(marked.cell(TaskIndex(1)), &Cell::Queued { try_number: 1 });
+    let cleared = step::clear(&plan, &marked, &[A], &operation("b"), NOW).image(&marked);
+    assert!(matches!(cleared.cell(A), Cell::Restarting { .. }));
+    assert_eq!(active(&cleared), 1);
+    let me = Held { task: A, try_number: 1, token: Token::trusted("t") };
+    let left = step::acknowledge(&plan, &cleared, &me, NOW).expect("it has to let go").image(&cleared);
+    assert!(matches!(left.cell(A), Cell::Scheduled { try_number: 2, .. }), "{:?}", left.cells);
+}
+
+fn waiter(n: usize, priority: i64) -> (HolderName, Claim) {
+    let generation = Generation { try_number: 1, resume: 0, turn: 0 };
+    let name = HolderName { incarnation: Incarnation::trusted(format!("r{n:03}")), task: A };
+    (name, Claim { generation, slots: 1, priority, since: NOW, is_last: true })
+}
+
+/// Rule B7: what a turn gives is never more than there are places, and who has none is not in the line either.
+#[test]
+fn no_more_take_slots_than_have_a_place() {
+    let mut doc = HolderDoc::new(HolderId::Pool("p".to_owned()), Some(2));
+    let all = [waiter(0, 3), waiter(1, 2), waiter(2, 1)];
+    doc.waiters.extend([all[2].clone()]);
+    let turn = holders::turn_within(&doc, &[], &all, 1, NOW);
+    assert_eq!(turn.has, [all[0].0.clone()]);
+    let after = turn.change.apply(&doc);
+    assert_eq!((after.used, after.waiters.len()), (1, 0), "{after:?}");
+    // What is held counts against the places.
+    let again = holders::turn_within(&after, &[], &all, 1, NOW);
+    assert!(again.change.is_nothing() && again.has == [all[0].0.clone()], "{again:?}");
+    // A full pool has a line, of all that have a chance.
+    doc.size = Some(0);
+    assert_eq!(holders::turn_within(&doc, &[], &all, 1, NOW).waits.len(), 3);
+}
+
+/// Slots given back for want of a place are those of a turn that is over: a late write of that frees nothing of the next.
+#[test]
+fn slots_of_an_earlier_turn_are_dead() {
+    let mut task = plain("a", &[]);
+    task.pool = "p".to_owned();
+    let mut dag = dag_of(vec![task, plain("b", &[])]);
+    dag.max_active_tasks = Some(1);
+    let plan = Plan::new(dag);
+    let pool = HolderId::Pool("p".to_owned());
+    let cells = vec![Cell::Scheduled { try_number: 1, resume: 0, turn: 0 }, Cell::Queued { try_number: 1 }];
+    let before = run(DagRunState::Running, cells, 0);
+    let first = holders::claim(&plan, &before, A, &pool);
+    let step = step::grant_and_put_off(&plan, &before, &[], &[A], NOW);
+    assert_eq!(step.change.if_cells, [(A, before.cell(A).clone())]);
+    let after = step.image(&before);
+    assert_eq!(after.cell(A), &Cell::Scheduled { try_number: 1, resume: 0, turn: 1 });
+    assert!(!holders::is_alive(&first, Some(&after), A, false));
+    let back = holders::given_back(&plan, &before, &after);
+    assert_eq!(back.iter().map(|(_, (_, generation, _))| *generation).collect::<Vec<_>>(), [first.generation]);
+    // It takes them anew, and the giving back comes late.
+    let second = holders::claim(&plan, &after, A, &pool);
+    let (name, _) = waiter(0, 0);
+    let doc = HolderDoc::new(pool, Some(1));
+    let taken = holders::turn(&doc, &[], &[(name.clone(), second.clone())], NOW).change.apply(&doc);
+    assert!(holders::turn(&taken, &[(name.clone(), first.generation)], &[], NOW).change.is_nothing());
+    // Queued on whichever turn, it gives back all once it has ended.
+    let queued = step::promote(A, second.generation, None).apply(&after);
+    assert!(holders::is_alive(&second, Some(&queued), A, false));
+    assert!(second.generation.turn == 1 && holders::generation(&queued, A).gives_back(second.generation));
+}
+
+#[test]
+fn a_full_line_makes_room_for_who_goes_first() {
+    let mut doc = HolderDoc::new(HolderId::Pool("p".to_owned()), Some(0));
+    doc.waiters.extend((0..holders::WAITERS_MAX).map(|n| waiter(n, 1)));
+    let high = waiter(900, 2);
+    let turn = holders::turn(&doc, &[], std::slice::from_ref(&high), NOW);
+    let last = waiter(holders::WAITERS_MAX - 1, 1).0;
+    assert_eq!((&turn.waits, &turn.displaced, turn.is_crowded), (&vec![high.0.clone()], &vec![last.clone()], false));
+    let after = turn.change.apply(&doc);
+    assert!(after.waiters.len() == holders::WAITERS_MAX && !after.waiters.contains_key(&last));
+    let low = holders::turn(&doc, &[], &[waiter(900, 1)], NOW);
+    assert!(low.is_crowded && low.change.is_nothing() && low.displaced.is_empty());
+}
+
+#[test]
+fn who_needs_the_fewest_slots_always_asks() {
+    let of = |n: usize, slots: u32| {
+        let (name, claim) = waiter(n, 0);
+        (name, Claim { slots, ..claim })
+    };
+    let many: Vec<_> = (0..40).map(|n| of(n, if n == 37 { 1 } else { 4 })).collect();
+    let asking = holders::asking(many.clone());
+    assert_eq!((asking.len(), &asking[..31], &asking[31]), (holders::WISHES_MAX, &many[..31], &many[37]));
+    let alike: Vec<_> = (0..40).map(|n| of(n, 4)).collect();
+    assert_eq!(holders::asking(alike.clone()), alike[..holders::WISHES_MAX]);
+}
+
+/// In its order, a task that takes slots beyond the run keeps what comes after it from having the last place before it is known whether
+/// there are slots for it.
+#[test]
+fn a_place_is_not_given_past_a_task_that_may_have_its_slots() {
+    let weighty = |id: &str, weight| {
+        let mut task = plain(id, &[]);
+        task.priority_weight = weight;
+        task.weight_rule = updraft_model::WeightRule::Absolute;
+        task
+    };
+    let mut pooled = weighty("pooled", 2);
+    pooled.pool = "p".to_owned();
+    let mut dag = dag_of(vec![weighty("first", 3), pooled, weighty("last", 1)]);
+    dag.max_active_tasks = Some(2);
+    let plan = Plan::new(dag);
+    let (image, queued) = step::begin(&plan, run(DagRunState::Queued, Vec::new(), 0), NOW);
+    assert_eq!(queued, [A], "{:?}", image.cells);
+    // There are none: the last has it.
+    let step = step::grant(&plan, &image, &[TaskIndex(2)], NOW);
+    assert_eq!(step.queued, [TaskIndex(2)]);
 }

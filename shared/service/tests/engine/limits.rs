@@ -167,7 +167,7 @@ async fn the_slots_of_the_dead_come_free() {
     world.engine.set_pool(&pool("p", 1)).await.unwrap();
     world.drain(false).await;
     let claim = Claim {
-        generation: Generation { try_number: 1, resume: 0 },
+        generation: Generation { try_number: 1, resume: 0, turn: 0 },
         slots: 1,
         priority: 0,
         since: Timestamp::UNIX_EPOCH,
@@ -312,4 +312,50 @@ async fn a_task_in_a_pool_costs_three_writes_more() {
     let cost = world.engine.store.items().counts().since(before);
     // The name of the run, which whoever starts it claims once more, is the one that is refused.
     assert!(cost.refused == 1 && cost.write_units <= 23, "{cost:?}");
+}
+
+/// A DAG that may run one task at a time: its first task is in the pool `p`, its second in `q`, its third in none.
+fn one_at_a_time() -> String {
+    let task = |n: usize, more: &str| {
+        format!("    t{n}: {{operator: BashOperator, bash_command: 'true', weight_rule: absolute, {more}}}\n")
+    };
+    let first = task(0, "pool: p, priority_weight: 9");
+    let (second, third) = (task(1, "pool: q, priority_weight: 5"), task(2, "priority_weight: 1"));
+    format!("a:\n  schedule: null\n  max_active_tasks: 1\n  tasks:\n{first}{second}{third}")
+}
+
+impl World {
+    async fn three_states(&self, run: &RunDoc) -> [TaskInstanceState; 3] {
+        let run = self.run(run).await;
+        [0, 1, 2].map(|task| run.task_state(TaskIndex(task)))
+    }
+}
+
+/// No starvation beyond Airflow's: who waits for a full pool keeps no place in its run, and keeps no slots while its run has no place.
+#[tokio::test]
+async fn who_waits_for_a_full_pool_holds_up_nobody_else() {
+    let world =
+        world(&[("a.yaml", one_at_a_time()), ("b.yaml", pooled("b", "p", 1)), ("c.yaml", pooled("c", "p", 1))]).await;
+    for name in ["p", "q"] {
+        world.engine.set_pool(&pool(name, 1)).await.unwrap();
+    }
+    let b = Box::pin(world.trigger("b")).await;
+    world.drain(false).await;
+    let a = Box::pin(world.trigger("a")).await;
+    world.drain(false).await;
+    assert_eq!(world.three_states(&a).await, [Scheduled, Queued, Scheduled], "the next in order that has slots");
+    // The slot of `p` comes free, and is given to who waits for it, whose run has no place: it goes on to others.
+    let both = [TaskIndex(0), TaskIndex(1)];
+    world.engine.mark(&b.facts.incarnation, &both, updraft_model::cell::End::Success).await.unwrap();
+    world.drain(false).await;
+    assert_eq!(world.three_states(&a).await, [Scheduled, Queued, Scheduled]);
+    let doc = world.engine.store.holder(&holder("p")).await.unwrap().unwrap();
+    assert!(doc.holders.is_empty() && doc.used == 0, "{doc:?}");
+    let c = Box::pin(world.trigger("c")).await;
+    world.drain(false).await;
+    assert_eq!(world.states(&c).await, [Queued, Scheduled]);
+    world.drain(true).await;
+    assert_eq!(world.three_states(&a).await, [Success, Success, Success]);
+    assert_eq!(world.states(&c).await, [Success, Success]);
+    assert_eq!(world.run(&a).await.cell(TaskIndex(0)).try_number(), 1, "asking again uses up no try");
 }
