@@ -485,6 +485,10 @@ pub fn dag_update(dag_id: &DagId, change: &DagChange) -> Update {
         Some(v) => Condition::Equals(Path::Top("ve"), Value::text(v.as_str())),
         None => Condition::Absent(Path::Top("ve")),
     }));
+    conditions.extend(change.if_backfilled_to.map(|to| match to {
+        Some(to) => Condition::Equals(Path::Top("bt"), micros(to)),
+        None => Condition::Absent(Path::Top("bt")),
+    }));
     conditions.extend(change.if_backfill.as_ref().map(|b| match b {
         Some(b) => Condition::Equals(Path::Top("bf"), Value::text(b.as_str())),
         None => Condition::Absent(Path::Top("bf")),

@@ -219,10 +219,14 @@ impl<I: Items> Metastore<I> {
 
     /// Takes a run out of its DAG's indexes.
     pub async fn delete_run_names(&self, facts: &updraft_model::RunFacts) -> Result<(), Error> {
-        let dates = facts.logical_date.map(|at| keys::run_in_sequence(&facts.dag_id, at, &facts.run_id));
-        let of_time = keys::run_order(&facts.dag_id, facts.run_after, &facts.run_id);
-        for key in dates.into_iter().chain([of_time]) {
-            self.items.delete(&key, &[]).await?;
+        // Another run may have the name, and with it these entries.
+        let named = self.run_name(&facts.dag_id, &facts.run_id).await?;
+        if named.is_some_and(|named| named.incarnation == facts.incarnation) {
+            let dates = facts.logical_date.map(|at| keys::run_in_sequence(&facts.dag_id, at, &facts.run_id));
+            let of_time = keys::run_order(&facts.dag_id, facts.run_after, &facts.run_id);
+            for key in dates.into_iter().chain([of_time]) {
+                self.items.delete(&key, &[]).await?;
+            }
         }
         // The name last, and only if it is still this run's: it keeps another run from being taken for this one.
         let name = RunName {

@@ -212,6 +212,8 @@ pub struct DagChange {
     pub if_last: Option<Option<DataInterval>>,
     /// Condition: fewer active runs than this.
     pub if_active_fewer_than: Option<u32>,
+    /// Condition: backfills, and whoever else makes runs of dates of the schedule, have come exactly so far.
+    pub if_backfilled_to: Option<Option<Timestamp>>,
     /// Condition: the run is active, at this epoch.
     pub if_active: Option<(Incarnation, u32)>,
     /// Condition: the run is not active.
@@ -229,7 +231,7 @@ pub struct DagChange {
     pub version_number: Option<u32>,
     /// The backfill that goes on; `Some(None)`: none does any more.
     pub backfill: Option<Option<BackfillId>>,
-    /// How far backfills have come.
+    /// How far backfills have come, and whoever else makes runs of dates of the schedule.
     pub backfilled_to: Option<Timestamp>,
     /// The file.
     pub file: Option<String>,
@@ -263,6 +265,7 @@ impl DagChange {
         self.if_version.as_ref().is_none_or(|v| *v == dag.version)
             && self.if_backfill.as_ref().is_none_or(|b| *b == dag.backfill)
             && self.if_paused.is_none_or(|p| p == dag.paused)
+            && self.if_backfilled_to.is_none_or(|to| to == dag.backfilled_to)
             && self.if_last.as_ref().is_none_or(|l| *l == dag.last)
             && self.if_active_fewer_than.is_none_or(|n| dag.active.len() < n as usize)
             && self.if_active.as_ref().is_none_or(|(run, epoch)| dag.active.get(run).is_some_and(|a| a.epoch == *epoch))

@@ -61,7 +61,8 @@ pub struct RunOrigin {
     /// The backfill it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backfill: Option<BackfillId>,
-    /// Whether the timetable claimed its logical date, since a backfill may have made a run of it: it is put only while the claim is its.
+    /// Whether it has to claim its logical date, since a backfill or somebody by hand may make a run of it: it is put only while the claim is
+    /// its.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub has_claim: bool,
 }

@@ -53,7 +53,8 @@ pub fn take(dag: &DagDoc, run: &RunDoc, now: Timestamp) -> Take {
     }
 }
 
-/// Makes the run that is due an active one, with all that is needed to put it, and moves the due date on.
+/// Makes the run that is due an active one, with all that is needed to put it, and moves the due date on. Whether the run has to claim its
+/// date rests on how far backfills have come (ARCHITECTURE.md, rule G2), so it asks for that.
 pub fn create(
     dag: &DagDoc,
     facts: &RunFacts,
@@ -65,6 +66,7 @@ pub fn create(
         if_version: Some(dag.version.clone()),
         if_paused: Some(false),
         if_last: Some(dag.last),
+        if_backfilled_to: Some(dag.backfilled_to),
         if_active_fewer_than: Some(dag.max_active_runs),
         last: Some(interval),
         next_due: Some(next_due),

@@ -4,6 +4,7 @@
 //! is put by the next look, and the next run is made when one has ended. As in Airflow a DAG has one backfill at a time, its runs are counted
 //! apart from the DAG's other active runs, and the dates are those of the schedule.
 
+use crate::dates::{Claimed, name_of};
 use crate::engine::{Engine, Error, ROUNDS_MAX, Version};
 use crate::trigger::check_conf;
 use jiff::{SignedDuration, Timestamp};
@@ -17,7 +18,7 @@ use updraft_model::cell::End;
 use updraft_model::run_id::{self, Ending};
 use updraft_model::{
     Act, Backfill, BackfillCounts, BackfillId, DagChange, DagDoc, DagId, DagRunState, DagRunType, Incarnation, Intent,
-    OperationId, ReprocessBehavior, RunDoc, RunFacts, RunName, RunOrigin, Timetable, TriggeredBy,
+    OperationId, ReprocessBehavior, RunDoc, RunFacts, RunOrigin, Timetable, TriggeredBy,
 };
 use updraft_scheduling::{attention, backfill as rules, step};
 use updraft_task_queue::{Message, Outgoing, TaskQueue};
@@ -150,7 +151,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let mut dates = Vec::new();
         for info in infos.into_iter().take(DATES_SHOWN_MAX) {
             let existing = match info.logical_date {
-                Some(date) => self.run_of_date(&dag.dag_id, date).await?,
+                Some(date) => self.existing(&dag.dag_id, date).await?,
                 None => None,
             };
             let again = |run: &RunDoc| wish.reprocess_behavior.applies_to(run.state);
@@ -251,6 +252,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         }
         let change = DagChange {
             if_backfill: Some(dag.backfill.clone()),
+            if_backfilled_to: Some(dag.backfilled_to),
             backfill: Some(Some(backfill.id.clone())),
             backfilled_to: Some(backfill.to_date.max(dag.backfilled_to.unwrap_or(backfill.to_date))),
             ..DagChange::default()
@@ -430,7 +432,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         now: Timestamp,
     ) -> Result<(), Error> {
         let existing = match info.logical_date {
-            Some(date) => self.run_of_date(&backfill.dag_id, date).await?,
+            Some(date) => self.existing(&backfill.dag_id, date).await?,
             None => None,
         };
         match existing {
@@ -450,6 +452,13 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         backfill.last_date = info.logical_date.or(backfill.last_date);
         backfill.last = info.data_interval.or(backfill.last);
         Ok(())
+    }
+
+    /// The run of a date. One that the timetable has yet to put goes on, as far as a backfill is concerned.
+    async fn existing(&self, dag_id: &DagId, date: Timestamp) -> Result<Option<RunDoc>, Error> {
+        let found = self.find_run_of_date(dag_id, date).await?;
+        let owed = |facts| RunDoc::new(facts, DagRunState::Queued, self.clock.now());
+        Ok(found.map(|found| found.unwrap_or_else(owed)))
     }
 
     fn backfill_facts(&self, backfill: &Backfill, version: &Version, info: &DagRunInfo, now: Timestamp) -> RunFacts {
@@ -477,19 +486,9 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// deleted.
     async fn put_backfill_run(&self, facts: &RunFacts) -> Result<bool, Error> {
         let version = self.version(&facts.version).await?;
-        let name = RunName {
-            run_id: facts.run_id.clone(),
-            incarnation: facts.incarnation.clone(),
-            run_after: facts.run_after,
-        };
-        if let Some(date) = facts.logical_date {
-            match self.claim_date(&version.plan.dag, date, &name).await {
-                Err(Error::Conflict(why)) => {
-                    tracing::info!(why, "a backfill passes a date over");
-                    return Ok(false);
-                }
-                claimed => claimed?,
-            }
+        let name = name_of(facts);
+        if self.claim_noted(facts).await? == Claimed::Taken {
+            return Ok(false);
         }
         self.date_run(&version, facts).await?;
         let run = RunDoc::new(facts.clone(), DagRunState::Queued, self.clock.now());
@@ -543,9 +542,17 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         }
     }
 
-    /// Ends a backfill that has come to its end or was cancelled: what is queued fails, and the DAG is free for another one.
+    /// Ends a backfill that has come to its end or was cancelled: what is queued fails, and the DAG is free for another one. What was noted and
+    /// is not there yet is put first: nobody else may have made a run of its date, since it was known to be made.
     async fn close_backfill(&self, job: Job<Backfill>) -> Result<(), Error> {
         let ids: Vec<Incarnation> = job.body.active.keys().cloned().collect();
+        let there = self.store.runs(&ids).await?;
+        let is_there = |incarnation: &Incarnation| there.iter().any(|run| run.facts.incarnation == *incarnation);
+        for (_, entry) in job.body.active.iter().filter(|(incarnation, _)| !is_there(incarnation)) {
+            if let Some(facts) = &entry.facts {
+                self.put_backfill_run(facts).await?;
+            }
+        }
         for run in self.store.runs(&ids).await? {
             if run.state == DagRunState::Queued && run.deleted_at.is_none() {
                 self.end_run(&run.facts.incarnation, End::Failed).await?;

@@ -1,6 +1,7 @@
 //! Looking at a DAG: put what a dead creator did not put, forget what has ended, create what is due.
 
 use crate::assets::is_due;
+use crate::dates::{Claimed, name_of};
 use crate::engine::{Engine, Error, ROUNDS_MAX, Version};
 use crate::tick::LOOK_AHEAD;
 use jiff::{SignedDuration, Timestamp};
@@ -11,7 +12,7 @@ use updraft_clock::Clock;
 use updraft_metastore::{Items, Outcome};
 use updraft_model::run_id::Ending;
 use updraft_model::{
-    DagChange, DagDoc, DagId, DagRunState, DagRunType, DataInterval, Incarnation, RunDoc, RunFacts, RunName, run_id,
+    DagChange, DagDoc, DagId, DagRunState, DagRunType, DataInterval, Incarnation, RunDoc, RunFacts, run_id,
 };
 use updraft_scheduling::{attention, places, step};
 use updraft_task_queue::{Message, Outgoing, TaskQueue};
@@ -19,17 +20,6 @@ use updraft_timetables::DagRunInfo;
 
 /// How many runs one look creates before it lets others have a turn; the DAG stays due.
 const CREATED_PER_LOOK_MAX: usize = 32;
-
-/// What came of a claim on a logical date.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Claimed {
-    /// No backfill has come so far.
-    NotAsked,
-    /// It is the run's own.
-    Own,
-    /// It has a run, or will have one.
-    Taken,
-}
 
 /// When a DAG must be looked at next. `confirmed`: every active run is known to have its document. `triggered`: asset events ask for a run.
 fn needed(dag: &DagDoc, confirmed: bool, triggered: bool, now: Timestamp) -> Option<Timestamp> {
@@ -170,10 +160,13 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let interval = info.data_interval.unwrap_or_else(|| DataInterval::exact(info.run_after));
         let following = next_run(&version, Some(&interval), now).map(|info| info.run_after);
         let mut facts = facts;
-        let claimed = self.claim_from_backfills(&dag, &facts).await?;
-        facts.origin.has_claim = claimed == Claimed::Own;
+        let claimed = facts.logical_date.filter(|date| dag.backfilled_to.is_some_and(|to| *date <= to));
+        facts.origin.has_claim = claimed.is_some();
         let mut change = places::create(&dag, &facts, interval, following, now);
-        if claimed == Claimed::Taken {
+        if let Some(date) = claimed
+            && let Some(name) = self.store.run_date(&dag.dag_id, date).await?
+            && self.store.run(&name.incarnation).await?.is_some()
+        {
             // The date has its run: the timetable goes on to the next.
             change.active_put.clear();
             return Ok(match self.store.update_dag(&dag.dag_id, &change).await? {
@@ -200,32 +193,6 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         }
     }
 
-    /// Claims the logical date of a run that is to be made, where a backfill may have made, or be making, a run of it: a DAG has one run
-    /// of a date.
-    async fn claim_from_backfills(&self, dag: &DagDoc, facts: &RunFacts) -> Result<Claimed, Error> {
-        let date = facts.logical_date.filter(|date| dag.backfilled_to.is_some_and(|to| *date <= to));
-        let Some(date) = date else { return Ok(Claimed::NotAsked) };
-        let name = Self::name_of(facts);
-        for _ in 0..ROUNDS_MAX {
-            let taken = match self.store.put_run_date(&dag.dag_id, date, &name).await? {
-                Outcome::Refused(Some(taken)) if taken != name => taken,
-                Outcome::Updated(_) | Outcome::Refused(Some(_)) => return Ok(Claimed::Own),
-                Outcome::Refused(None) => continue,
-            };
-            let is_there = self.store.run(&taken.incarnation).await?.is_some();
-            if is_there || self.is_owed(&dag.dag_id, &taken.incarnation).await? {
-                return Ok(Claimed::Taken);
-            }
-            // Its run was deleted, or whoever claimed it died before anybody knew of it.
-            self.store.delete_run_date(&dag.dag_id, date, &taken).await?;
-        }
-        Err(Error::Contention(dag.dag_id.to_string()))
-    }
-
-    fn name_of(facts: &RunFacts) -> RunName {
-        RunName { run_id: facts.run_id.clone(), incarnation: facts.incarnation.clone(), run_after: facts.run_after }
-    }
-
     fn facts(&self, dag_id: &DagId, version: &Arc<Version>, info: &DagRunInfo, now: Timestamp) -> RunFacts {
         let tail = version.plan.dag.timetable.is_partitioned().then(|| self.clock.draw(run_id::TAIL_LENGTH));
         let key = info.partition.as_ref().map(|partition| partition.key.as_str());
@@ -250,13 +217,11 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// Puts a run that has its place: name, order, document with its roots queued; then messages. False: its name belongs to another
     /// run, so this one is not to be.
     pub(crate) async fn put_scheduled(&self, facts: &RunFacts) -> Result<bool, Error> {
-        let name = Self::name_of(facts);
-        // From here on nobody takes the claim away: the DAG names the run. Somebody may have before.
-        if let Some(date) = facts.logical_date.filter(|_| facts.origin.has_claim)
-            && self.store.run_date(&facts.dag_id, date).await?.as_ref() != Some(&name)
-        {
+        if facts.origin.has_claim && self.claim_noted(facts).await? == Claimed::Taken {
+            self.store.delete_run_names(facts).await?;
             return Ok(false);
         }
+        let name = name_of(facts);
         if let Outcome::Refused(Some(taken)) = self.store.put_run_name(&facts.dag_id, &name).await?
             && taken.incarnation != facts.incarnation
         {

@@ -24,6 +24,7 @@ pub mod backfill;
 pub mod callbacks;
 pub mod closing;
 pub mod dags;
+mod dates;
 pub mod deletion;
 pub mod engine;
 pub mod events;

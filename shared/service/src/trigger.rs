@@ -1,19 +1,18 @@
 //! Triggering a run by hand.
 
-use crate::engine::{Engine, Error, ROUNDS_MAX};
+use crate::engine::{Engine, Error};
 use crate::interventions::check_note;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use std::collections::BTreeMap;
 use updraft_clock::Clock;
 use updraft_metastore::{Items, Outcome};
 use updraft_model::run_id::Ending;
 use updraft_model::{
-    Dag, DagId, DagRunState, DagRunType, DataInterval, Incarnation, RunDoc, RunFacts, RunName, RunOrigin, TriggeredBy,
+    DagId, DagRunState, DagRunType, DataInterval, Incarnation, RunDoc, RunFacts, RunName, RunOrigin, TriggeredBy,
     run_id,
 };
 use updraft_scheduling::deadlines;
 use updraft_task_queue::{Message, Outgoing, TaskQueue};
-use updraft_timetables::TimeRestriction;
 
 /// The largest conf, in bytes of JSON: it lies in the run document, which every decision reads and writes.
 pub const CONF_BYTES_MAX: usize = 64 * 1024;
@@ -99,7 +98,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let Some(dag) = self.store.dag(&trigger.dag_id).await? else {
             return Err(self.no_such_dag(&trigger.dag_id).await);
         };
-        let Some(version_id) = dag.version else {
+        let Some(version_id) = dag.version.clone() else {
             return Err(Error::Refused(format!(
                 "the DAG `{}` cannot be triggered: its file `{}` is gone or no longer declares it; upload it again",
                 dag.dag_id, dag.file
@@ -159,12 +158,19 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let incarnation = facts.incarnation.clone();
         let entry = RunName { run_id: name.clone(), incarnation: incarnation.clone(), run_after };
         if let Some(logical_date) = logical_date {
-            self.claim_date(&version.plan.dag, logical_date, &entry).await?;
+            self.claim_date(&dag, &version.plan.dag, logical_date, &facts).await?;
         }
         self.date_run(&version, &facts).await?;
         let mut run = RunDoc::new(facts, DagRunState::Queued, now);
         run.deadline_at = deadlines::first(&version.plan, &run.facts);
         let run = match self.store.put_run(&run).await? {
+            Outcome::Refused(Some(there)) if there.deleted_at.is_some() => {
+                self.store.delete_run_names(&run.facts).await?;
+                return Err(Error::Conflict(format!(
+                    "the DAG `{}` has no run `{name}`: while it was being made, it was deleted, or its logical date was given to another run",
+                    trigger.dag_id
+                )));
+            }
             Outcome::Updated(run) | Outcome::Refused(Some(run)) => run,
             Outcome::Refused(None) => return Err(Error::Contention(name)),
         };
@@ -187,86 +193,6 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         }
         self.send(vec![Outgoing::now(Message::Run { incarnation })]).await;
         Ok(run)
-    }
-}
-
-/// How long a logical date that was claimed may be without its run before it counts as given up: whoever claims it puts the run at once.
-const CLAIM_PATIENCE: SignedDuration = SignedDuration::from_mins(1);
-
-impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
-    /// Claims a logical date: as in Airflow, a DAG has one run of it.
-    pub(crate) async fn claim_date(&self, dag: &Dag, logical_date: Timestamp, entry: &RunName) -> Result<(), Error> {
-        let refused = |run_id: &str| {
-            Error::Conflict(format!(
-                "the DAG `{}` already has a run of the logical date {logical_date}: `{run_id}`; choose another date, or clear that run",
-                dag.dag_id
-            ))
-        };
-        if let Some(run_id) = self.scheduled_run_of(dag, logical_date).await? {
-            return Err(refused(&run_id));
-        }
-        for _ in 0..ROUNDS_MAX {
-            let taken = match self.store.put_run_date(&dag.dag_id, logical_date, entry).await? {
-                Outcome::Refused(Some(taken)) if taken != *entry => taken,
-                Outcome::Updated(_) | Outcome::Refused(Some(_)) => return Ok(()),
-                Outcome::Refused(None) => continue,
-            };
-            let fresh = self.clock.now().duration_since(taken.run_after) < CLAIM_PATIENCE;
-            let is_there = self.store.run(&taken.incarnation).await?.is_some();
-            if fresh || is_there || self.is_owed(&dag.dag_id, &taken.incarnation).await? {
-                return Err(refused(&taken.run_id));
-            }
-            // Its run was deleted, or whoever claimed it died before it put one.
-            self.store.delete_run_date(&dag.dag_id, logical_date, &taken).await?;
-        }
-        Err(Error::Contention(entry.run_id.clone()))
-    }
-
-    /// Whether a run that is not there will be put: by the timetable, or by a backfill.
-    pub(crate) async fn is_owed(&self, dag_id: &DagId, run: &Incarnation) -> Result<bool, Error> {
-        let Some(dag) = self.store.dag(dag_id).await? else { return Ok(false) };
-        let Some(backfill) = dag.backfill.as_ref().filter(|_| !dag.active.contains_key(run)) else {
-            return Ok(dag.active.contains_key(run));
-        };
-        Ok(self.store.backfill(backfill).await?.is_some_and(|job| job.body.active.contains_key(run)))
-    }
-
-    /// The run that the timetable has made for this logical date, if it has.
-    async fn scheduled_run_of(&self, dag: &Dag, logical_date: Timestamp) -> Result<Option<String>, Error> {
-        let any_time = TimeRestriction { earliest: None, latest: None, catchup: true };
-        let before = logical_date.saturating_sub(SignedDuration::from_micros(1)).unwrap_or(logical_date);
-        // Timetables of intervals go on at the last one's end; those of instants go on after it.
-        for end in [before, logical_date] {
-            let last = DataInterval { start: before, end };
-            let next = dag.timetable.next_dagrun_info(Some(&last), &any_time, logical_date).ok().flatten();
-            let Some(info) = next.filter(|info| info.logical_date == Some(logical_date)) else { continue };
-            let run_id = run_id::generate(DagRunType::Scheduled, info.run_after, Ending::None);
-            if let Some(name) = self.store.run_name(&dag.dag_id, &run_id).await?
-                && let Some(run) = self.store.run(&name.incarnation).await?
-                && run.facts.logical_date == Some(logical_date)
-            {
-                return Ok(Some(run_id));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The run of a DAG that stands for an instant, if there is one.
-    pub async fn run_of_date(&self, dag_id: &DagId, logical_date: Timestamp) -> Result<Option<RunDoc>, Error> {
-        let claimed = match self.store.run_date(dag_id, logical_date).await? {
-            Some(name) => self.store.run(&name.incarnation).await?,
-            None => None,
-        };
-        if let Some(run) = claimed {
-            return Ok(Some(run));
-        }
-        let Some(version) = self.store.dag(dag_id).await?.and_then(|dag| dag.version) else { return Ok(None) };
-        let version = self.version(&version).await?;
-        let Some(run_id) = self.scheduled_run_of(&version.plan.dag, logical_date).await? else { return Ok(None) };
-        match self.store.run_name(dag_id, &run_id).await? {
-            Some(name) => Ok(self.store.run(&name.incarnation).await?),
-            None => Ok(None),
-        }
     }
 }
 

@@ -6,7 +6,7 @@
 //! ([`monitor`], [`transitions`]); when the faults have stopped and all is quiet, every end is compared with what a plain sequential
 //! scheduler could have come to ([`model`], [`verdict`]).
 //!
-//! - `cargo test -p updraft-tests --test simulation` runs two and a half thousand seeds.
+//! - `cargo test -p updraft-tests --test simulation` runs five thousand seeds.
 //! - `UPDRAFT_SIM_SEED=7` repeats one and prints what happened in it.
 //! - `UPDRAFT_SIM_SEEDS=0..20000` runs others.
 
@@ -33,7 +33,7 @@ use std::sync::{Mutex, PoisonError};
 use trace::Stats;
 
 /// The seeds of the test command.
-const SEEDS: Range<u64> = 0..2_500;
+const SEEDS: Range<u64> = 0..5_000;
 
 /// How many seeds may pass before a guard that was taken away is missed.
 const MUTATION_SEEDS: Range<u64> = 0..3_000;
@@ -177,6 +177,11 @@ fn without_the_limit_on_tasks_it_goes_wrong() {
 #[test]
 fn without_the_limit_on_slots_it_goes_wrong() {
     is_missed(Mutation::NoSlotLimit);
+}
+
+#[test]
+fn without_the_note_of_how_far_backfills_have_come_it_goes_wrong() {
+    is_missed(Mutation::NoDateLimit);
 }
 
 #[test]

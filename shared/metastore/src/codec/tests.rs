@@ -268,6 +268,7 @@ proptest! {
             if_version: version.clone().map(|v| v.map(VersionId::trusted)),
             if_paused: paused,
             if_backfill: (which == 1).then(|| paused.unwrap_or(true).then(|| BackfillId::trusted("b"))),
+            if_backfilled_to: (which == 2).then(|| wake.flatten().or(dag.backfilled_to)),
             version_number: fewer,
             backfill: paused.map(|is| is.then(|| BackfillId::trusted("b"))),
             backfilled_to: wake.flatten(),

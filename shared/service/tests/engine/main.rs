@@ -7,6 +7,8 @@ mod backfills;
 #[cfg(test)]
 mod costs;
 #[cfg(test)]
+mod dates;
+#[cfg(test)]
 mod files;
 #[cfg(test)]
 mod history;
