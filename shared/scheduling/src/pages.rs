@@ -287,11 +287,12 @@ pub fn claim(slot: Slot, try_number: u32, lease: &Lease) -> PageChange {
 /// The claim again, where it was refused only because the page's wake-up lies after the lease's end.
 pub fn claim_again(page: &PageDoc, slot: Slot, try_number: u32, lease: &Lease) -> Option<PageChange> {
     let late = page.wake_at.is_none_or(|at| at > lease.until);
-    (*page.cell(slot) == Cell::Queued { try_number } && late).then(|| PageChange {
-        if_wake_at_most: None,
-        if_wake_at: Some(page.wake_at),
-        wake_at: Some(Some(lease.until)),
-        ..claim(slot, try_number, lease)
+    let change = claim(slot, try_number, lease);
+    (*page.cell(slot) == Cell::Queued { try_number }).then(|| {
+        if !late {
+            return change;
+        }
+        PageChange { if_wake_at_most: None, if_wake_at: Some(page.wake_at), wake_at: Some(Some(lease.until)), ..change }
     })
 }
 

@@ -209,16 +209,17 @@ pub fn claim(task: TaskIndex, try_number: u32, lease: &Lease) -> RunChange {
     }
 }
 
-/// The claim again, where it was refused only because the run's wake-up lies after the lease's end. None where the try is not there
-/// to be claimed.
+/// The claim again, where it was refused only because of the run's wake-up: it lies after the lease's end, or another claim has put it
+/// before that since. None where the try is not there to be claimed.
 pub fn claim_again(run: &RunDoc, task: TaskIndex, try_number: u32, lease: &Lease) -> Option<RunChange> {
     let claimable = run.state == DagRunState::Running && *run.cell(task) == Cell::Queued { try_number };
     let late = run.wake_at.is_none_or(|at| at > lease.until);
-    (claimable && late).then(|| RunChange {
-        if_wake_at_most: None,
-        if_wake_at: Some(run.wake_at),
-        wake_at: Some(Some(lease.until)),
-        ..claim(task, try_number, lease)
+    let change = claim(task, try_number, lease);
+    claimable.then(|| {
+        if !late {
+            return change;
+        }
+        RunChange { if_wake_at_most: None, if_wake_at: Some(run.wake_at), wake_at: Some(Some(lease.until)), ..change }
     })
 }
 

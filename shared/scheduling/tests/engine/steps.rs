@@ -121,6 +121,25 @@ proptest! {
         }
     }
 
+    /// Whoever was refused and shown what is there can claim a queued try of it, wherever other claims have put the wake-up meanwhile: a
+    /// message that is given up then is a task that waits for the sweep.
+    #[test]
+    fn what_is_queued_can_be_claimed_again(
+        Image(plan, run) in image(RUNNING), wakes in proptest::option::of(-100..400_i64)
+    ) {
+        let run = RunDoc { wake_at: wakes.map(at), ..run };
+        let lease = lease("fresh", at(150));
+        for task in plan.tasks() {
+            let Cell::Queued { try_number } = *run.cell(task) else {
+                prop_assert_eq!(step::claim_again(&run, task, run.cell(task).try_number(), &lease), None);
+                continue;
+            };
+            let claim = step::claim_again(&run, task, try_number, &lease).expect("it is there to be claimed");
+            prop_assert!(claim.holds(&run), "{claim:?}");
+            prop_assert!(claim.apply(&run).wake_at.is_some_and(|at| at <= lease.until), "{claim:?}");
+        }
+    }
+
     /// No write names a cell twice, neither as condition nor as change: a store may refuse that, or take either.
     #[test]
     fn a_step_names_each_cell_once(
