@@ -137,7 +137,7 @@ async fn worker(server: Arc<Server>, mut stopping: signal::Receiver<Stopping>) {
         };
         let Ok(deliveries) = received else { continue };
         for message in deliveries.into_iter().filter_map(|d| d.message) {
-            if let Message::Callback { key } = &message {
+            if let Message::Callback { key, .. } = &message {
                 if let Err(error) = Box::pin(server.engine.call(key, &server.runner, None)).await {
                     tracing::error!(%error, ?key, "a callback was not called, or its end not written; it is looked at again");
                 }

@@ -269,7 +269,7 @@ impl Trial {
         }
         let tasks = queue.receive(Lane::Tasks, 1, Duration::ZERO).await.map_err(updraft_service::Error::from)?;
         for message in tasks.into_iter().filter_map(|delivery| delivery.message) {
-            if let Message::Callback { key } = &message {
+            if let Message::Callback { key, .. } = &message {
                 Box::pin(self.engine.call(key, &self.runner, None)).await?;
                 return Ok(true);
             }

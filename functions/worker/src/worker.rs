@@ -50,7 +50,7 @@ impl Worker {
         }
         let mut answer = BatchAnswer::default();
         for record in &records {
-            if let Some(Message::Callback { key }) = parse_body(&record.body) {
+            if let Some(Message::Callback { key, .. }) = parse_body(&record.body) {
                 // A failure is made up for by the look at the callback, in the time index.
                 if let Err(error) = Box::pin(self.engine.call(&key, &self.runner, Some(budget.leases_end()))).await {
                     tracing::error!(?key, %error, "a callback was not called, or its end not written; it is looked at again");

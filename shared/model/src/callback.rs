@@ -2,6 +2,7 @@
 
 use crate::ids::{Incarnation, TaskIndex, Token, VersionId};
 use crate::run::{RunEndReason, TryEnd};
+use crate::workers::WorkerKind;
 use crate::{Callback, CallbackKind, Dag};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -99,6 +100,44 @@ impl Occasion {
     }
 }
 
+/// By what means a callback is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Means {
+    /// A message to an SNS topic.
+    Sns,
+    /// A request to a URL.
+    Webhook,
+    /// A mail.
+    Mail,
+    /// A command.
+    Bash,
+    /// A function of Python.
+    Python,
+}
+
+impl Callback {
+    /// By what means it is called: its path names one of Airflow's notifiers by the class or by the function that makes it, or a function.
+    pub fn means(&self) -> Means {
+        let path = self.callback.as_str();
+        let module = path.strip_prefix("airflow.providers.");
+        match (module, path.rsplit('.').next().unwrap_or(path)) {
+            (Some(_), "SnsNotifier" | "send_sns_notification") => Means::Sns,
+            (Some(_), "SlackWebhookNotifier" | "send_slack_webhook_notification") => Means::Webhook,
+            (Some(_), "SmtpNotifier" | "send_smtp_notification") => Means::Mail,
+            _ if path == "updraft.webhook" => Means::Webhook,
+            _ if path == "updraft.bash" || (path.is_empty() && self.arguments.contains_key("bash_command")) => {
+                Means::Bash
+            }
+            _ => Means::Python,
+        }
+    }
+
+    /// The kind of worker that can call it.
+    pub fn worker_kind(&self) -> WorkerKind {
+        if self.means() == Means::Python { WorkerKind::Python } else { WorkerKind::Plain }
+    }
+}
+
 /// How a callback stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -153,4 +192,43 @@ pub struct CallbackDoc {
     /// Grows with every write.
     #[serde(skip)]
     pub revision: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn paths_name_what_is_called_and_by_which_worker() {
+        for (path, arguments, means, worker) in [
+            ("airflow.providers.amazon.aws.notifications.sns.SnsNotifier", json!({}), Means::Sns, WorkerKind::Plain),
+            (
+                "airflow.providers.amazon.aws.notifications.sns.send_sns_notification",
+                json!({}),
+                Means::Sns,
+                WorkerKind::Plain,
+            ),
+            (
+                "airflow.providers.slack.notifications.slack_webhook.SlackWebhookNotifier",
+                json!({}),
+                Means::Webhook,
+                WorkerKind::Plain,
+            ),
+            (
+                "airflow.providers.smtp.notifications.smtp.send_smtp_notification",
+                json!({}),
+                Means::Mail,
+                WorkerKind::Plain,
+            ),
+            ("my.own.SnsNotifier", json!({}), Means::Python, WorkerKind::Python),
+            ("callbacks.tell", json!({"bash_command": "x"}), Means::Python, WorkerKind::Python),
+            ("updraft.webhook", json!({}), Means::Webhook, WorkerKind::Plain),
+            ("updraft.bash", json!({}), Means::Bash, WorkerKind::Plain),
+            ("", json!({"bash_command": "x"}), Means::Bash, WorkerKind::Plain),
+        ] {
+            let callback: Callback = serde_json::from_value(json!({"callback": path, "arguments": arguments})).unwrap();
+            assert_eq!((callback.means(), callback.worker_kind()), (means, worker), "{path}");
+        }
+    }
 }

@@ -36,7 +36,7 @@ pub mod workers;
 pub use asset::{AssetEvent, EventSource, OutletEvent, Queued, Topic, TopicChange, TopicDoc, TopicFacts};
 pub use attempt::{Attempt, AttemptKey, AttemptOutcome, ValueRef};
 pub use backfill::{Backfill, BackfillCounts, BackfillRun};
-pub use callback::{CallbackDoc, CallbackKey, CallbackState, Occasion};
+pub use callback::{CallbackDoc, CallbackKey, CallbackState, Means, Occasion};
 pub use cell::{Cell, Lease};
 pub use change::{DagChange, Held, RunChange};
 pub use choice::{Choice, Chosen, LeftOut};

@@ -8,7 +8,7 @@ use updraft_clock::Clock;
 use updraft_execution::{BashCall, CallStyle, Callable, Level, OperatorCall, Outcome, PythonCall, cancellation};
 use updraft_log_store::LogStore;
 use updraft_metastore::Items;
-use updraft_model::{AttemptOutcome, Connection, Occasion, TryEnd};
+use updraft_model::{AttemptOutcome, Connection, Means, Occasion, TryEnd};
 use updraft_service::callbacks::CALL_TIMEOUT;
 use updraft_service::{CallEnded, Called, Caller, Finished, Lookup};
 use updraft_task_queue::TaskQueue;
@@ -86,33 +86,11 @@ impl Told {
     }
 }
 
-/// What kind of callback a path names: Airflow's notifiers by their classes, or the functions that make them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Sns,
-    Webhook,
-    Mail,
-    Bash,
-    Python,
-}
-
-fn kind(path: &str, arguments: &Map<String, Value>) -> Kind {
-    let module = path.strip_prefix("airflow.providers.");
-    match (module, path.rsplit('.').next().unwrap_or(path)) {
-        (Some(_), "SnsNotifier" | "send_sns_notification") => Kind::Sns,
-        (Some(_), "SlackWebhookNotifier" | "send_slack_webhook_notification") => Kind::Webhook,
-        (Some(_), "SmtpNotifier" | "send_smtp_notification") => Kind::Mail,
-        _ if path == "updraft.webhook" => Kind::Webhook,
-        _ if path == "updraft.bash" || (path.is_empty() && arguments.contains_key("bash_command")) => Kind::Bash,
-        _ => Kind::Python,
-    }
-}
-
 impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> ProcessRunner<I, Q, L, C> {
     async fn call_out(&self, called: &Called, log: &mut Log, secrets: &mut Vec<String>) -> Result<(), String> {
         let callback = &called.callback;
-        let what = kind(&callback.callback, &callback.arguments);
-        if what == Kind::Python {
+        let what = callback.means();
+        if what == Means::Python {
             return self.call_python(called, log).await;
         }
         let told = Told::of(called);
@@ -124,16 +102,16 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> ProcessRunner<I, Q, L, C> {
         let rendered = Box::pin(source.fields(callback.arguments.clone(), operator, params.clone(), secrets)).await;
         let arguments = Said(rendered.map_err(|ended| ended.message.unwrap_or_default())?);
         match what {
-            Kind::Sns => self.publish(&arguments, log).await,
-            Kind::Webhook => self.post(&arguments, log, secrets).await,
-            Kind::Mail => self.mail(&arguments, log, secrets).await,
-            Kind::Bash => {
+            Means::Sns => self.publish(&arguments, log).await,
+            Means::Webhook => self.post(&arguments, log, secrets).await,
+            Means::Mail => self.mail(&arguments, log, secrets).await,
+            Means::Bash => {
                 let mut call = BashCall::new(arguments.required("bash_command")?);
                 call.append_env = true;
                 call.env = Some(environment(called, &told));
                 self.process_of(called, OperatorCall::Bash(call), &told, secrets, log).await
             }
-            Kind::Python => Ok(()),
+            Means::Python => Ok(()),
         }
     }
 
@@ -383,23 +361,6 @@ impl Said {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn paths_name_what_is_called() {
-        let none = Map::new();
-        for (path, expected) in [
-            ("airflow.providers.amazon.aws.notifications.sns.SnsNotifier", Kind::Sns),
-            ("airflow.providers.amazon.aws.notifications.sns.send_sns_notification", Kind::Sns),
-            ("airflow.providers.slack.notifications.slack_webhook.SlackWebhookNotifier", Kind::Webhook),
-            ("airflow.providers.smtp.notifications.smtp.send_smtp_notification", Kind::Mail),
-            ("my.own.SnsNotifier", Kind::Python),
-            ("callbacks.tell", Kind::Python),
-            ("updraft.webhook", Kind::Webhook),
-            ("updraft.bash", Kind::Bash),
-        ] {
-            assert_eq!(kind(path, &none), expected, "{path}");
-        }
-    }
 
     #[test]
     fn a_webhooks_address_is_its_connections() {

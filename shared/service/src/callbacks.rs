@@ -92,7 +92,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 revision: 0,
             };
             if let Outcome::Updated(_) = self.store.put_callback(&callback).await? {
-                messages.push(Outgoing::now(Message::Callback { key }));
+                messages.push(Outgoing::now(message(&callback, &version)));
             }
         }
         self.send(messages).await;
@@ -112,7 +112,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         }
         callback.wake_at = now.saturating_add(PATIENCE).unwrap_or(now);
         if let Outcome::Updated(_) = self.store.update_callback(&callback).await? {
-            self.send(vec![Outgoing::now(Message::Callback { key: key.clone() })]).await;
+            let version = self.version(&callback.version).await?;
+            self.send(vec![Outgoing::now(message(&callback, &version))]).await;
         }
         Ok(())
     }
@@ -226,7 +227,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         if let Outcome::Updated(written) = self.store.update_callback(&callback).await?
             && let Some(delay) = again
         {
-            self.send(vec![Outgoing { message: Message::Callback { key: written.key }, delay }]).await;
+            let version = self.version(&written.version).await?;
+            self.send(vec![Outgoing { message: message(&written, &version), delay }]).await;
         }
         Ok(())
     }
@@ -246,6 +248,13 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         }
         Ok(found)
     }
+}
+
+/// The message that asks for a callback to be called, by a worker that can.
+fn message(callback: &CallbackDoc, version: &Version) -> Message {
+    let what = callback.occasion.callbacks(&version.plan.dag).get(callback.number);
+    let worker = what.map(Callback::worker_kind).unwrap_or_default();
+    Message::Callback { key: callback.key.clone(), worker }
 }
 
 /// Whether the pause after its last call is not over.

@@ -52,7 +52,7 @@ impl Sqs {
         Self { client, tasks: tasks_url.into(), python: None, looks: looks_url.into() }
     }
 
-    /// The same, with a queue of their own for tasks that want a worker with Python.
+    /// The same, with a queue of their own for tasks and callbacks that want a worker with Python.
     #[must_use]
     pub fn with_python(self, url: Option<String>) -> Self {
         Self { python: url, ..self }
@@ -68,9 +68,9 @@ impl Sqs {
 
     /// The queue that a message is sent to.
     fn url_for(&self, message: &Message) -> &str {
-        match message {
-            Message::Task { worker: WorkerKind::Python, .. } => self.python.as_deref().unwrap_or(&self.tasks),
-            other => self.url(other.lane()),
+        match message.worker() {
+            WorkerKind::Python => self.python.as_deref().unwrap_or(&self.tasks),
+            WorkerKind::Plain => self.url(message.lane()),
         }
     }
 

@@ -89,6 +89,27 @@ async fn tasks_that_want_python_have_a_queue_of_their_own_where_one_is_named() {
 
 #[test]
 fn messages_of_releases_that_knew_one_kind_of_worker_are_read() {
+#[test]
+fn callbacks_that_want_python_go_where_tasks_do() {
+    let key = updraft_model::CallbackKey { incarnation: Incarnation::trusted("i"), id: "end.0.0".to_owned() };
+    let config = Builder::new().behavior_version(aws_config::BehaviorVersion::v2026_01_12()).build();
+    let one = Sqs {
+        client: Client::from_conf(config),
+        tasks: "t".into(),
+        python: Some("p".into()),
+        looks: "l".into(),
+        requests: Arc::default(),
+    };
+    let to = |queues: &Sqs, worker| queues.url_for(&Message::Callback { key: key.clone(), worker }).to_owned();
+    assert_eq!((to(&one, WorkerKind::Plain), to(&one, WorkerKind::Python)), ("t".to_owned(), "p".to_owned()));
+    assert_eq!(to(&Sqs { python: None, ..one }, WorkerKind::Python), "t");
+    // What earlier releases sent is read, and they read what is for plain workers.
+    let old = r#"{"look_at":"callback","key":{"incarnation":"i","id":"end.0.0"}}"#;
+    assert_eq!(parse_body(old), Some(Message::Callback { key: key.clone(), worker: WorkerKind::Plain }));
+    let plain = Message::Callback { key: key.clone(), worker: WorkerKind::Plain };
+    assert_eq!(serde_json::to_string(&plain).unwrap(), old);
+}
+
     let old = r#"{"look_at":"task","dag_id":"d","incarnation":"i","task":3,"try_number":2,"priority":1}"#;
     let Some(read @ Message::Task { worker, .. }) = parse_body(old) else { panic!("it is a message") };
     assert_eq!(worker, WorkerKind::Plain);

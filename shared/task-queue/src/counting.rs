@@ -62,15 +62,10 @@ impl<Q> Counting<Q> {
 
 impl<Q: TaskQueue> TaskQueue for Counting<Q> {
     async fn send(&self, messages: &[Outgoing]) -> Result<(), Error> {
-        let to = |message: &Message| match message {
-            Message::Task { worker: WorkerKind::Python, .. } => 1,
-            other => {
-                if other.lane() == Lane::Tasks {
-                    0
-                } else {
-                    2
-                }
-            }
+        let to = |message: &Message| match (message.lane(), message.worker()) {
+            (Lane::Tasks, WorkerKind::Plain) => 0,
+            (Lane::Tasks, WorkerKind::Python) => 1,
+            (Lane::Looks, _) => 2,
         };
         for queue in 0..3 {
             let count = messages.iter().filter(|outgoing| to(&outgoing.message) == queue).count();

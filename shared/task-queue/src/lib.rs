@@ -74,6 +74,9 @@ pub enum Message {
     Callback {
         /// Which.
         key: CallbackKey,
+        /// The kind of worker that can call it. Messages of releases that sent all of them to plain workers have none.
+        #[serde(default, skip_serializing_if = "WorkerKind::is_plain")]
+        worker: WorkerKind,
     },
     /// A backfill that may have a run to make.
     Backfill {
@@ -108,6 +111,14 @@ pub enum Lane {
 }
 
 impl Message {
+    /// The kind of worker that it wants, where it is for workers.
+    pub fn worker(&self) -> WorkerKind {
+        match self {
+            Self::Task { worker, .. } | Self::Callback { worker, .. } => *worker,
+            _ => WorkerKind::Plain,
+        }
+    }
+
     /// The lane it travels in.
     pub fn lane(&self) -> Lane {
         match self {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use updraft_clock::Clock;
-use updraft_model::{CallbackDoc, CallbackState, Connection, RunDoc};
+use updraft_model::{CallbackDoc, CallbackState, Connection, RunDoc, WorkerKind};
 use updraft_notify::{Boxed, Signed, SnsSigner};
 
 type Heard = Arc<Mutex<Vec<String>>>;
@@ -208,6 +208,13 @@ async fn what_fails_is_called_again_and_given_up() {
     let found = callbacks(&world, &run).await;
     assert_eq!(stands(&found), ["Success", "Failed"], "{found:#?}");
     assert_eq!((found[0].tries, found[1].tries), (3, 5));
+    // What is a function goes to workers with Python, each time anew; all else to any.
+    let asked = |number: usize, worker| {
+        let id = &found[number].key.id;
+        let to: Vec<WorkerKind> = world.asked.iter().filter(|(asked, _)| asked == id).map(|(_, kind)| *kind).collect();
+        to.len() >= found[number].tries as usize && to.iter().all(|kind| *kind == worker)
+    };
+    assert!(asked(0, WorkerKind::Plain) && asked(1, WorkerKind::Python), "{:?}", world.asked);
     assert!(found[1].message.as_deref().is_some_and(|m| m.contains("ValueError: no")), "{found:#?}");
     let heard = heard.lock().unwrap().clone();
     assert_eq!(heard.len(), 3);

@@ -12,7 +12,7 @@ use updraft_dag_store::{DagStore, Directory as Folder};
 use updraft_execution::Launcher;
 use updraft_log_store::{Directory, LogStore};
 use updraft_metastore::memory::Memory;
-use updraft_model::{Attempt, DagId, DagRunState, RunDoc};
+use updraft_model::{Attempt, DagId, DagRunState, RunDoc, WorkerKind};
 use updraft_runner::ProcessRunner;
 use updraft_service::runs::Leases;
 use updraft_service::trigger::Trigger;
@@ -72,6 +72,8 @@ pub(crate) struct World {
     pub(crate) attempts: u32,
     /// When the worker will be gone, after now, if it will.
     pub(crate) worker_lives: Option<SignedDuration>,
+    /// Which callbacks were to be called, and by which kind of worker, message by message.
+    pub(crate) asked: Vec<(String, WorkerKind)>,
 }
 
 /// What came of a run.
@@ -132,7 +134,7 @@ impl World {
         Box::pin(engine.ingest_all(&folder)).await.unwrap();
         let problems = engine.store.list_import_errors(10, None).await.unwrap().items;
         assert!(problems.is_empty(), "{problems:#?}");
-        Self { engine, clock, runner, attempts: 0, worker_lives: None }
+        Self { engine, clock, runner, attempts: 0, worker_lives: None, asked: Vec::new() }
     }
 
     /// One with one DAG `d` of these tasks.
@@ -187,7 +189,8 @@ impl World {
                 return;
             }
             for message in tasks {
-                if let Message::Callback { key } = &message {
+                if let Message::Callback { key, worker } = &message {
+                    self.asked.push((key.id.clone(), *worker));
                     Box::pin(self.engine.call(key, &self.runner, None)).await.unwrap();
                     continue;
                 }
