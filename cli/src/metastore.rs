@@ -131,7 +131,13 @@ impl Session {
         let settings = updraft_metastore_dynamodb::settings().await?;
         let (queue, note) = crate::aws::queue(&settings);
         let seal = secrets::seal_of_table().await?;
-        let store = updraft_metastore_dynamodb::DynamoDb::new(&settings, table);
+        let days = std::env::var(updraft_metastore::expiry::DAYS).unwrap_or_default();
+        let expiry = updraft_metastore::expiry::Expiry::from_days(&days).map_err(|error| {
+            Failure::user("it is not known how long history is kept")
+                .cause(error.to_string())
+                .hint(format!("`{}` is to be what the deployment has (`HistoryDays`)", updraft_metastore::expiry::DAYS))
+        })?;
+        let store = updraft_metastore_dynamodb::DynamoDb::new(&settings, table).expiring(expiry);
         Self::new(Store::DynamoDb(store), queue, Blobs::S3(crate::aws::Buckets::new(settings)), note, seal)
     }
 

@@ -28,6 +28,7 @@ locals {
     UPDRAFT_SCHEDULER_QUEUE_URL = aws_sqs_queue.looks.url
     UPDRAFT_VERSION             = var.release
     UPDRAFT_METRICS             = tostring(var.metrics)
+    UPDRAFT_HISTORY_DAYS        = tostring(var.history_days)
     RUST_LOG                    = var.log_level
     UPDRAFT_SECRETS_BACKEND = var.secrets_backend
     UPDRAFT_SECRETS_BACKEND_KWARGS = var.secrets_backend_kwargs
@@ -147,6 +148,12 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "this" {
 }
 
 resource "aws_s3_bucket_public_access_block" "this" {
+  # Only what the functions write with `history_days` has this attribute.
+  ttl {
+    attribute_name = "expires"
+    enabled        = true
+  }
+
   bucket                  = aws_s3_bucket.this.id
   block_public_acls       = true
   block_public_policy     = true
@@ -375,6 +382,61 @@ resource "aws_iam_role_policy" "tick" {
     Statement = [{ Effect = "Allow", Action = "lambda:InvokeFunction", Resource = aws_lambda_function.this["scheduler"].arn }]
   })
 }
+# The same function behind a gateway, for whoever has a token of the issuer.
+resource "aws_apigatewayv2_api" "tokens" {
+  count         = var.jwt_issuer == null ? 0 : 1
+  name          = "${var.name}-api"
+  protocol_type = "HTTP"
+}
+
+resource "aws_apigatewayv2_authorizer" "tokens" {
+  count            = var.jwt_issuer == null ? 0 : 1
+  name             = "issuer"
+  api_id           = aws_apigatewayv2_api.tokens[0].id
+  authorizer_type  = "JWT"
+  identity_sources = ["$request.header.Authorization"]
+  jwt_configuration {
+    issuer   = var.jwt_issuer
+    audience = [var.jwt_audience]
+  }
+}
+
+resource "aws_apigatewayv2_integration" "tokens" {
+  count                  = var.jwt_issuer == null ? 0 : 1
+  api_id                 = aws_apigatewayv2_api.tokens[0].id
+  integration_type       = "AWS_PROXY"
+  integration_uri        = aws_lambda_function.this["api"].arn
+  payload_format_version = "2.0"
+}
+
+resource "aws_apigatewayv2_route" "tokens" {
+  count              = var.jwt_issuer == null ? 0 : 1
+  api_id             = aws_apigatewayv2_api.tokens[0].id
+  route_key          = "$default"
+  authorization_type = "JWT"
+  authorizer_id      = aws_apigatewayv2_authorizer.tokens[0].id
+  target             = "integrations/${aws_apigatewayv2_integration.tokens[0].id}"
+}
+
+resource "aws_apigatewayv2_stage" "tokens" {
+  count       = var.jwt_issuer == null ? 0 : 1
+  api_id      = aws_apigatewayv2_api.tokens[0].id
+  name        = "$default"
+  auto_deploy = true
+  default_route_settings {
+    throttling_burst_limit = 100
+    throttling_rate_limit  = 50
+  }
+}
+
+resource "aws_lambda_permission" "tokens" {
+  count         = var.jwt_issuer == null ? 0 : 1
+  action        = "lambda:InvokeFunction"
+  function_name = aws_lambda_function.this["api"].function_name
+  principal     = "apigateway.amazonaws.com"
+  source_arn    = "${aws_apigatewayv2_api.tokens[0].execution_arn}/*"
+}
+
 
 resource "aws_scheduler_schedule_group" "this" {
   name = var.name

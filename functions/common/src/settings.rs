@@ -17,6 +17,8 @@ pub const TASK_QUEUE_URL: &str = "UPDRAFT_TASK_QUEUE_URL";
 pub const PYTHON_QUEUE_URL: &str = "UPDRAFT_PYTHON_QUEUE_URL";
 /// What kind of worker a function is: `python`, or `plain`, which need not be said.
 pub const WORKER: &str = "UPDRAFT_WORKER";
+/// For how many days history is kept.
+pub const HISTORY_DAYS: &str = "UPDRAFT_HISTORY_DAYS";
 /// URL of the queue that the scheduler is fed from.
 pub const SCHEDULER_QUEUE_URL: &str = "UPDRAFT_SCHEDULER_QUEUE_URL";
 /// What is logged, as `tracing` filters are written; `info` if not set.
@@ -64,6 +66,8 @@ pub struct Environment {
     pub has_python: bool,
     /// The scheduler's queue.
     pub scheduler_queue_url: String,
+    /// For how many days history is kept, as it was written; empty: for ever.
+    pub history_days: String,
     /// Where this function runs, for people.
     pub hostname: String,
     /// The one directory that a function may write to: what it can do without after its end.
@@ -93,6 +97,7 @@ impl Environment {
                 Some(other) => return Err(Error::Worker(other.to_owned())),
             },
             scheduler_queue_url: needed(SCHEDULER_QUEUE_URL)?,
+            history_days: set(HISTORY_DAYS).unwrap_or_default(),
             hostname: set(LOG_STREAM).unwrap_or_else(|| "lambda".to_owned()),
             scratch: std::env::temp_dir().join("updraft"),
         })

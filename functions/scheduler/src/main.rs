@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use updraft_clock::System;
 use updraft_dag_store_s3::S3DagStore;
 use updraft_function::{Environment, Error};
+use updraft_metastore::expiry::Expiry;
 use updraft_metastore_dynamodb::DynamoDb;
 use updraft_service::{Engine, Settings};
 use updraft_task_queue_sqs::Sqs;
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
 async fn serve() -> Result<(), Error> {
     let environment = Environment::read()?;
     let aws = updraft_metastore_dynamodb::settings().await?;
-    let items = DynamoDb::new(&aws, environment.table);
+    let items = DynamoDb::new(&aws, environment.table).expiring(Expiry::from_days(&environment.history_days)?);
     let queue = Sqs::new(&aws, environment.task_queue_url, environment.scheduler_queue_url)
         .with_python(environment.python_queue_url);
     let settings = Settings { hostname: environment.hostname, ..Settings::default() };

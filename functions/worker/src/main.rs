@@ -13,6 +13,7 @@ use updraft_dag_store_s3::S3DagStore;
 use updraft_execution::Launcher;
 use updraft_function::{Environment, Error};
 use updraft_log_store_s3::S3LogStore;
+use updraft_metastore::expiry::Expiry;
 use updraft_metastore_dynamodb::DynamoDb;
 use updraft_model::WorkerKind;
 use updraft_runner::ProcessRunner;
@@ -36,7 +37,7 @@ async fn serve() -> Result<(), Error> {
     let temporary = scratch.join("tmp");
     std::fs::create_dir_all(&temporary)?;
     let aws = updraft_metastore_dynamodb::settings().await?;
-    let items = DynamoDb::new(&aws, environment.table);
+    let items = DynamoDb::new(&aws, environment.table).expiring(Expiry::from_days(&environment.history_days)?);
     let queue = Sqs::new(&aws, environment.task_queue_url, environment.scheduler_queue_url)
         .with_python(environment.python_queue_url);
     let settings = Settings { hostname: environment.hostname, ..Settings::default() };

@@ -8,10 +8,12 @@
 //! attempt. The refusal carries the image, by which callers tell.
 
 mod attributes;
+mod consumed;
 mod expression;
 mod fault;
 mod settings;
 
+pub use consumed::Consumed;
 pub use settings::settings;
 
 use attributes::{attribute_value, item_of, key_of, stored, text};
@@ -23,13 +25,18 @@ use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, KeysAndAttributes, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure,
+};
+use consumed::Meter;
 use expression::Expression;
 use fault::Place;
+use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 use tokio::task::JoinSet;
-use updraft_metastore::item::{Condition, Item, Key, SHARD, Update, WAKE_AT};
+use updraft_metastore::expiry::{EXPIRES, Expiry};
+use updraft_metastore::item::{Change, Condition, Item, Key, SHARD, Update, WAKE_AT, size};
 use updraft_metastore::keys::{SHARDS, shard_name};
 use updraft_metastore::{Due, Error, Items, Outcome, Range};
 
@@ -55,6 +62,8 @@ type Raw = HashMap<String, AttributeValue>;
 pub struct DynamoDb {
     client: Client,
     place: Place,
+    meter: Meter,
+    expiry: Option<Expiry>,
 }
 
 impl DynamoDb {
@@ -63,7 +72,7 @@ impl DynamoDb {
     /// An attempt at a request may take ten seconds unless the settings say otherwise.
     pub fn new(settings: &SdkConfig, table: impl Into<String>) -> Self {
         let client = Client::from_conf(settings::client_config(settings));
-        Self { client, place: Place::new(settings, table.into()) }
+        Self { client, place: Place::new(settings, table.into()), meter: Meter::default(), expiry: None }
     }
 
     /// The table of this name, by the usual AWS settings: see [`settings`].
@@ -74,9 +83,35 @@ impl DynamoDb {
         Ok(Self::new(&settings().await?, table))
     }
 
+    /// The same, with history that expires. DynamoDB removes it, by the attribute that the table names for it.
+    #[must_use]
+    pub fn expiring(self, expiry: Option<Expiry>) -> Self {
+        Self { expiry, ..self }
+    }
+
+    /// An item as it is put, with when it expires.
+    fn stored(&self, key: &Key, item: &Item) -> Raw {
+        let mut raw = stored(key, item);
+        let expires = self.expiry.and_then(|expiry| expiry.of_put(key, Timestamp::now()));
+        raw.extend(expires.map(|at| (EXPIRES.to_owned(), attribute_value(&at))));
+        raw
+    }
+
     /// The table's name.
     pub fn table(&self) -> &str {
         &self.place.table
+    }
+
+    /// What the requests of this process have used so far, clones included. Asking for it costs nothing.
+    pub fn consumed(&self) -> Consumed {
+        self.meter.consumed()
+    }
+
+    /// What a refused write was refused by.
+    fn refused(&self, key: &Key, image: Option<Raw>) -> Result<Outcome<Item>, Error> {
+        let image = image.filter(|raw| !raw.is_empty()).map(|raw| item_of(key, raw)).transpose()?;
+        self.meter.refused(image.as_ref().map_or(0, |item| size(key, item)));
+        Ok(Outcome::Refused(image))
     }
 
     fn fault<E>(&self, error: &SdkError<E, HttpResponse>) -> Error
@@ -98,7 +133,9 @@ impl DynamoDb {
         loop {
             let wanted = i32::try_from(limit - found.len()).unwrap_or(i32::MAX);
             let page = query.clone().limit(wanted).set_exclusive_start_key(start.take());
+            let page = page.return_consumed_capacity(ReturnConsumedCapacity::Total);
             let page = page.send().await.map_err(|e| self.fault(&e))?;
+            self.meter.read(page.consumed_capacity.as_ref());
             for raw in page.items.unwrap_or_default() {
                 found.push(read(&raw)?);
             }
@@ -134,7 +171,9 @@ impl DynamoDb {
             let wanted = KeysAndAttributes::builder().set_keys(Some(left)).consistent_read(true).build();
             let wanted = wanted.map_err(|e| Error::Unusable(format!("could not build a batch read: {e}")))?;
             let request = self.client.batch_get_item().request_items(self.table(), wanted);
+            let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
             let mut answer = request.send().await.map_err(|e| self.fault(&e))?;
+            answer.consumed_capacity().iter().for_each(|consumed| self.meter.read(Some(consumed)));
             let page =
                 answer.responses.take().and_then(|mut by_table| by_table.remove(self.table())).unwrap_or_default();
             fruitless = if page.is_empty() { fruitless + 1 } else { 0 };
@@ -169,7 +208,9 @@ impl Items for DynamoDb {
     async fn update(&self, update: &Update) -> Result<Outcome<Item>, Error> {
         let mut expression = Expression::default();
         let condition = expression.existing(&update.conditions);
-        let changes = expression.changes(&update.changes);
+        let expires = self.expiry.and_then(|expiry| expiry.of_update(update));
+        let changes: Vec<Change> = update.changes.iter().cloned().chain(expires).collect();
+        let changes = expression.changes(&changes);
         expression::check_size(&update.key, &condition, changes.as_deref().unwrap_or_default())?;
         let answer = self
             .client
@@ -181,14 +222,18 @@ impl Items for DynamoDb {
             .set_expression_attribute_names(expression.names())
             .set_expression_attribute_values(expression.values())
             .return_values(ReturnValue::AllNew)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
         match answer {
-            Ok(answer) => Ok(Outcome::Updated(item_of(&update.key, answer.attributes.unwrap_or_default())?)),
+            Ok(answer) => {
+                self.meter.wrote(answer.consumed_capacity.as_ref());
+                Ok(Outcome::Updated(item_of(&update.key, answer.attributes.unwrap_or_default())?))
+            }
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(refusal)) => {
-                    refused(&update.key, refusal.item.clone())
+                    self.refused(&update.key, refusal.item.clone())
                 }
                 _ => Err(self.fault(&error)),
             },
@@ -201,16 +246,20 @@ impl Items for DynamoDb {
             .client
             .put_item()
             .table_name(self.table())
-            .set_item(Some(stored(key, item)))
+            .set_item(Some(self.stored(key, item)))
             .condition_expression("attribute_not_exists(#0)")
             .expression_attribute_names("#0", PK)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
         match answer {
-            Ok(_) => Ok(Outcome::Updated(item.clone())),
+            Ok(answer) => {
+                self.meter.wrote(answer.consumed_capacity.as_ref());
+                Ok(Outcome::Updated(item.clone()))
+            }
             Err(error) => match error.as_service_error() {
-                Some(PutItemError::ConditionalCheckFailedException(refusal)) => refused(key, refusal.item.clone()),
+                Some(PutItemError::ConditionalCheckFailedException(refusal)) => self.refused(key, refusal.item.clone()),
                 _ => Err(self.fault(&error)),
             },
         }
@@ -218,8 +267,10 @@ impl Items for DynamoDb {
 
     /// One PutItem.
     async fn put(&self, key: &Key, item: &Item) -> Result<(), Error> {
-        let request = self.client.put_item().table_name(self.table()).set_item(Some(stored(key, item)));
-        request.send().await.map_err(|e| self.fault(&e))?;
+        let request = self.client.put_item().table_name(self.table()).set_item(Some(self.stored(key, item)));
+        let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let answer = request.send().await.map_err(|e| self.fault(&e))?;
+        self.meter.wrote(answer.consumed_capacity.as_ref());
         Ok(())
     }
 
@@ -236,12 +287,19 @@ impl Items for DynamoDb {
             .set_condition_expression(condition)
             .set_expression_attribute_names(expression.names())
             .set_expression_attribute_values(expression.values())
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await;
         match answer {
-            Ok(_) => Ok(Outcome::Updated(())),
+            Ok(answer) => {
+                self.meter.wrote(answer.consumed_capacity.as_ref());
+                Ok(Outcome::Updated(()))
+            }
             Err(error) => match error.as_service_error() {
-                Some(DeleteItemError::ConditionalCheckFailedException(_)) => Ok(Outcome::Refused(Some(()))),
+                Some(DeleteItemError::ConditionalCheckFailedException(_)) => {
+                    self.meter.refused(0);
+                    Ok(Outcome::Refused(Some(())))
+                }
                 _ => Err(self.fault(&error)),
             },
         }
@@ -250,7 +308,9 @@ impl Items for DynamoDb {
     /// One GetItem.
     async fn get(&self, key: &Key) -> Result<Option<Item>, Error> {
         let request = self.client.get_item().table_name(self.table()).consistent_read(true);
+        let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
         let answer = request.set_key(Some(attributes::key_attributes(key))).send().await.map_err(|e| self.fault(&e))?;
+        self.meter.read(answer.consumed_capacity.as_ref());
         answer.item.filter(|raw| !raw.is_empty()).map(|raw| item_of(key, raw)).transpose()
     }
 
@@ -314,11 +374,6 @@ impl Items for DynamoDb {
         found.truncate(limit);
         Ok(found)
     }
-}
-
-fn refused(key: &Key, image: Option<Raw>) -> Result<Outcome<Item>, Error> {
-    let image = image.filter(|raw| !raw.is_empty()).map(|raw| item_of(key, raw)).transpose()?;
-    Ok(Outcome::Refused(image))
 }
 
 /// Where a query begins: none when nothing can follow, `Some(None)` at the range's own beginning. DynamoDB refuses a start

@@ -233,6 +233,58 @@ async fn the_time_index_is_asked_once_for_each_shard_and_never_consistently() {
     assert!(asked.iter().all(|body| body.contains(r#""IndexName":"due""#) && !body.contains("ConsistentRead")));
 }
 
+/// DynamoDB's own figures add up to what our counting at the ports says, which is what budgets are held by.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_used_is_what_the_service_says() {
+    let settings = Emulator::shared().settings().await;
+    let items = DynamoDb::new(&settings, items().await.table());
+    let counting = updraft_metastore::counting::Counting::new(items.clone());
+    let (key, absent) = (key("metered"), key("never"));
+    let with = |more: &[(&str, Value)]| more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    let item: Item = with(&[("b", Value::B(vec![7; 1500]))]);
+    assert_eq!(items.consumed(), Consumed::default());
+    counting.put(&key, &item).await.unwrap();
+    let indexed =
+        vec![Change::Set(Path::Top(SHARD), Value::text(shard_name(0))), Change::Set(Path::Top(WAKE_AT), Value::N(5))];
+    counting.update(&Update { key: key.clone(), conditions: vec![], changes: indexed }).await.unwrap();
+    let moved = vec![Change::Set(Path::Top(WAKE_AT), Value::N(9))];
+    counting.update(&Update { key: key.clone(), conditions: vec![], changes: moved }).await.unwrap();
+    let never = vec![Condition::Absent(Path::Top(WAKE_AT))];
+    let refused = Update { key: key.clone(), conditions: never.clone(), changes: vec![] };
+    assert!(matches!(counting.update(&refused).await.unwrap(), Outcome::Refused(Some(_))));
+    assert!(matches!(counting.put_new(&key, &item).await.unwrap(), Outcome::Refused(Some(_))));
+    counting.get(&key).await.unwrap();
+    counting.get_many(&[key.clone(), absent]).await.unwrap();
+    counting.delete(&key, &[]).await.unwrap();
+    let consumed = items.consumed();
+    assert!(
+        (consumed.write_units - counting.counts().total_write_units() as f64).abs() < 0.1,
+        "{consumed:?} {:?}",
+        counting.counts()
+    );
+    assert!((1.0..=3.0).contains(&consumed.read_units), "{consumed:?}");
+}
+
+#[tokio::test]
+async fn history_expires_where_it_is_asked_for_and_nowhere_else() {
+    let (script, items) = scripted(&[(200, r#"{"Attributes":{"pk":{"S":"p"},"sk":{"S":"s"}}}"#)]).await;
+    let expiring = items.clone().expiring(updraft_metastore::expiry::Expiry::from_days("30").unwrap());
+    let run = |sk: &str| Key { pk: "R#i".to_owned(), sk: sk.to_owned() };
+    let end = vec![Change::Set(Path::Top("ed"), Value::N(5_000_000))];
+    let ends = Update { key: run("R"), conditions: vec![], changes: end };
+    for items in [&expiring, &items] {
+        items.put(&run("A#00000#0001#t"), &Item::new()).await.unwrap();
+        items.put_new(&run("C#"), &Item::new()).await.unwrap();
+        items.put(&key("x"), &Item::new()).await.unwrap();
+        items.put_new(&run("R"), &Item::new()).await.unwrap();
+        items.update(&ends).await.unwrap();
+    }
+    let asked = script.asked();
+    let expires: Vec<bool> = asked.iter().map(|body| body.contains("expires")).collect();
+    assert_eq!(expires, [true, true, false, false, true, false, false, false, false, false], "{asked:?}");
+    assert!(asked[4].contains(&format!(r#"{{"N":"{}"}}"#, 5 + 30 * 24 * 3600)), "{}", asked[4]);
+}
+
 #[tokio::test]
 async fn reads_by_key_are_consistent() {
     let (script, items) = scripted(&[(200, "{}")]).await;

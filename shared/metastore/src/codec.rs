@@ -27,6 +27,7 @@
 //! | `rv` | revision | `rv` | revision |
 //! | `shard`, `wake_at` | time index | `shard`, `wake_at` | time index |
 
+use crate::expiry::EXPIRES;
 use crate::item::{Change, Condition, Item, Key, Path, SHARD, Update, Value, WAKE_AT};
 use crate::{Error, keys};
 use jiff::Timestamp;
@@ -90,6 +91,9 @@ fn map<'a>(item: &'a Item, name: &str) -> Result<&'a BTreeMap<String, Value>, Er
 fn operations(ids: &[OperationId]) -> Value {
     Value::S(ids.iter().map(OperationId::as_str).collect::<Vec<_>>().join(" "))
 }
+
+/// When a run ended.
+pub(crate) const END_DATE: &str = "ed";
 
 fn micros(at: Timestamp) -> Value {
     Value::N(at.as_microsecond())
@@ -159,7 +163,7 @@ pub fn run_item(run: &RunDoc) -> Item {
     set(&mut item, "dl", run.deleted_at.map(micros));
     set(&mut item, "op", (!run.operations.is_empty()).then(|| operations(&run.operations)));
     set(&mut item, "sd", run.start_date.map(micros));
-    set(&mut item, "ed", run.end_date.map(micros));
+    set(&mut item, END_DATE, run.end_date.map(micros));
     if let Some(at) = run.wake_at {
         item.insert(SHARD.to_owned(), Value::S(keys::shard(&keys::run(&run.facts.incarnation))));
         item.insert(WAKE_AT.to_owned(), Value::N(at.as_millisecond()));
@@ -212,7 +216,7 @@ pub fn run_doc(item: &Item) -> Result<RunDoc, Error> {
         clear_number: small(number(item, "cn")),
         active_epoch: small(number(item, "ae")),
         start_date: instant(item, "sd")?,
-        end_date: instant(item, "ed")?,
+        end_date: instant(item, END_DATE)?,
         cells: entries(item, "c", cell)?.into_iter().collect(),
         max_tries: entries(item, "mt", tries)?.into_iter().collect(),
         resumes: entries(item, "rs", resumed)?.into_iter().collect(),
@@ -357,9 +361,11 @@ pub fn run_update(incarnation: &Incarnation, change: &RunChange) -> Update {
     changes.extend(change.active_epoch.map(|e| Change::Set(Path::Top("ae"), Value::N(i64::from(e)))));
     changes.extend(change.start_date.map(|at| Change::Set(Path::Top("sd"), micros(at))));
     changes.extend(change.end_date.map(|at| match at {
-        Some(at) => Change::Set(Path::Top("ed"), micros(at)),
-        None => Change::Remove(Path::Top("ed")),
+        Some(at) => Change::Set(Path::Top(END_DATE), micros(at)),
+        None => Change::Remove(Path::Top(END_DATE)),
     }));
+    // What has begun again must not expire, whoever let it.
+    changes.extend(change.end_date.is_some_and(|at| at.is_none()).then_some(Change::Remove(Path::Top(EXPIRES))));
     changes.extend(change.looks.map(|n| Change::Set(Path::Top("lk"), Value::N(i64::from(n)))));
     changes.extend(
         change.outbox_put.iter().map(|(id, e)| Change::Set(Path::Entry("ob", id.clone()), Value::S(to_json(e)))),
@@ -374,7 +380,8 @@ fn tombstone(change: &RunChange, at: Timestamp, changes: &mut Vec<Change>) {
     changes.extend(
         ["c", "m", "mt", "rs", "ch", "pm", "ob"].map(|map| Change::Set(Path::Top(map), Value::M(BTreeMap::new()))),
     );
-    changes.extend(["tk", "pa", "to", "da", "in", "ia", "sd", "ed", "cn"].map(|name| Change::Remove(Path::Top(name))));
+    changes
+        .extend(["tk", "pa", "to", "da", "in", "ia", "sd", END_DATE, "cn"].map(|name| Change::Remove(Path::Top(name))));
     changes.extend(["ae", "lk"].map(|name| Change::Set(Path::Top(name), Value::N(0))));
     changes.push(Change::Set(Path::Top("dl"), micros(at)));
     changes.extend(change.state.map(|s| Change::Set(Path::Top("st"), Value::text(s.as_str()))));

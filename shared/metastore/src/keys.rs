@@ -40,6 +40,9 @@
 //! | value kept beside an asset | `B#<asset's number>` | `B#<name>` | over |
 //! | secret of the server's own | `SECRETS` | `<name>` | once |
 //!
+//! Where history is kept for a while only ([`crate::expiry`]), what is beside a run document, run index items and the event log say from their
+//! beginning when they expire, and run documents from their end on.
+//!
 //! The time index holds run, page, DAG, holder, topic and callback documents, interventions and backfills, by `shard` (of
 //! [`SHARDS`]) and `wake_at`.
 
@@ -63,6 +66,18 @@ fn key(pk: impl Into<String>, sk: impl Into<String>) -> Key {
 /// A run document.
 pub fn run(incarnation: &Incarnation) -> Key {
     key(format!("R#{incarnation}"), "R")
+}
+
+/// Whether a key is that of a run document.
+pub(crate) fn is_run(key: &Key) -> bool {
+    key.pk.starts_with("R#") && key.sk == "R"
+}
+
+/// Whether a key is that of something that only tells of a run, or of what somebody did: nothing that goes on needs it for long.
+pub(crate) fn is_history(key: &Key) -> bool {
+    let beside_run = key.pk.starts_with("R#") && key.sk != "R";
+    let in_index = key.pk.starts_with("D#") && ["N#", RUNS_BY_TIME, "L#", "S#"].iter().any(|of| key.sk.starts_with(of));
+    beside_run || in_index || key.pk == EVENT_LOG
 }
 
 /// An attempt item.

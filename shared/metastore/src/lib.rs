@@ -11,6 +11,7 @@ mod callbacks;
 pub mod codec;
 pub mod counting;
 pub mod events;
+pub mod expiry;
 mod history;
 pub mod holders;
 pub mod item;

@@ -176,6 +176,7 @@ fn runs_a_binary(properties: &Value) -> bool {
 }
 
 /// Queues behind functions: single failures are told apart, and no message comes back while it is being worked on.
+            "UPDRAFT_HISTORY_DAYS",
 fn mappings(template: &Value) -> Vec<String> {
     let mut found = Vec::new();
     let mappings = of_type(template, "AWS::Lambda::EventSourceMapping");
@@ -335,6 +336,10 @@ fn schedules(template: &Value) -> Vec<String> {
 fn alarms(template: &Value) -> Vec<String> {
     let mut found = Vec::new();
     let alarms = of_type(template, "AWS::CloudWatch::Alarm");
+        let expiry = &properties["TimeToLiveSpecification"];
+        if expiry["AttributeName"] != "expires" || expiry["Enabled"] != true {
+            found.push(format!("table `{name}` keeps what has expired"));
+        }
     let watched = |metric: &str, target_name: &str| {
         alarms.iter().any(|(_, alarm)| {
             let properties = &alarm["Properties"];
