@@ -1,6 +1,7 @@
 //! What every Lambda function does the same way: its settings, its logs, its batches of messages.
 
 pub mod batch;
+pub mod cost;
 pub mod metrics;
 pub mod settings;
 

@@ -52,9 +52,13 @@ impl Embedded {
     }
 }
 
-/// Milliseconds say so in their names; everything else is counted.
+/// Milliseconds and money say so in their names, and CloudWatch knows no money; everything else is counted.
 fn unit(name: &str) -> &'static str {
-    if name.ends_with("_ms") { "Milliseconds" } else { "Count" }
+    match name.rsplit('_').next() {
+        Some("ms") => "Milliseconds",
+        Some("microdollars") => "None",
+        _ => "Count",
+    }
 }
 
 impl<S: Subscriber> Layer<S> for Embedded {
@@ -72,6 +76,10 @@ struct Fields(Map<String, Value>);
 
 impl Visit for Fields {
     fn record_i64(&mut self, field: &Field, value: i64) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
         self.0.insert(field.name().to_owned(), value.into());
     }
 

@@ -4,9 +4,11 @@ use crate::event::Event;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;
+use std::time::Instant;
 use updraft_clock::{Clock, System};
 use updraft_dag_store_s3::S3DagStore;
-use updraft_function::{BatchAnswer, Error, Record};
+use updraft_function::cost::Used;
+use updraft_function::{BatchAnswer, Error, Record, batch};
 use updraft_metastore_dynamodb::DynamoDb;
 use updraft_service::Engine;
 use updraft_service::ingest::Ingested;
@@ -30,6 +32,22 @@ impl Scheduler {
     /// Does what an event asks for. An error has Lambda call again: twice for a tick or a notification, and by the queue's rules
     /// for messages.
     pub(crate) async fn handle(&self, payload: Value) -> Result<Value, Error> {
+        let (before, begun) = (self.used(), Instant::now());
+        let is_batch = batch::source(&payload) == Some("aws:sqs");
+        let answer = Box::pin(self.settle(payload)).await;
+        let used = self.used().since(before);
+        (if is_batch { used.with_a_batch() } else { used }).tell(begun.elapsed());
+        answer
+    }
+
+    /// What this process has used so far.
+    fn used(&self) -> Used {
+        let consumed = self.engine.store.items().consumed();
+        let (write_units, read_units) = (consumed.write_units, consumed.read_units);
+        Used { write_units, read_units, requests: self.engine.queue.requests() }
+    }
+
+    async fn settle(&self, payload: Value) -> Result<Value, Error> {
         let event =
             Event::parse(payload).inspect_err(|error| tracing::error!(%error, "an event was not understood"))?;
         match event {

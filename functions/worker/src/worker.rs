@@ -6,8 +6,10 @@ use jiff::Timestamp;
 use lambda_runtime::LambdaEvent;
 use serde_json::Value;
 use std::sync::Arc;
+use std::time::Instant;
 use updraft_clock::{Clock, System};
 use updraft_dag_store_s3::S3DagStore;
+use updraft_function::cost::Used;
 use updraft_function::{BatchAnswer, Error, Record, batch};
 use updraft_log_store_s3::S3LogStore;
 use updraft_metastore_dynamodb::DynamoDb;
@@ -37,6 +39,20 @@ impl Worker {
     /// # Errors
     /// If the event is no batch of messages.
     pub(crate) async fn handle(&self, event: LambdaEvent<Value>) -> Result<BatchAnswer, Error> {
+        let (before, begun) = (self.used(), Instant::now());
+        let answer = Box::pin(self.settle(event)).await;
+        self.used().since(before).with_a_batch().tell(begun.elapsed());
+        answer
+    }
+
+    /// What this process has used so far.
+    fn used(&self) -> Used {
+        let consumed = self.engine.store.items().consumed();
+        let (write_units, read_units) = (consumed.write_units, consumed.read_units);
+        Used { write_units, read_units, requests: self.engine.queue.requests() }
+    }
+
+    async fn settle(&self, event: LambdaEvent<Value>) -> Result<BatchAnswer, Error> {
         let (event, context) = event.into_parts();
         let budget = Budget::new(self.engine.clock.now(), Timestamp::try_from(context.deadline())?);
         let records = batch::records(event).map_err(|error| {

@@ -12,6 +12,8 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::Builder;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use fault::describe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use updraft_model::WorkerKind;
 use updraft_task_queue::{DELAY_MAX, Delivery, Error, Lane, Message, Outgoing, TaskQueue};
@@ -37,6 +39,8 @@ pub struct Sqs {
     /// Where the tasks go that want Python; none: to the others.
     python: Option<String>,
     looks: String,
+    /// Requests so far, clones included.
+    requests: Arc<AtomicU64>,
 }
 
 impl Sqs {
@@ -49,13 +53,22 @@ impl Sqs {
             None => ours,
         };
         let client = Client::from_conf(Builder::from(settings).timeout_config(timeouts).build());
-        Self { client, tasks: tasks_url.into(), python: None, looks: looks_url.into() }
+        Self { client, tasks: tasks_url.into(), python: None, looks: looks_url.into(), requests: Arc::default() }
     }
 
     /// The same, with a queue of their own for tasks and callbacks that want a worker with Python.
     #[must_use]
     pub fn with_python(self, url: Option<String>) -> Self {
         Self { python: url, ..self }
+    }
+
+    /// How many requests this process has made so far, clones included: each is billed, whatever it carries.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    fn requested(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The queue that is received from for a lane.
@@ -79,6 +92,7 @@ impl Sqs {
         let mut left = entries(batch)?;
         for resend in 0.. {
             let request = self.client.send_message_batch().queue_url(url).set_entries(Some(left.clone()));
+            self.requested();
             let answer = request.send().await.map_err(|e| describe("send to", url, &e))?;
             let Some(first) = answer.failed.first() else { return Ok(()) };
             let by_us = answer.failed.iter().any(|failed| failed.sender_fault);
@@ -156,6 +170,7 @@ impl TaskQueue for Sqs {
         let url = self.url(lane);
         let request = self.client.receive_message().queue_url(url).max_number_of_messages(max);
         let request = request.wait_time_seconds(wait.min(WAIT_MAX).as_secs() as i32);
+        self.requested();
         let answer = request.send().await.map_err(|e| describe("receive from", url, &e))?;
         // One without a receipt could not be acknowledged; it comes again.
         let delivery = |message: aws_sdk_sqs::types::Message| {
@@ -169,6 +184,7 @@ impl TaskQueue for Sqs {
     async fn acknowledge(&self, lane: Lane, receipt: &str) -> Result<(), Error> {
         let url = self.url(lane);
         let request = self.client.delete_message().queue_url(url).receipt_handle(receipt);
+        self.requested();
         request.send().await.map_err(|e| describe("acknowledge to", url, &e))?;
         Ok(())
     }

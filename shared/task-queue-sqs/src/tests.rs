@@ -83,12 +83,12 @@ async fn tasks_that_want_python_have_a_queue_of_their_own_where_one_is_named() {
     one.clone().with_python(Some(other.tasks)).send(&sent).await.unwrap();
     assert_eq!(received(&one).await, [WorkerKind::Plain]);
     assert_eq!(received(&python).await, [WorkerKind::Python]);
+    let before = one.requests();
     one.send(&sent).await.unwrap();
+    assert_eq!(one.requests() - before, 1, "a batch is one request");
     assert_eq!(received(&one).await, [WorkerKind::Plain, WorkerKind::Python], "one queue serves for both");
 }
 
-#[test]
-fn messages_of_releases_that_knew_one_kind_of_worker_are_read() {
 #[test]
 fn callbacks_that_want_python_go_where_tasks_do() {
     let key = updraft_model::CallbackKey { incarnation: Incarnation::trusted("i"), id: "end.0.0".to_owned() };
@@ -110,6 +110,8 @@ fn callbacks_that_want_python_go_where_tasks_do() {
     assert_eq!(serde_json::to_string(&plain).unwrap(), old);
 }
 
+#[test]
+fn messages_of_releases_that_knew_one_kind_of_worker_are_read() {
     let old = r#"{"look_at":"task","dag_id":"d","incarnation":"i","task":3,"try_number":2,"priority":1}"#;
     let Some(read @ Message::Task { worker, .. }) = parse_body(old) else { panic!("it is a message") };
     assert_eq!(worker, WorkerKind::Plain);

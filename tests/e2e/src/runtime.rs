@@ -15,6 +15,7 @@ pub struct Function {
     events: Sender<String>,
     answers: Receiver<Answer>,
     polled: Receiver<Instant>,
+    lines: Receiver<String>,
     begun: Instant,
 }
 
@@ -40,8 +41,12 @@ impl Function {
         let (polls, polled) = channel();
         std::thread::spawn(move || serve(&listener, &waiting, &answered, &polls));
         let begun = Instant::now();
-        let process = command(binary, address, arguments, variables).spawn().expect("the binary can be started");
-        Self { process, events, answers, polled, begun }
+        let mut process = command(binary, address, arguments, variables).spawn().expect("the binary can be started");
+        let printed = BufReader::new(process.stdout.take().expect("its stdout is piped"));
+        let (says, lines) = channel();
+        // Read to the end, or the function would stand still once the pipe is full.
+        std::thread::spawn(move || printed.lines().map_while(Result::ok).try_for_each(|line| says.send(line)));
+        Self { process, events, answers, polled, lines, begun }
     }
 
     /// How long after its start it first asked for an event.
@@ -51,6 +56,20 @@ impl Function {
     pub fn first_poll(&self) -> Duration {
         let polled = self.polled.recv_timeout(Duration::from_secs(10)).expect("it asks for an event");
         polled.duration_since(self.begun)
+    }
+
+    /// The next line of its log that has this in it.
+    ///
+    /// # Panics
+    /// If there is none within ten seconds.
+    pub fn line_with(&self, part: &str) -> String {
+        loop {
+            let line = self.lines.recv_timeout(Duration::from_secs(10));
+            let line = line.unwrap_or_else(|_| panic!("no line of the log has `{part}` in it"));
+            if line.contains(part) {
+                return line;
+            }
+        }
     }
 
     /// The largest part of the machine's memory that it has held so far, in KiB.
@@ -85,7 +104,7 @@ impl Drop for Function {
 fn command(binary: &Path, address: SocketAddr, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(binary);
     let path = std::env::var_os("PATH").unwrap_or_default();
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).env_clear().env("PATH", path);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).env_clear().env("PATH", path);
     command.envs([
         ("AWS_LAMBDA_RUNTIME_API", address.to_string().as_str()),
         ("AWS_LAMBDA_FUNCTION_NAME", "function"),

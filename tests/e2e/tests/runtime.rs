@@ -1,6 +1,6 @@
 //! The functions' processes before a runtime API of this machine: what Lambda does that no emulator does.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use updraft_e2e::cloud::built;
 use updraft_e2e::runtime::{Answer, Function};
 
@@ -19,6 +19,7 @@ fn the_worker_takes_the_place_of_a_managed_runtimes_interpreter() {
         ("AWS_EXECUTION_ENV", "AWS_Lambda_python3.13"),
         ("_HANDLER", "bootstrap"),
         ("UPDRAFT_WORKER", "python"),
+        ("UPDRAFT_METRICS", "true"),
         // Nobody answers here; packages cannot be listed, and tasks go on without them.
         ("AWS_ENDPOINT_URL", "http://127.0.0.1:1"),
         ("AWS_MAX_ATTEMPTS", "1"),
@@ -26,6 +27,12 @@ fn the_worker_takes_the_place_of_a_managed_runtimes_interpreter() {
     let function = Function::start(&worker, &arguments, &variables);
     let batch = |body: &str| json!({"Records": [{"messageId": "1", "eventSource": "aws:sqs", "body": body}]});
     assert_eq!(function.invoke(&batch("no message")), response(r#"{"batchItemFailures":[]}"#));
+    // A batch was received and deleted, and an invocation was made: a dollar for a million of them, and the time on top.
+    let line: Value = serde_json::from_str(&function.line_with("cost_microdollars")).expect("figures are JSON");
+    assert!(line["cost_microdollars"].as_f64().is_some_and(|cost| cost > 1.0 && cost < 100.0), "{line}");
+    assert_eq!((&line["sqs_requests"], &line["deployment"]), (&json!("2"), &json!("table")), "{line}");
+    let told = json!([{"Name": "cost_microdollars", "Unit": "None"}]);
+    assert_eq!(line["_aws"]["CloudWatchMetrics"][0]["Metrics"], told, "only what is asked for is billed");
     // A task that cannot be claimed, since no table answers: its message comes again, and the function lives on.
     let task =
         r#"{"look_at":"task","dag_id":"d","incarnation":"i","task":0,"try_number":1,"priority":1,"worker":"python"}"#;
