@@ -30,9 +30,20 @@ locals {
     UPDRAFT_METRICS             = tostring(var.metrics)
     UPDRAFT_HISTORY_DAYS        = tostring(var.history_days)
     RUST_LOG                    = var.log_level
-    UPDRAFT_SECRETS_BACKEND = var.secrets_backend
+  }
+  # What whoever reads variables and connections is told, and may read.
+  secrets_environment = {
+    UPDRAFT_SECRETS_BACKEND        = var.secrets_backend
     UPDRAFT_SECRETS_BACKEND_KWARGS = var.secrets_backend_kwargs
-    UPDRAFT_FERNET_KEY_SECRET = var.fernet_key_secret
+    UPDRAFT_FERNET_KEY_SECRET      = var.fernet_key_secret
+  }
+  here = "${data.aws_region.this.name}:${local.account}"
+  secrets = {
+    actions = ["ssm:GetParameter", "secretsmanager:GetSecretValue"]
+    resources = [
+      "arn:${data.aws_partition.this.partition}:ssm:${local.here}:parameter/${var.secrets_prefix}/*",
+      "arn:${data.aws_partition.this.partition}:secretsmanager:${local.here}:secret:${var.secrets_prefix}/*",
+    ]
   }
   table_reads  = ["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query"]
   table_writes = ["dynamodb:PutItem", "dynamodb:UpdateItem"]
@@ -55,6 +66,7 @@ locals {
       { actions = ["s3:PutObject"], resources = ["${local.bucket_arn}/logs/*", "${local.bucket_arn}/xcoms/*"] },
       { actions = ["sqs:SendMessage"], resources = local.senders },
       { actions = local.receives, resources = [aws_sqs_queue.tasks.arn] },
+      local.secrets,
     ]
     python-worker = [
       { actions = concat(local.table_reads, local.table_writes), resources = [aws_dynamodb_table.this.arn] },
@@ -63,6 +75,7 @@ locals {
       { actions = ["s3:PutObject"], resources = ["${local.bucket_arn}/logs/*", "${local.bucket_arn}/xcoms/*"] },
       { actions = ["sqs:SendMessage"], resources = local.senders },
       { actions = local.receives, resources = [aws_sqs_queue.python.arn] },
+      local.secrets,
     ]
     api = [
       { actions = concat(local.table_reads, local.table_writes, ["dynamodb:DeleteItem"]), resources = [aws_dynamodb_table.this.arn] },
@@ -70,21 +83,31 @@ locals {
       { actions = ["s3:ListBucket"], resources = [local.bucket_arn] },
       { actions = ["s3:GetObject", "s3:DeleteObject"], resources = ["${local.bucket_arn}/logs/*", "${local.bucket_arn}/xcoms/*"] },
       { actions = ["sqs:SendMessage"], resources = local.senders },
+      local.secrets,
     ]
   }
 
   # The zip, runtime, memory and time of each function, and what it is told beside the others.
   built = {
     scheduler     = { zip = "scheduler", runtime = "provided.al2023", memory = var.scheduler_memory, timeout = 60, more = {} }
-    worker        = { zip = "worker", runtime = "provided.al2023", memory = var.worker_memory, timeout = var.worker_timeout, more = {} }
+    worker        = { zip = "worker", runtime = "provided.al2023", memory = var.worker_memory, timeout = var.worker_timeout, more = local.secrets_environment }
     python-worker = {
       zip     = "worker"
       runtime = var.python_runtime
       memory  = var.python_worker_memory
       timeout = var.worker_timeout
-      more    = { AWS_LAMBDA_EXEC_WRAPPER = "/var/task/bootstrap", UPDRAFT_WORKER = "python" }
+      more = merge(local.secrets_environment, {
+        AWS_LAMBDA_EXEC_WRAPPER = "/var/task/bootstrap"
+        UPDRAFT_WORKER          = "python"
+      })
     }
-    api = { zip = "api", runtime = "provided.al2023", memory = 256, timeout = 30, more = {} }
+    api = {
+      zip     = "api"
+      runtime = "provided.al2023"
+      memory  = 256
+      timeout = 30
+      more    = merge(local.secrets_environment, { UPDRAFT_JWT_ROLE_CLAIM = var.jwt_role_claim })
+    }
   }
 }
 
@@ -125,6 +148,12 @@ resource "aws_dynamodb_table" "this" {
     enabled = true
   }
 
+  # Only what the functions write with `history_days` has this attribute.
+  ttl {
+    attribute_name = "expires"
+    enabled        = true
+  }
+
   lifecycle {
     prevent_destroy = true
   }
@@ -148,12 +177,6 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "this" {
 }
 
 resource "aws_s3_bucket_public_access_block" "this" {
-  # Only what the functions write with `history_days` has this attribute.
-  ttl {
-    attribute_name = "expires"
-    enabled        = true
-  }
-
   bucket                  = aws_s3_bucket.this.id
   block_public_acls       = true
   block_public_policy     = true
@@ -359,29 +382,6 @@ resource "aws_lambda_function_url" "api" {
   authorization_type = "AWS_IAM"
 }
 
-# ---- The tick ----------------------------------------------------------------------------------------------------------
-
-resource "aws_iam_role" "tick" {
-  name = "${var.name}-tick"
-  assume_role_policy = jsonencode({
-    Version = "2012-10-17"
-    Statement = [{
-      Effect    = "Allow"
-      Principal = { Service = "scheduler.amazonaws.com" }
-      Action    = "sts:AssumeRole"
-      Condition = { StringEquals = { "aws:SourceAccount" = local.account } }
-    }]
-  })
-}
-
-resource "aws_iam_role_policy" "tick" {
-  name = "tick"
-  role = aws_iam_role.tick.id
-  policy = jsonencode({
-    Version   = "2012-10-17"
-    Statement = [{ Effect = "Allow", Action = "lambda:InvokeFunction", Resource = aws_lambda_function.this["scheduler"].arn }]
-  })
-}
 # The same function behind a gateway, for whoever has a token of the issuer.
 resource "aws_apigatewayv2_api" "tokens" {
   count         = var.jwt_issuer == null ? 0 : 1
@@ -437,6 +437,29 @@ resource "aws_lambda_permission" "tokens" {
   source_arn    = "${aws_apigatewayv2_api.tokens[0].execution_arn}/*"
 }
 
+# ---- The tick ----------------------------------------------------------------------------------------------------------
+
+resource "aws_iam_role" "tick" {
+  name = "${var.name}-tick"
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Principal = { Service = "scheduler.amazonaws.com" }
+      Action    = "sts:AssumeRole"
+      Condition = { StringEquals = { "aws:SourceAccount" = local.account } }
+    }]
+  })
+}
+
+resource "aws_iam_role_policy" "tick" {
+  name = "tick"
+  role = aws_iam_role.tick.id
+  policy = jsonencode({
+    Version   = "2012-10-17"
+    Statement = [{ Effect = "Allow", Action = "lambda:InvokeFunction", Resource = aws_lambda_function.this["scheduler"].arn }]
+  })
+}
 
 resource "aws_scheduler_schedule_group" "this" {
   name = var.name

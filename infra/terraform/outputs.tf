@@ -21,3 +21,7 @@ output "scheduler_queue_url" {
 output "api_url" {
   value = aws_lambda_function_url.api.function_url
 }
+
+output "token_api_url" {
+  value = one(aws_apigatewayv2_api.tokens[*].api_endpoint)
+}

@@ -99,3 +99,37 @@ variable "fernet_key_secret" {
   type    = string
   default = ""
 }
+
+variable "secrets_prefix" {
+  description = "Functions may read parameters and secrets whose names begin with this and a slash."
+  type        = string
+  default     = "airflow"
+}
+
+variable "jwt_issuer" {
+  description = "URL of an OpenID issuer whose tokens reach the API by a gateway; null: only requests signed by IAM reach it."
+  type        = string
+  default     = null
+}
+
+variable "jwt_audience" {
+  description = "Whom the issuer's tokens are for, the client's id."
+  type        = string
+  default     = "updraft"
+}
+
+variable "jwt_role_claim" {
+  description = "Which claim of a token names roles."
+  type        = string
+  default     = "roles"
+}
+
+variable "history_days" {
+  description = "Days after its end that a run's history is kept in the table; 0: for ever."
+  type        = number
+  default     = 0
+  validation {
+    condition     = var.history_days == 0 || var.history_days >= 30
+    error_message = "History is kept for ever (0), or for 30 days or more."
+  }
+}

@@ -1,6 +1,6 @@
-//! A Function URL's event as a request of HTTP, and its answer as the event's.
+//! The event of a Function URL, or of an HTTP API with a JWT authorizer, as a request of HTTP, and its answer as the event's.
 //!
-//! Only what a Function URL sends (payload version 2.0) is read. A crate that knows every gateway would change what `bytes` is built with,
+//! Only what these send (payload version 2.0) is read. A crate that knows every gateway would change what `bytes` is built with,
 //! and with that nearly everything else.
 
 use axum::Router;
@@ -44,8 +44,19 @@ struct Context {
 /// Who AWS says is asking.
 #[derive(Debug, Default, Deserialize)]
 struct Authorizer {
+    /// Of a Function URL: who signed.
     #[serde(default)]
-    iam: Iam,
+    iam: Option<Iam>,
+    /// Of an HTTP API: whose token it was.
+    #[serde(default)]
+    jwt: Option<Jwt>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Jwt {
+    /// The gateway has texts here, lists in brackets; what is no text is no name.
+    #[serde(default)]
+    claims: BTreeMap<String, Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -64,7 +75,7 @@ struct Http {
 /// What is wrong with an event: the function's failure, since Function URLs send no such thing.
 #[derive(Debug, thiserror::Error)]
 enum Unreadable {
-    #[error("the event is none of a Function URL (payload version 2.0), which alone calls the API: {0}")]
+    #[error("the event is none of a Function URL or an HTTP API (payload version 2.0), which alone call the API: {0}")]
     Form(#[from] serde_json::Error),
     #[error("the body is not what base64 makes: {0}")]
     Body(#[from] base64::DecodeError),
@@ -72,26 +83,43 @@ enum Unreadable {
     Request(#[from] axum::http::Error),
 }
 
-/// Answers one event by the routes.
-pub(crate) async fn serve(router: &Router, event: Value) -> Result<Value, Error> {
-    let request = request(event).inspect_err(|error| tracing::error!(%error, "an event was not understood"))?;
+/// Answers one event by the routes. `role_claim`: which claim of a token names roles.
+pub(crate) async fn serve(router: &Router, role_claim: &str, event: Value) -> Result<Value, Error> {
+    let request =
+        request(event, role_claim).inspect_err(|error| tracing::error!(%error, "an event was not understood"))?;
     let response = router.clone().oneshot(request).await?;
     answer(response).await
 }
 
-fn request(event: Value) -> Result<Request<Body>, Unreadable> {
+/// Whom AWS has let in; nobody where it says nothing, and then the routes ask for a login of their own.
+fn caller(authorizer: Authorizer, role_claim: &str) -> Option<Caller> {
+    // Whoever may call the URL may do everything; who may not was refused before.
+    if let Some(arn) = authorizer.iam.and_then(|iam| iam.user_arn) {
+        return Some(Caller { username: arn, role: Role::Admin });
+    }
+    let claims = authorizer.jwt?.claims;
+    let text = |name: &str| claims.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let username = text("email").or_else(|| text("sub"))?.to_owned();
+    // A claim with several values comes as `[viewer op]`: whoever has several roles may do what the highest may.
+    let named = claims.get(role_claim).map(|claim| claim.as_str().map_or_else(|| claim.to_string(), str::to_owned));
+    let named = named.unwrap_or_default();
+    let words = named.split(|c: char| c.is_whitespace() || "[],\"".contains(c));
+    let role = words.filter_map(|word| word.parse().ok()).max().unwrap_or(Role::Viewer);
+    Some(Caller { username, role })
+}
+
+fn request(event: Value, role_claim: &str) -> Result<Request<Body>, Unreadable> {
     let event: Event = serde_json::from_value(event)?;
     let query = if event.raw_query_string.is_empty() { String::new() } else { format!("?{}", event.raw_query_string) };
     let mut request = Request::builder().method(event.request_context.http.method.as_str());
     for (name, value) in &event.headers {
-        // A signed request's own word for who asks: AWS has checked it, and it is no token of ours.
+        // A signature, or the issuer's token: AWS has checked it, and it is no token of ours.
         if !name.eq_ignore_ascii_case(header::AUTHORIZATION.as_str()) {
             request = request.header(name, value);
         }
     }
-    // Whoever may call the URL may do everything; who may not was refused before.
-    if let Some(arn) = event.request_context.authorizer.iam.user_arn {
-        request = request.extension(Caller { username: arn, role: Role::Admin });
+    if let Some(caller) = caller(event.request_context.authorizer, role_claim) {
+        request = request.extension(caller);
     }
     // The audit log says where a change came from.
     if let Some(address) = event.request_context.http.source_ip {
@@ -158,7 +186,7 @@ mod tests {
         let more = json!({
             "rawQueryString": "limit=2&order_by=-id", "headers": {"x-a": "7"}, "cookies": ["s=1", "t=2"], "body": "hello",
         });
-        let answer = serve(&router(), event("/dags/a%2Fb", more)).await.unwrap();
+        let answer = serve(&router(), "roles", event("/dags/a%2Fb", more)).await.unwrap();
         assert_eq!(answer["statusCode"], 200);
         assert_eq!(answer["body"], "POST /dags/a%2Fb?limit=2&order_by=-id 7 s=1; t=2 hello");
         assert_eq!(
@@ -166,8 +194,43 @@ mod tests {
             (&json!(false), &json!("text/plain; charset=utf-8"))
         );
         let encoded = json!({"body": STANDARD.encode("hello"), "isBase64Encoded": true});
-        let answer = serve(&router(), event("/x", encoded)).await.unwrap();
+        let answer = serve(&router(), "roles", event("/x", encoded)).await.unwrap();
         assert_eq!(answer["body"], "POST /x none none hello");
+    }
+
+    #[test]
+    fn who_asks_is_whom_aws_let_in() {
+        let arn = "arn:aws:iam::1:user/ada";
+        let claims = |claims: Value| json!({"jwt": {"claims": claims, "scopes": null}});
+        for (authorizer, expected) in [
+            (json!({"iam": {"userArn": arn}}), Some((arn, Role::Admin))),
+            (claims(json!({"sub": "7", "email": "ann@example.org"})), Some(("ann@example.org", Role::Viewer))),
+            (claims(json!({"sub": "7", "roles": "op"})), Some(("7", Role::Op))),
+            // As the gateway writes lists, and as it might.
+            (claims(json!({"sub": "7", "roles": "[viewer Admin staff]"})), Some(("7", Role::Admin))),
+            (claims(json!({"sub": "7", "roles": ["viewer", "user"]})), Some(("7", Role::User))),
+            (claims(json!({"sub": "7", "roles": "administrators,opera"})), Some(("7", Role::Viewer))),
+            // Another claim says nothing, and a token that names nobody lets nobody in.
+            (claims(json!({"sub": "7", "groups": "admin"})), Some(("7", Role::Viewer))),
+            (claims(json!({"roles": "admin"})), None),
+            (json!({"iam": {"userArn": null}, "jwt": null}), None),
+            (json!({}), None),
+        ] {
+            let authorizer: Authorizer = serde_json::from_value(authorizer.clone()).unwrap();
+            let expected = expected.map(|(name, role)| Caller { username: name.to_owned(), role });
+            assert_eq!(caller(authorizer, "roles"), expected);
+        }
+    }
+
+    #[test]
+    fn the_caller_reaches_the_routes_and_the_token_does_not() {
+        let more = json!({
+            "headers": {"authorization": "Bearer abc", "x-a": "1"},
+            "requestContext": {"http": {"method": "GET"}, "authorizer": {"jwt": {"claims": {"sub": "7"}}}},
+        });
+        let request = request(event("/x", more), "roles").unwrap();
+        assert_eq!(request.extensions().get::<Caller>().map(|caller| caller.username.as_str()), Some("7"));
+        assert!(request.headers().get(header::AUTHORIZATION).is_none() && request.headers().contains_key("x-a"));
     }
 
     #[tokio::test]
@@ -175,18 +238,18 @@ mod tests {
         let told = |peer: Option<Extension<Peer>>| async { peer.map_or_else(|| "unknown".to_owned(), |peer| peer.0.0) };
         let router = Router::new().route("/from", any(told));
         let context = json!({"requestContext": {"http": {"method": "GET", "sourceIp": "203.0.113.9"}}});
-        assert_eq!(serve(&router, event("/from", context)).await.unwrap()["body"], "203.0.113.9");
-        assert_eq!(serve(&router, event("/from", json!({}))).await.unwrap()["body"], "unknown");
+        assert_eq!(serve(&router, "roles", event("/from", context)).await.unwrap()["body"], "203.0.113.9");
+        assert_eq!(serve(&router, "roles", event("/from", json!({}))).await.unwrap()["body"], "unknown");
     }
 
     #[tokio::test]
     async fn bytes_and_cookies_come_back_as_the_url_wants_them() {
-        let answer = serve(&router(), event("/picture", json!({}))).await.unwrap();
+        let answer = serve(&router(), "roles", event("/picture", json!({}))).await.unwrap();
         assert_eq!(
             (&answer["body"], &answer["isBase64Encoded"]),
             (&json!(STANDARD.encode([0x89, 0xff])), &json!(true))
         );
-        let answer = serve(&router(), event("/set", json!({}))).await.unwrap();
+        let answer = serve(&router(), "roles", event("/set", json!({}))).await.unwrap();
         assert_eq!(answer["cookies"], json!(["a=1", "b=2"]));
         assert!(answer["headers"].get("set-cookie").is_none(), "{answer}");
     }
@@ -198,7 +261,7 @@ mod tests {
             (event("/x", json!({"body": "*", "isBase64Encoded": true})), "base64"),
             (event("no path", json!({})), "no request of HTTP"),
         ] {
-            let error = serve(&router(), event.clone()).await.unwrap_err().to_string();
+            let error = serve(&router(), "roles", event.clone()).await.unwrap_err().to_string();
             assert!(error.contains(said), "{event}: {error}");
         }
     }

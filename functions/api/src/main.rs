@@ -1,6 +1,7 @@
-//! Lambda: the routes that `updraft standalone` serves, behind a Function URL.
+//! Lambda: the routes that `updraft standalone` serves, behind a Function URL and, where an issuer is named, an HTTP API.
 //!
-//! The URL's AuthType is AWS_IAM: AWS has checked who calls before this is started, and refused who may not.
+//! The URL's AuthType is AWS_IAM, and the HTTP API's only route asks for a token: AWS has checked who calls before this is started, and
+//! refused who may not.
 
 mod event;
 
@@ -12,11 +13,14 @@ use updraft_clock::System;
 use updraft_dag_store_s3::S3DagStore;
 use updraft_function::{Environment, Error};
 use updraft_log_store_s3::S3LogStore;
-use updraft_metastore_dynamodb::DynamoDb;
 use updraft_metastore::expiry::Expiry;
+use updraft_metastore_dynamodb::DynamoDb;
 use updraft_secrets_aws::AwsSecrets;
 use updraft_service::{Engine, Settings};
 use updraft_task_queue_sqs::Sqs;
+
+/// Which claim of an issuer's token names the roles of who has it.
+const ROLE_CLAIM: &str = "UPDRAFT_JWT_ROLE_CLAIM";
 
 fn main() -> ExitCode {
     updraft_function::run(serve)
@@ -39,5 +43,6 @@ async fn serve() -> Result<(), Error> {
     let logs = Arc::new(S3LogStore::new(&aws, environment.bucket.clone()));
     let dags = Arc::new(S3DagStore::new(&aws, environment.bucket));
     let router = updraft_api::router(engine, logs, dags, updraft_api::Setup::default());
-    lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| event::serve(&router, event.payload))).await
+    let role_claim = std::env::var(ROLE_CLAIM).unwrap_or_default();
+    lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| event::serve(&router, &role_claim, event.payload))).await
 }

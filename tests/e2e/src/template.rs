@@ -137,8 +137,31 @@ fn urls(template: &Value) -> Vec<String> {
     if urls.is_empty() {
         found.push("the API has no URL".to_owned());
     }
+    for (name, route) in of_type(template, "AWS::ApiGatewayV2::Route") {
+        let properties = &route["Properties"];
+        let authorizer = target(&properties["AuthorizerId"]).unwrap_or_default();
+        let checks = &template["Resources"][authorizer]["Properties"];
+        if properties["AuthorizationType"] != "JWT" || target(&checks["JwtConfiguration"]["Issuer"]).is_none() {
+            found.push(format!("anybody may take the route `{name}`"));
+        }
+    }
+    for (name, stage) in of_type(template, "AWS::ApiGatewayV2::Stage") {
+        if stage["Properties"]["DefaultRouteSettings"]["ThrottlingRateLimit"].is_null() {
+            found.push(format!("stage `{name}` has no bound of its own on requests"));
+        }
+    }
+    // Without an issuer there is no gateway, and nothing of it.
+    for (name, resource) in template["Resources"].as_object().into_iter().flatten() {
+        let of_gateway = resource["Type"].as_str().is_some_and(|kind| kind.starts_with("AWS::ApiGatewayV2::"));
+        if of_gateway && resource["Condition"] != "HasJwtIssuer" {
+            found.push(format!("`{name}` is made without an issuer too"));
+        }
+    }
     found
 }
+
+/// Who reads variables and connections: workers for tasks, the API for people.
+const READERS: [&str; 3] = ["Worker", "PythonWorker", "Api"];
 
 fn functions(template: &Value) -> Vec<String> {
     let mut found = Vec::new();
@@ -153,10 +176,16 @@ fn functions(template: &Value) -> Vec<String> {
             "UPDRAFT_TASK_QUEUE_URL",
             "UPDRAFT_PYTHON_QUEUE_URL",
             "UPDRAFT_SCHEDULER_QUEUE_URL",
+            "UPDRAFT_HISTORY_DAYS",
             "RUST_LOG",
         ] {
             if properties["Environment"]["Variables"][variable].is_null() {
                 found.push(format!("function `{name}` is not given `{variable}`"));
+            }
+        }
+        for variable in ["UPDRAFT_SECRETS_BACKEND", "UPDRAFT_SECRETS_BACKEND_KWARGS", "UPDRAFT_FERNET_KEY_SECRET"] {
+            if READERS.contains(&name) && properties["Environment"]["Variables"][variable].is_null() {
+                found.push(format!("function `{name}` reads variables and connections, and is not given `{variable}`"));
             }
         }
         let group = target(&properties["LoggingConfig"]["LogGroup"]).unwrap_or_default();
@@ -176,7 +205,6 @@ fn runs_a_binary(properties: &Value) -> bool {
 }
 
 /// Queues behind functions: single failures are told apart, and no message comes back while it is being worked on.
-            "UPDRAFT_HISTORY_DAYS",
 fn mappings(template: &Value) -> Vec<String> {
     let mut found = Vec::new();
     let mappings = of_type(template, "AWS::Lambda::EventSourceMapping");
@@ -308,6 +336,10 @@ fn tables(template: &Value) -> Vec<String> {
         if properties["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] != true {
             found.push(format!("table `{name}` cannot be brought back to an earlier point in time"));
         }
+        let expiry = &properties["TimeToLiveSpecification"];
+        if expiry["AttributeName"] != "expires" || expiry["Enabled"] != true {
+            found.push(format!("table `{name}` keeps what has expired"));
+        }
         if properties["SSESpecification"]["SSEEnabled"] == false {
             found.push(format!("table `{name}` turns its own encryption off"));
         }
@@ -336,10 +368,6 @@ fn schedules(template: &Value) -> Vec<String> {
 fn alarms(template: &Value) -> Vec<String> {
     let mut found = Vec::new();
     let alarms = of_type(template, "AWS::CloudWatch::Alarm");
-        let expiry = &properties["TimeToLiveSpecification"];
-        if expiry["AttributeName"] != "expires" || expiry["Enabled"] != true {
-            found.push(format!("table `{name}` keeps what has expired"));
-        }
     let watched = |metric: &str, target_name: &str| {
         alarms.iter().any(|(_, alarm)| {
             let properties = &alarm["Properties"];

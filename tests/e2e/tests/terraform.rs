@@ -18,7 +18,7 @@ fn module() -> String {
 fn actions(texts: impl IntoIterator<Item = String>) -> BTreeSet<String> {
     let is_action = |text: &String| {
         let (service, action) = text.split_once(':').unwrap_or_default();
-        ["dynamodb", "s3", "sqs", "lambda", "logs"].contains(&service)
+        ["dynamodb", "s3", "sqs", "lambda", "logs", "ssm", "secretsmanager"].contains(&service)
             && action.starts_with(|c: char| c.is_ascii_uppercase())
             && action.chars().all(|c| c.is_ascii_alphanumeric())
             // What a bucket tells, not what anybody may do.
@@ -74,6 +74,7 @@ fn the_module_tells_functions_what_the_template_tells_them() {
         "aws_lambda_event_source_mapping",
         "aws_lambda_function_recursion_config",
         "aws_lambda_function_url",
+        "aws_apigatewayv2_authorizer",
         "aws_scheduler_schedule",
         "aws_cloudwatch_metric_alarm",
         "aws_cloudwatch_log_group",
