@@ -20,9 +20,17 @@ pub(crate) struct Faults {
     pub(crate) late: u32,
     /// How far the time index may lag behind.
     pub(crate) index_lag: Micros,
+    /// How often a request without an answer is sent again by whoever carries it, before who asked is told. Above 0 requests are those of the
+    /// DynamoDB adapter.
+    pub(crate) repeats: u32,
 }
 
 impl Faults {
+    /// The same behind the DynamoDB adapter, whose SDK tries three times: as many failures still come through.
+    pub(crate) fn behind_an_adapter(self) -> Self {
+        Self { throttle: 4 * self.throttle, unknown: 4 * self.unknown, repeats: 2, ..self }
+    }
+
     /// One seed in eight has no faults at all, so that nothing is excused by them; the others from light to heavy.
     pub(crate) fn draw(rng: &mut Rng) -> Self {
         let weight = [0, 1, 1, 2, 2, 3, 4, 6][rng.index(8)];
@@ -36,6 +44,7 @@ impl Faults {
             doubled: some(800),
             late: some(800),
             index_lag: if weight == 0 { 0 } else { 5 * SECOND },
+            repeats: 0,
         }
     }
 

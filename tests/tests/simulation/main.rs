@@ -11,6 +11,7 @@
 //! - `UPDRAFT_SIM_SEEDS=0..20000` runs others.
 
 mod actors;
+mod adapter;
 mod faults;
 mod model;
 mod monitor;
@@ -35,15 +36,18 @@ use trace::Stats;
 /// The seeds of the test command.
 const SEEDS: Range<u64> = 0..5_000;
 
+/// Those of the requests of the DynamoDB adapter.
+const ADAPTER_SEEDS: Range<u64> = 0..400;
+
 /// How many seeds may pass before a guard that was taken away is missed.
 const MUTATION_SEEDS: Range<u64> = 0..3_000;
 
 fn wish(seed: u64) -> Wish {
-    Wish { seed, mutation: None, keep_trace: false }
+    Wish { seed, mutation: None, keep_trace: false, adapter: false }
 }
 
 /// Runs seeds on all processors, and stops at the first violation. Reports what it counted, and the violation of the lowest seed seen.
-fn run_all(seeds: Range<u64>, mutation: Option<Mutation>) -> (Stats, Option<Report>) {
+fn run_all(seeds: Range<u64>, like: Wish) -> (Stats, Option<Report>) {
     let next = AtomicU64::new(seeds.start);
     let found = AtomicBool::new(false);
     let results = Mutex::new((Stats::default(), None::<Report>));
@@ -56,7 +60,7 @@ fn run_all(seeds: Range<u64>, mutation: Option<Mutation>) -> (Stats, Option<Repo
                     if seed >= seeds.end {
                         break;
                     }
-                    let report = sim::run(Wish { mutation, ..wish(seed) });
+                    let report = sim::run(Wish { seed, ..like });
                     let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
                     results.0.add(&report.stats);
                     if report.violation.is_some() {
@@ -101,11 +105,30 @@ fn whatever_goes_wrong_every_run_ends_as_it_could_have() {
     }
     let seeds = seeds();
     let begun = std::time::Instant::now();
-    let (stats, violation) = run_all(seeds.clone(), None);
+    let (stats, violation) = run_all(seeds.clone(), wish(0));
     println!("{} seeds in {:.1} s:\n{stats}", seeds.end - seeds.start, begun.elapsed().as_secs_f64());
     if let Some(report) = violation {
         panic!("{}", failure(&report));
     }
+}
+
+/// The same worlds asked as the DynamoDB adapter asks: writes are repeated by the SDK and may be refused by their own first attempt, the time
+/// index is read shard by shard and ranges page by page while others write, and any of these may fail.
+#[test]
+fn the_dynamodb_adapters_requests_come_to_the_same_ends() {
+    let like = Wish { adapter: true, ..wish(0) };
+    if let Some(seed) = std::env::var("UPDRAFT_SIM_SEED").ok().and_then(|text| text.parse().ok()) {
+        let report = sim::run(Wish { seed, keep_trace: true, ..like });
+        println!("{}\n{}", report.text, report.stats);
+        assert!(report.violation.is_none(), "{}", failure(&report));
+        return;
+    }
+    let (stats, violation) = run_all(ADAPTER_SEEDS, like);
+    println!("{stats}");
+    if let Some(report) = violation {
+        panic!("{}", failure(&report).replace("whatever", "dynamodb"));
+    }
+    assert!(stats.repeated > 1_000 && stats.refused_by_themselves > 200, "next to nothing was repeated:\n{stats}");
 }
 
 /// The same seed gives the same world, to the letter.
@@ -124,7 +147,7 @@ fn a_seed_says_everything() {
 /// Takes a guard away, and expects to see it missed.
 #[expect(clippy::print_stdout, reason = "a test's own words, shown under --nocapture")]
 fn is_missed(mutation: Mutation) {
-    let (stats, violation) = run_all(MUTATION_SEEDS, Some(mutation));
+    let (stats, violation) = run_all(MUTATION_SEEDS, Wish { mutation: Some(mutation), ..wish(0) });
     let Some(report) = violation else { panic!("{mutation:?} was not noticed in {MUTATION_SEEDS:?}:\n{stats}") };
     println!("{mutation:?}: seed {}: {}", report.seed, report.violation.unwrap_or_default());
 }

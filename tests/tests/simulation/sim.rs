@@ -40,6 +40,8 @@ pub(crate) struct Wish {
     pub(crate) seed: u64,
     pub(crate) mutation: Option<Mutation>,
     pub(crate) keep_trace: bool,
+    /// Whether the store is asked by the requests of the DynamoDB adapter.
+    pub(crate) adapter: bool,
 }
 
 struct Sim {
@@ -54,6 +56,7 @@ struct Sim {
 pub(crate) fn run(wish: Wish) -> Report {
     let mut rng = Rng::new(mix(wish.seed) ^ 0x5eed);
     let faults = Faults::draw(&mut rng);
+    let faults = if wish.adapter { faults.behind_an_adapter() } else { faults };
     let window = rng.range(2 * MINUTE, 7 * MINUTE);
     let calm_from = window + rng.range(0, 6 * MINUTE);
     let mut world = World::new(wish.seed, faults, calm_from, wish.mutation, wish.keep_trace);

@@ -2,6 +2,7 @@
 //!
 //! The store has DynamoDB's grain: one item at a time, reads by key linearizable, the time index late.
 
+use crate::adapter;
 use crate::faults::{Faults, Mutation, queues};
 use crate::queue::Received;
 use crate::world::{Event, MILLI, Micros, Op, SECOND, Shared, World, instant};
@@ -35,7 +36,8 @@ pub(crate) enum Request {
     Get(Key),
     GetMany(Vec<Key>),
     Query(Range),
-    Due(i64, usize),
+    /// Up to when, how many, and of which shard; none: of all.
+    Due(i64, usize, Option<u8>),
     Send(Vec<Outgoing>),
     Receive(Lane),
     Acknowledge(Lane, u64),
@@ -56,7 +58,7 @@ pub(crate) enum Response {
 }
 
 impl Request {
-    fn writes(&self) -> bool {
+    pub(crate) fn writes(&self) -> bool {
         matches!(self, Self::Update(_) | Self::PutNew(..) | Self::Put(..) | Self::Delete(..) | Self::Send(_))
     }
 }
@@ -199,7 +201,7 @@ impl World {
             Request::Query(range) => {
                 Response::Page(at_once(self.ground.memory.query(&range)).expect("memory does not fail"))
             }
-            Request::Due(until, limit) => Response::Due(self.late_index(until, limit)),
+            Request::Due(until, limit, shard) => Response::Due(self.late_index(until, limit, shard)),
             Request::Send(messages) => {
                 self.deliver_messages(process, &messages);
                 Response::Done
@@ -240,7 +242,7 @@ impl World {
     }
 
     /// The time index as it was some time ago, for each item another time.
-    fn late_index(&mut self, until: i64, limit: usize) -> Vec<Due> {
+    fn late_index(&mut self, until: i64, limit: usize, shard: Option<u8>) -> Vec<Due> {
         let lag = if self.is_calm() { 0 } else { self.faults.index_lag };
         let mut index = self.ground.index.clone();
         let oldest = self.now - lag;
@@ -263,6 +265,7 @@ impl World {
         let mut due: Vec<Due> = index
             .into_iter()
             .filter(|(_, wake_at)| *wake_at <= until)
+            .filter(|(key, _)| shard.is_none_or(|shard| keys::shard(key) == keys::shard_name(shard)))
             .map(|(key, wake_at)| Due { wake_at, key })
             .collect();
         due.sort();
@@ -343,10 +346,7 @@ pub(crate) struct SimItems {
 
 impl SimItems {
     async fn ask(&self, request: Request) -> Result<Response, Error> {
-        match call(&self.world, self.process, request).await {
-            Response::Unavailable => Err(Error::Unavailable("simulated".to_owned())),
-            response => Ok(response),
-        }
+        adapter::carried(&self.world, self.process, request).await
     }
 }
 
@@ -381,15 +381,36 @@ impl Items for SimItems {
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<(Key, Item)>, Error> {
-        expect_response!(self, Request::GetMany(keys.to_vec()), Many)
+        let mut found = Vec::new();
+        for keys in adapter::batches(&self.world, keys) {
+            let part: Result<_, Error> = expect_response!(self, Request::GetMany(keys), Many);
+            found.extend(part?);
+        }
+        Ok(found)
     }
 
     async fn query(&self, range: &Range) -> Result<Vec<(String, Item)>, Error> {
-        expect_response!(self, Request::Query(range.clone()), Page)
+        let mut found = Vec::new();
+        let mut next = Some(range.clone());
+        while let Some(wanted) = next {
+            let page = adapter::page(&self.world, &wanted);
+            let part: Result<_, Error> = expect_response!(self, Request::Query(page.clone()), Page);
+            let part = part?;
+            next = adapter::rest(&wanted, &page, &part);
+            found.extend(part);
+        }
+        Ok(found)
     }
 
     async fn due(&self, until: i64, limit: usize) -> Result<Vec<Due>, Error> {
-        expect_response!(self, Request::Due(until, limit), Due)
+        let mut found = Vec::new();
+        for shard in adapter::shards(&self.world) {
+            let part: Result<_, Error> = expect_response!(self, Request::Due(until, limit, shard), Due);
+            found.extend(part?);
+        }
+        found.sort();
+        found.truncate(limit);
+        Ok(found)
     }
 }
 
