@@ -5,10 +5,10 @@ use super::templates;
 use crate::failure::Failure;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
-use updraft_dag_file::{Diagnostic, LoadOptions, Place, Places, Severity};
+use updraft_dag_file::{Diagnostic, LoadOptions, Places, Severity};
 use updraft_dag_store::{DagStore, Error as FolderError};
 use updraft_model::{Dag, DagId};
-use updraft_service::ingest::{ABSENT, DEFAULTS_FILES, Folder, is_python_dag, missing_file};
+use updraft_service::ingest::{ABSENT, DEFAULTS_FILES, Folder, duplicate_dag, is_python_dag, missing_file};
 
 /// A file, loaded and checked.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ pub(crate) async fn check(scopes: &[Scope], reading: &Reading, now: Timestamp) -
         for path in scope.files.iter().filter(|path| Scope::is_dag_file(path)) {
             found.push(check_one(scope, &folder, path, &options, &renderer).await?);
         }
-        refuse_doubles(&mut found);
+        refuse_doubles(&mut found, &options.env);
         let referred: BTreeSet<&str> = found.iter().flat_map(|file| &file.references).map(String::as_str).collect();
         let python = scope.files.iter().filter(|path| is_python(path) && !referred.contains(path.as_str()));
         let mut noticed = Vec::new();
@@ -161,10 +161,7 @@ async fn check_one<D: DagStore>(
         }
         let found = folder.files_of(dag).await?;
         for (task_id, reference) in &found.missing {
-            let keys: Vec<&str> = reference.key_path.split('.').collect();
-            let at = places.argument(dag.dag_id.as_str(), task_id, &keys);
-            let missing = missing_file(&checked.shown, &dag.dag_id, task_id, reference);
-            checked.diagnostics.push(placed(missing, at));
+            checked.diagnostics.push(missing_file(&checked.shown, &places, &dag.dag_id, task_id, reference));
         }
         for why in found.unusable.into_values() {
             checked.diagnostics.push(Diagnostic {
@@ -178,14 +175,6 @@ async fn check_one<D: DagStore>(
         checked.references.extend(found.files.into_keys());
     }
     Ok(checked)
-}
-
-/// A problem at its place, where that is known.
-fn placed(diagnostic: Diagnostic, at: Option<Place>) -> Diagnostic {
-    match at {
-        Some(Place { line, column }) => Diagnostic { line, column, ..diagnostic },
-        None => diagnostic,
-    }
 }
 
 /// A Python file that looks like a DAG file, with what to do about it.
@@ -221,7 +210,7 @@ fn unreadable_is_none<T>(error: FolderError) -> Result<Option<T>, Failure> {
 }
 
 /// Notes DAG ids that an earlier file of the same place declares too.
-fn refuse_doubles(checked: &mut [Checked]) {
+fn refuse_doubles(checked: &mut [Checked], environment: &BTreeMap<String, String>) {
     let mut declared: BTreeMap<DagId, String> = BTreeMap::new();
     for file in checked {
         let mut doubles = Vec::new();
@@ -230,16 +219,7 @@ fn refuse_doubles(checked: &mut [Checked]) {
                 declared.insert(dag.dag_id.clone(), file.shown.clone());
                 continue;
             };
-            let id = dag.dag_id.as_str();
-            let at = Places::read(&file.bytes, &BTreeMap::new()).dag(id);
-            let message = format!("the DAG `{id}` is already declared by `{other}`");
-            let double = Diagnostic {
-                key_path: id.to_owned(),
-                dag_id: Some(id.to_owned()),
-                hint: Some("give one of them another id".into()),
-                ..problem(&file.shown, Severity::Error, "duplicate-dag", message)
-            };
-            doubles.push(placed(double, at));
+            doubles.push(duplicate_dag(&file.shown, &file.bytes, environment, &dag.dag_id, other));
         }
         file.diagnostics.extend(doubles);
     }

@@ -7,6 +7,7 @@ use crate::failure::Failure;
 use crate::printer::Printer;
 use jiff::Timestamp;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// What to check.
@@ -27,11 +28,18 @@ pub(crate) struct Arguments {
 /// Checks files: problems are the data, so they go to standard output. Exit code 1 says that there are errors, 2 that something could
 /// not be checked.
 pub(crate) async fn run(arguments: &Arguments, printer: Printer) -> Result<(), Failure> {
-    let scopes = sources::collect(&arguments.paths, Alone::InPlace, arguments.reading.ignore_syntax()).await?;
+    let syntax = arguments.reading.ignore_syntax();
+    let (scopes, mut missing) = sources::collect_there(&arguments.paths, Alone::InPlace, syntax).await?;
+    if scopes.is_empty()
+        && let Some(failure) = missing.pop()
+    {
+        return Err(failure);
+    }
     for scope in &scopes {
         refuse_other_files(scope)?;
     }
-    let checked = files::check(&scopes, &arguments.reading, Timestamp::now()).await?;
+    let mut checked = files::check(&scopes, &arguments.reading, Timestamp::now()).await?;
+    tell_once(&mut checked);
     if printer.is_for_programs() {
         let all = checked.iter().flat_map(|file| &file.diagnostics).map(report::to_json).collect();
         printer.value(&Value::Array(all))?;
@@ -40,7 +48,21 @@ pub(crate) async fn run(arguments: &Arguments, printer: Printer) -> Result<(), F
     }
     printer.note(report::summary(&checked));
     let fails = |file: &Checked| file.has_errors() || arguments.strict && !file.diagnostics.is_empty();
-    if checked.iter().any(fails) { Err(Failure::told()) } else { Ok(()) }
+    // What was not there could not be checked, which is worse than what was found in the rest.
+    match missing.into_iter().next() {
+        Some(failure) => Err(failure),
+        None if checked.iter().any(fails) => Err(Failure::told()),
+        None => Ok(()),
+    }
+}
+
+/// A problem of a `defaults.yml` concerns each file below it, and is told with the first.
+fn tell_once(checked: &mut [Checked]) {
+    let mut told = BTreeSet::new();
+    for file in checked {
+        let Checked { shown, diagnostics, .. } = file;
+        diagnostics.retain(|d| d.file == *shown || told.insert((d.file.clone(), d.line, d.column, d.message.clone())));
+    }
 }
 
 /// A file that was named by itself is meant to be a DAG file, or a Python file to be told about.

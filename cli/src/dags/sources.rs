@@ -88,13 +88,42 @@ pub(crate) enum Alone {
 
 /// The places and files that paths stand for. In a folder that is all but what `.airflowignore` names.
 pub(crate) async fn collect(paths: &[PathBuf], alone: Alone, syntax: IgnoreSyntax) -> Result<Vec<Scope>, Failure> {
+    let (scopes, missing) = collect_there(paths, alone, syntax).await?;
+    match missing.into_iter().next() {
+        Some(failure) => Err(failure),
+        None => Ok(scopes),
+    }
+}
+
+/// The same of those paths at which there is something, and what is to be said of each other one.
+pub(crate) async fn collect_there(
+    paths: &[PathBuf],
+    alone: Alone,
+    syntax: IgnoreSyntax,
+) -> Result<(Vec<Scope>, Vec<Failure>), Failure> {
     let mut scopes: Vec<Scope> = Vec::new();
+    let mut missing = Vec::new();
     let mut seen = BTreeSet::new();
     for path in paths {
         if let Some(uri) = path.to_str().filter(|text| text.starts_with("s3://")) {
+            if let Some((bucket, key)) = object(uri) {
+                let store = DagFolder::open_bucket(bucket).await?;
+                if store.read(key).await?.is_none() {
+                    missing.push(Failure::wrong_use(format!("there is no file `{uri}`")));
+                    continue;
+                }
+                let shown_before = store.location();
+                scopes.push(Scope { store, listed: None, shown_before, files: vec![key.to_owned()] });
+                continue;
+            }
             let store = DagFolder::open_bucket(uri).await?;
             let shown_before = store.location();
-            scopes.push(folder(store, shown_before, syntax).await?);
+            let found = folder(store, shown_before, syntax).await?;
+            if found.listed.as_ref().is_some_and(Vec::is_empty) {
+                missing.push(Failure::wrong_use(format!("there is nothing below `{uri}`")));
+            } else {
+                scopes.push(found);
+            }
         } else if path.is_dir() {
             let root = path.canonicalize().map_err(|e| unreadable(path, &e))?;
             let shown = path.display().to_string();
@@ -109,10 +138,18 @@ pub(crate) async fn collect(paths: &[PathBuf], alone: Alone, syntax: IgnoreSynta
                 file(path, alone, &mut scopes)?;
             }
         } else {
-            return Err(Failure::wrong_use(format!("there is no file or folder `{}`", path.display())));
+            missing.push(Failure::wrong_use(format!("there is no file or folder `{}`", path.display())));
         }
     }
-    Ok(scopes)
+    Ok((scopes, missing))
+}
+
+/// The bucket and the key of a URI that names one file.
+fn object(uri: &str) -> Option<(&str, &str)> {
+    let bucket = "s3://".len() + uri["s3://".len()..].find('/')?;
+    let key = &uri[bucket + 1..];
+    let is_file = [".yaml", ".yml", ".py"].iter().any(|suffix| key.ends_with(suffix));
+    is_file.then_some((&uri[..bucket], key))
 }
 
 /// A DAG folder as a whole.
@@ -163,6 +200,15 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_uri_may_name_one_file() {
+        assert_eq!(object("s3://bucket/dags/team/x.yaml"), Some(("s3://bucket", "dags/team/x.yaml")));
+        assert_eq!(object("s3://bucket/x.yml"), Some(("s3://bucket", "x.yml")));
+        for folder in ["s3://bucket", "s3://bucket/", "s3://bucket/dags", "s3://bucket/dags.yaml/"] {
+            assert_eq!(object(folder), None, "{folder}");
+        }
+    }
 
     #[test]
     fn a_variable_is_a_name_and_a_value() {

@@ -352,6 +352,13 @@ fn reference(cursor: &Cursor<'_>) -> Option<AssetRef> {
     let needs = |what: &str| {
         cursor.error("missing-key", format!("this asset needs {what}"), None);
     };
+    for (name, value) in cursor.pairs(map) {
+        const KEYS: [&str; 7] = ["__type__", "__args__", "name", "uri", "group", "extra", "watchers"];
+        if !KEYS.contains(&name) {
+            let hint = cursor.sink.did_you_mean(name, KEYS);
+            value.warn("unknown-key", format!("an asset has no key `{}`; it is ignored", clip(name)), hint);
+        }
+    }
     match class.rsplit('.').next().unwrap_or(class) {
         "Asset" | "Dataset" => {
             let only_one = argument(1, "").is_none();

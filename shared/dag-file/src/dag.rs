@@ -222,9 +222,10 @@ struct Dates {
 impl Dates {
     fn read(fields: &Fields, defaults: &Fields<'_>, options: &LoadOptions) -> Self {
         let level = |fields: &Fields| {
-            let zone = given(fields, "timezone").and_then(Cursor::timezone);
-            let zone = zone.unwrap_or_else(|| options.default_timezone.clone());
-            let read = |name| given(fields, name).and_then(|c| c.moment(&zone, options.now));
+            let named = given(fields, "timezone").and_then(Cursor::timezone);
+            let is_named = named.is_some();
+            let zone = named.unwrap_or_else(|| options.default_timezone.clone());
+            let read = |name| given(fields, name).and_then(|c| c.moment_of_level(&zone, is_named, options.now));
             (read("start_date"), read("end_date"))
         };
         let (start, end) = level(fields);

@@ -1,6 +1,7 @@
 //! Problems of a file, each with its place.
 
 use serde::Serialize;
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
 /// How much a problem matters.
@@ -47,7 +48,9 @@ pub struct Diagnostic {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}: {}: {}", self.file, self.line, self.column, self.severity, self.message)
+        let file = visible(&self.file);
+        write!(f, "{file}:{}:{}: {}: {}", self.line, self.column, self.severity, visible(&self.message))?;
+        if self.key_path.is_empty() { Ok(()) } else { write!(f, " (at `{}`)", visible(&self.key_path)) }
     }
 }
 
@@ -68,7 +71,8 @@ impl Diagnostic {
             Severity::Error => paint("1;31", "error"),
             Severity::Warning => paint("1;33", "warning"),
         };
-        let mut out = format!("{}:{}:{}: {severity}: {}", self.file, self.line, self.column, paint("1", &self.message));
+        let mut out = format!("{}:{}:{}: {severity}: ", visible(&self.file), self.line, self.column);
+        out.push_str(&paint("1", &visible(&self.message)));
         // Writing to a `String` cannot fail.
         let line = source.lines().nth(self.line.saturating_sub(1) as usize);
         if let Some(line) = line.filter(|l| !l.trim().is_empty()) {
@@ -79,11 +83,26 @@ impl Diagnostic {
             let _ = write!(out, "\n {} {bar} {shown}", paint("34", &number));
             let _ = write!(out, "\n {margin} {bar} {}{}", " ".repeat(caret), paint("1;31", "^"));
         }
+        if !self.key_path.is_empty() {
+            let _ = write!(out, "\n  {}: {}", paint("1;36", "key"), visible(&self.key_path));
+        }
         if let Some(hint) = &self.hint {
-            let _ = write!(out, "\n  {}: {hint}", paint("1;36", "hint"));
+            let _ = write!(out, "\n  {}: {}", paint("1;36", "hint"), visible(hint));
         }
         out
     }
+}
+
+/// Text as it may be shown: control characters, with which a file could write to the terminal of whoever looks at it, as escapes.
+fn visible(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    Cow::Owned(shown)
 }
 
 /// The part of a line around `column` that fits the screen, and where the caret goes under it. Tabs and other control
@@ -116,13 +135,27 @@ mod tests {
 
     #[test]
     fn a_line_says_place_severity_and_message() {
-        assert_eq!(problem(2, 3).to_string(), "etl.yaml:2:3: error: `retries` is text");
+        assert_eq!(problem(2, 3).to_string(), "etl.yaml:2:3: error: `retries` is text (at `etl.tasks.load.retries`)");
+    }
+
+    #[test]
+    fn what_a_file_says_cannot_write_to_the_terminal() {
+        let mut hostile = problem(1, 1);
+        hostile.message = "no key `a\u{1b}]0;pwn\u{7}\nb`".into();
+        hostile.file = "x\u{1b}[2J.yaml".into();
+        for shown in [hostile.to_string(), hostile.render("a\u{1b}[31m: b", false)] {
+            assert!(!shown.contains(['\u{1b}', '\u{7}']), "{shown:?}");
+            assert!(shown.starts_with("x\\u{1b}[2J.yaml:1:1: error: no key `a\\u{1b}]0;pwn\\u{7}\\nb`"), "{shown:?}");
+        }
     }
 
     #[test]
     fn the_caret_stands_under_the_column() {
         let shown = problem(2, 3).render("a\n\tb: c\n", false);
-        assert_eq!(shown, "etl.yaml:2:3: error: `retries` is text\n 2 |  b: c\n   |   ^\n  hint: write a whole number");
+        assert_eq!(
+            shown,
+            "etl.yaml:2:3: error: `retries` is text\n 2 |  b: c\n   |   ^\n  key: etl.tasks.load.retries\n  hint: write a whole number"
+        );
         assert!(problem(2, 3).render("a\n\tb: c\n", true).contains("\x1b[1;31m^\x1b[0m"));
     }
 

@@ -114,7 +114,13 @@ fn upstreams(drafts: &[Draft<'_>], groups: &[Group<'_>]) -> (Vec<BTreeSet<usize>
 }
 
 fn unknown(cursor: &Cursor<'_>, unit: Unit, name: &str, wanted: &str, net: &Net<'_>) {
-    let hint = cursor.sink.did_you_mean(wanted, net.by_name.keys().copied().filter(|n| *n != name));
+    const NAMES_SHOWN: usize = 5;
+    let others = || net.by_name.keys().copied().filter(|n| *n != name);
+    let hint = cursor.sink.did_you_mean(wanted, others()).or_else(|| {
+        let shown: Vec<String> = others().take(NAMES_SHOWN).map(|n| format!("`{}`", clip(n))).collect();
+        let more = if others().nth(NAMES_SHOWN).is_some() { " and others" } else { "" };
+        (!shown.is_empty()).then(|| format!("the DAG has {}{more}", shown.join(", ")))
+    });
     let kind = if matches!(unit, Unit::Task(_)) { "task" } else { "group" };
     let message = format!("the {kind} `{}` depends on `{}`, which does not exist", clip(name), clip(wanted));
     cursor.error("unknown-dependency", message, hint);

@@ -9,11 +9,14 @@ use crate::suggest;
 use crate::yaml::compose::clip;
 use crate::yaml::{Entry, Key, Map, Node, Position, Value};
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-/// More problems than this are counted, not shown.
+/// More problems of a file than this are counted, not shown.
 const DIAGNOSTICS_MAX: usize = 1000;
+
+/// So many problems of each DAG are shown even then, so that one DAG's do not hide another's, up to twice as many in all.
+const DIAGNOSTICS_OF_DAG_LEAST: usize = 5;
 
 /// Suggestions compare a name with all known ones; after this many the file is past small slips.
 const SUGGESTIONS_MAX: u32 = 50;
@@ -28,6 +31,8 @@ pub(crate) struct Sink<'a> {
     files: RefCell<Vec<String>>,
     found: RefCell<Vec<Diagnostic>>,
     left_out: Cell<usize>,
+    /// How many problems each DAG has.
+    counts: RefCell<BTreeMap<String, usize>>,
     failed: RefCell<BTreeSet<String>>,
     file_failed: Cell<bool>,
     copied: Cell<u64>,
@@ -59,6 +64,7 @@ impl<'a> Sink<'a> {
             options,
             found: RefCell::default(),
             left_out: Cell::new(0),
+            counts: RefCell::default(),
             failed: RefCell::default(),
             file_failed: Cell::new(false),
             copied: Cell::new(0),
@@ -79,7 +85,14 @@ impl<'a> Sink<'a> {
             return;
         }
         let mut found = self.found.borrow_mut();
-        if found.len() >= DIAGNOSTICS_MAX {
+        let of_dag = dag_id.map_or(0, |dag_id| {
+            let mut counts = self.counts.borrow_mut();
+            let count = counts.entry(dag_id.to_owned()).or_insert(0);
+            *count += 1;
+            *count
+        });
+        let has_share = (1..=DIAGNOSTICS_OF_DAG_LEAST).contains(&of_dag) && found.len() < 2 * DIAGNOSTICS_MAX;
+        if found.len() >= DIAGNOSTICS_MAX && !has_share {
             self.left_out.set(self.left_out.get() + 1);
             return;
         }
@@ -290,7 +303,7 @@ impl<'a> Cursor<'a> {
                 return None;
             }
             _ => {
-                self.wrong_type("a whole number", None);
+                self.wrong_type("a whole number", Some("write digits without quotes, such as `3`".to_owned()));
                 return None;
             }
         };
@@ -311,7 +324,7 @@ impl<'a> Cursor<'a> {
         if let Value::Map(map) = &self.node.value {
             return Some(map);
         }
-        self.wrong_type("a mapping", None);
+        self.wrong_type("a mapping", Some("write `key: value` pairs below it, indented".to_owned()));
         None
     }
 

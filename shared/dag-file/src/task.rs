@@ -12,7 +12,7 @@ use crate::sensor;
 use crate::setup;
 use crate::time::Moment;
 use crate::yaml::compose::clip;
-use crate::yaml::{Map, Value};
+use crate::yaml::{Entry, Map, Value};
 use jiff::Timestamp;
 use serde_json::{Map as JsonMap, Value as Json};
 use std::collections::BTreeMap;
@@ -180,13 +180,16 @@ fn fields<'a>(cursor: &Cursor<'a>, map: &'a Map) -> Fields<'a> {
 }
 
 fn operator(cursor: &Cursor<'_>, map: &Map, task: &mut Task) -> Option<&'static Operator> {
-    let given = |key: &str| map.entry(key).filter(|e| !matches!(e.value.value, Value::Null));
+    let is_given =
+        |value: &Value| !matches!(value, Value::Null) && !matches!(value, Value::Text(t) if t.trim().is_empty());
+    let given = |key: &str| map.entry(key).filter(|e| is_given(&e.value.value));
     let (entry, is_decorator) = match (given("operator"), given("decorator")) {
         (Some(entry), _) => (entry, false),
         (None, Some(entry)) => (entry, true),
         (None, None) => {
-            let near = map.entries().iter().find(|e| cursor.sink.did_you_mean(&e.name, ["operator"]).is_some());
-            let hint = match near {
+            let is_near =
+                |e: &&Entry| &*e.name != "operator" && cursor.sink.did_you_mean(&e.name, ["operator"]).is_some();
+            let hint = match map.entries().iter().find(is_near) {
                 Some(entry) => format!("did you mean `operator` instead of `{}`?", clip(&entry.name)),
                 None => "add one, e.g. `operator: BashOperator`".to_owned(),
             };
@@ -234,7 +237,27 @@ fn operator(cursor: &Cursor<'_>, map: &Map, task: &mut Task) -> Option<&'static 
         let message = format!("the operator `{}` is not known here; the task will fail when it runs", clip(name));
         here.warn("unknown-operator", message, hint);
     }
+    if let Some(found) = found {
+        warn_of_operator(name, found, &here);
+    }
     found
+}
+
+/// Says what a person would want to know of an operator that loads: that its name is of an earlier release, that it will not run.
+fn warn_of_operator(name: &str, operator: &Operator, here: &Cursor<'_>) {
+    // The asynchronous variants of some sensors are no older names.
+    if operator.old_class_paths.contains(&name) && !name.ends_with("Async") {
+        let message = format!("`{}` is a class path of an earlier release, which Airflow 3 no longer has", clip(name));
+        here.warn("old-class-path", message, Some(format!("write `{}`", operator.class_path)));
+    }
+    if operator.runner == operators::Runner::Deferred && !operator.abstract_base {
+        let message = format!(
+            "`{}` is known and its arguments are checked, but this version cannot run it: the task will fail when it runs",
+            operator.short_name()
+        );
+        let hint = "call the service from a BashOperator or PythonOperator meanwhile";
+        here.warn("operator-not-run", message, Some(hint.to_owned()));
+    }
 }
 
 /// Names of upstreams: a list, or one name (of which dag-factory would take each letter for a task).
@@ -483,7 +506,8 @@ impl<'a> Reader<'a, '_, '_> {
                     && !self.expanded.contains_key(argument.name) =>
                 {
                     let message = format!("`{}` needs the argument `{}`", operator.short_name(), argument.name);
-                    cursor.key_error("missing-argument", message, None);
+                    let hint = format!("add `{}: ...`{}", argument.name, said_of(argument.doc));
+                    cursor.key_error("missing-argument", message, Some(hint));
                 }
                 None => {}
             }
@@ -555,7 +579,50 @@ fn unknown_argument(operator: &Operator, value: &Cursor<'_>) {
     let of_sensors = if operator.sensor { operators::SENSOR_ARGUMENTS } else { &[] };
     let known = operator.arguments.iter().chain(of_sensors).map(|a| a.name);
     let common = keys::TASK.iter().filter(|k| !matches!(k.standing, Standing::Old(_))).map(|k| k.name);
-    let hint = value.sink.did_you_mean(&value.name, known.chain(common));
+    let meant = WORDS.iter().find(|(word, meant)| {
+        let is_argument = |name: &str| operator.argument(name).is_some() || keys::find(keys::TASK, name).is_some();
+        *word == &*value.name && is_argument(meant)
+    });
+    let hint = match meant {
+        Some((_, meant)) => Some(format!("did you mean `{meant}`?")),
+        None => value.sink.did_you_mean(&value.name, known.chain(common)),
+    };
+    let hint = hint.unwrap_or_else(|| {
+        if &*value.name == "provide_context" {
+            return "remove it: callables always get the context that they name".to_owned();
+        }
+        let own: Vec<String> = operator.arguments.iter().map(|a| format!("`{}`", a.name)).collect();
+        let own = if own.is_empty() { "nothing of its own".to_owned() } else { own.join(", ") };
+        format!("it takes {own}, and what every task takes, such as `retries` and `dependencies`")
+    });
     let message = format!("`{}` has no argument `{}`", operator.short_name(), value.name);
-    value.key_error("unknown-argument", message, hint);
+    value.key_error("unknown-argument", message, Some(hint));
+}
+
+/// Words of other tools, and those that come to mind, with the arguments they stand for.
+const WORDS: &[(&str, &str)] = &[
+    ("retry", "retries"),
+    ("max_retries", "retries"),
+    ("depends_on", "dependencies"),
+    ("depends", "dependencies"),
+    ("needs", "dependencies"),
+    ("upstream", "dependencies"),
+    ("upstream_tasks", "dependencies"),
+    ("command", "bash_command"),
+    ("cmd", "bash_command"),
+    ("script", "bash_command"),
+    ("run", "bash_command"),
+    ("group", "task_group_name"),
+    ("task_group", "task_group_name"),
+    ("timeout", "execution_timeout"),
+    ("function", "python_callable"),
+    ("callable", "python_callable"),
+    ("args", "op_args"),
+    ("kwargs", "op_kwargs"),
+    ("url", "endpoint"),
+];
+
+/// What an argument is for, to stand after its name.
+fn said_of(doc: &str) -> String {
+    if doc.is_empty() { String::new() } else { format!(", {doc}") }
 }

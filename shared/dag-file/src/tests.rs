@@ -53,7 +53,7 @@ fn places(loaded: &Loaded) -> Vec<(u32, u32, &'static str)> {
 }
 
 /// The only error of a text.
-fn error(text: &str) -> Diagnostic {
+pub(crate) fn error(text: &str) -> Diagnostic {
     let loaded = loaded(text);
     let mut errors: Vec<_> = loaded.diagnostics.into_iter().filter(Diagnostic::is_error).collect();
     assert_eq!(errors.len(), 1, "{text}\n{errors:?}");

@@ -26,6 +26,9 @@ const TIMEDELTA_PARTS: [(&str, f64); 7] = [
     ("weeks", 604_800e6),
 ];
 
+/// The last time of day that is an instant in every zone.
+const LAST: DateTime = jiff::civil::datetime(9999, 12, 29, 0, 0, 0, 0);
+
 /// A span of 10,000 years, beyond which Python's `timedelta` and our dates end.
 const MICROSECONDS_MAX: f64 = 3.2e17;
 
@@ -126,7 +129,7 @@ impl<'a> Cursor<'a> {
             Value::Int(number) => Some(number as f64),
             Value::Float(number) if number.is_finite() => Some(number),
             _ => {
-                self.wrong_type("a number", None);
+                self.wrong_type("a number", Some("write digits without quotes, such as `1.5`".to_owned()));
                 None
             }
         }
@@ -151,6 +154,31 @@ impl<'a> Cursor<'a> {
             self.wrong_type("a date", Some(DATE_FORMS.to_owned()));
         }
         found
+    }
+
+    /// A [`Cursor::moment`] beside which `timezone` may stand (`is_named`): then an offset of its own is dropped, as dag-factory does.
+    pub(crate) fn moment_of_level(&self, zone: &Timezone, is_named: bool, now: Timestamp) -> Option<Moment> {
+        let found = self.moment(zone, now)?;
+        let is_bracketed = matches!(&self.node.value, Value::Text(text) if text.contains('['));
+        if found.zone == *zone || is_bracketed {
+            return Some(found);
+        }
+        if !is_named {
+            if found.zone != Timezone::utc() {
+                let message = format!("the offset of `{}` counts here; dag-factory drops it and means UTC", self.name);
+                let hint = "write the time without an offset, and name its zone with `timezone` beside it";
+                self.warn("offset", message, Some(hint.to_owned()));
+            }
+            return Some(found);
+        }
+        let wall = found.zone.zone().to_datetime(found.at);
+        let meant = in_zone(wall, zone)?;
+        if meant.at != found.at {
+            let message =
+                format!("`{}` has an offset, which `timezone` replaces: {wall} in {}", self.name, zone.name());
+            self.warn("offset", message, Some("write the time without an offset".to_owned()));
+        }
+        Some(meant)
     }
 
     /// A typed date with time as ISO 8601 text.
@@ -242,6 +270,8 @@ impl<'a> Cursor<'a> {
 /// A wall clock time in a zone. Where clocks go back the first of the two instants is meant, where they go forward the
 /// later reading, as Python's `fold=0` has it.
 fn in_zone(at: DateTime, zone: &Timezone) -> Option<Moment> {
+    // "For ever" is often written as 9999-12-31, which is a day past the last instant there is here.
+    let at = at.min(LAST);
     let at = zone.zone().to_ambiguous_timestamp(at).compatible().ok()?;
     Some(Moment { at, zone: zone.clone() })
 }

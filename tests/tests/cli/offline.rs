@@ -112,17 +112,21 @@ dags/bad.yaml:2:13: error: `@fortnightly` is no known preset; use a cron express
 `@weekly`, `@monthly`, `@quarterly` (in lower case), `@yearly`, `@annually`
  2 |   schedule: '@fortnightly'
    |             ^
+  key: late.schedule
 dags/bad.yaml:8:22: error: the task `a` depends on `b`, which does not exist
  8 |       dependencies: [b]
    |                      ^
+  key: late.tasks.a.dependencies.0
 dags/bad.yaml:16:29: error: there is no file `helpers/gone.py` in the DAG folder, which task `call` names
  16 |       python_callable_file: helpers/gone.py
     |                             ^
+  key: calls.tasks.call.python_callable_file
   hint: put it there, or mend the path: it counts from the folder of the DAG file
 
 dags/etl.yaml:1:1: error: the DAG `etl` is already declared by `dags/bad.yaml`
  1 | etl:
    | ^
+  key: etl
   hint: give one of them another id
 --- stderr
 2 DAG files: 4 errors in 2 files, 0 warnings
@@ -141,6 +145,8 @@ exit 1
 dags/x/defaults.yml:2:12: error: `retries` must be a whole number, but is the text `two`
  2 |   retries: two
    |            ^
+  key: etl.default_args.retries
+  hint: write digits without quotes, such as `3`
 --- stderr
 1 DAG file: 1 error, 0 warnings
 ";
@@ -184,6 +190,12 @@ fn a_sound_folder_lints_to_nothing_on_standard_output() {
     assert_eq!(
         place.run(&["dags", "lint", "nowhere"]),
         "exit 2\n--- stdout\n--- stderr\nerror: there is no file or folder `nowhere`\n"
+    );
+    let beside = place.run(&["dags", "lint", "nowhere", "dags"]);
+    assert_eq!(
+        beside,
+        "exit 2\n--- stdout\n--- stderr\n2 DAG files: 0 errors, 0 warnings\nerror: there is no file or folder `nowhere`\n",
+        "what is there is looked at all the same"
     );
     let expected = "exit 0\n--- stdout\n[]\n--- stderr\n1 DAG file: 0 errors, 0 warnings\n";
     assert_eq!(place.run(&["dags", "lint", "dags/sad.yml", "-o", "yaml"]), expected);

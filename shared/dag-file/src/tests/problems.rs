@@ -18,9 +18,23 @@ fn every_problem_has_its_place_its_way_of_keys_and_a_hint() {
         [
             (2, 12, Severity::Error, "wrong-type", "etl.catchup", "write `true` or `false` without quotes"),
             (3, 3, Severity::Warning, "unknown-key", "etl.shedule", "did you mean `schedule`?"),
-            (5, 5, Severity::Error, "missing-argument", "etl.tasks.load", ""),
+            (
+                5,
+                5,
+                Severity::Error,
+                "missing-argument",
+                "etl.tasks.load",
+                "add `bash_command: ...`, the command, or a file with it"
+            ),
             (7, 7, Severity::Error, "unknown-argument", "etl.tasks.load.bash_comand", "did you mean `bash_command`?"),
-            (8, 16, Severity::Error, "wrong-type", "etl.tasks.load.retries", ""),
+            (
+                8,
+                16,
+                Severity::Error,
+                "wrong-type",
+                "etl.tasks.load.retries",
+                "write digits without quotes, such as `3`"
+            ),
             (9, 22, Severity::Error, "unknown-dependency", "etl.tasks.load.dependencies.0", "did you mean `extract`?"),
             (12, 21, Severity::Error, "unknown-value", "etl.tasks.extract.trigger_rule", "did you mean `all_success`?"),
         ]
@@ -28,7 +42,8 @@ fn every_problem_has_its_place_its_way_of_keys_and_a_hint() {
     assert!(loaded.diagnostics.iter().all(|d| d.dag_id.as_deref() == Some("etl") && d.file == "sales/etl.yaml"));
     assert_eq!(
         loaded.diagnostics[4].render(text, false),
-        "sales/etl.yaml:8:16: error: `retries` must be a whole number, but is the text `many`\n 8 |       retries: many\n   |                ^"
+        "sales/etl.yaml:8:16: error: `retries` must be a whole number, but is the text `many`\n 8 |       retries: many\n   |                ^\n  \
+         key: etl.tasks.load.retries\n  hint: write digits without quotes, such as `3`"
     );
 }
 
@@ -266,6 +281,47 @@ fn a_thousand_problems_are_shown_and_the_rest_is_counted() {
     assert_eq!(loaded.diagnostics.len(), 1001);
     let last = loaded.diagnostics.last().unwrap();
     assert_eq!((last.message.as_str(), last.severity), ("500 more problems are not shown", Severity::Error));
+}
+
+#[test]
+fn a_dag_with_very_many_problems_does_not_hide_those_of_another() {
+    let tasks = |count| repeated(count, |i| format!("    t{i}: {{operator: EmptyOperator, wrong: 1}}\n"));
+    let loaded = loaded(&format!("many:\n  tasks:\n{}few:\n  tasks:\n{}", tasks(1500), tasks(2)));
+    let of = |id: &str| loaded.diagnostics.iter().filter(|d| d.dag_id.as_deref() == Some(id)).count();
+    assert_eq!((of("many"), of("few")), (1000, 2));
+}
+
+#[test]
+fn what_cannot_run_and_what_has_another_name_now_is_told() {
+    let told = |name: &str| {
+        let found = loaded(&in_task(&format!("operator: {name}\nquery: x\nbash_command: x")));
+        let of_name = |d: &Diagnostic| matches!(d.code, "operator-not-run" | "old-class-path");
+        found.diagnostics.into_iter().filter(of_name).map(|d| (d.code, d.hint.unwrap_or_default())).collect::<Vec<_>>()
+    };
+    assert_eq!(told("AthenaOperator")[0].0, "operator-not-run");
+    let now = "write `airflow.providers.standard.operators.bash.BashOperator`".to_owned();
+    assert_eq!(told("airflow.operators.bash_operator.BashOperator"), [("old-class-path", now)]);
+    for current in ["BashOperator", "airflow.providers.standard.operators.bash.BashOperator", "DateTimeSensorAsync"] {
+        assert_eq!(told(current), [], "{current}");
+    }
+}
+
+#[test]
+fn an_argument_by_another_tools_name_is_told_with_ours() {
+    for (name, hint) in [
+        ("retry", "did you mean `retries`?"),
+        ("depends_on", "did you mean `dependencies`?"),
+        ("command", "did you mean `bash_command`?"),
+        ("task_group", "did you mean `task_group_name`?"),
+        ("provide_context", "remove it: callables always get the context that they name"),
+    ] {
+        let found = error(&in_task(&format!("operator: BashOperator\nbash_command: x\n{name}: 1")));
+        assert_eq!((found.code, found.hint.as_deref()), ("unknown-argument", Some(hint)), "{name}");
+    }
+    let found = error(&in_task("operator: EmptyOperator\nzzzzzzzzz: 1"));
+    assert!(found.hint.is_some_and(|hint| hint.starts_with("it takes nothing of its own")));
+    let empty = error(&in_task("operator: null"));
+    assert_eq!(empty.hint.as_deref(), Some("add one, e.g. `operator: BashOperator`"));
 }
 
 /// Each of these once took time with the square of its size, or would have; in a debug build they then ran for minutes.

@@ -94,6 +94,15 @@ fn dates_are_read_in_every_spelling() {
         ("start_date: '2025-01-31T06:30:00Z'", "2025-01-31T06:30:00Z", "UTC"),
         ("start_date: 2025-01-31T06:30:00+02:00", "2025-01-31T04:30:00Z", "+02:00"),
         ("start_date: '2025-01-31T06:30:00+02:00'", "2025-01-31T04:30:00Z", "+02:00"),
+        // A zone that is named replaces an offset, as dag-factory has it.
+        (
+            "start_date: 2025-01-31T06:30:00+02:00\ntimezone: Europe/Amsterdam",
+            "2025-01-31T05:30:00Z",
+            "Europe/Amsterdam",
+        ),
+        ("start_date: '2025-01-31T06:30:00Z'\ntimezone: Europe/Amsterdam", "2025-01-31T05:30:00Z", "Europe/Amsterdam"),
+        ("start_date: 9999-12-31", "9999-12-29T00:00:00Z", "UTC"),
+        ("start_date: 9999-12-31\ntimezone: America/New_York", "9999-12-29T05:00:00Z", "America/New_York"),
         ("start_date: 2025-01-31\ntimezone: Europe/Amsterdam", "2025-01-30T23:00:00Z", "Europe/Amsterdam"),
         ("start_date: 2025-07-31\ntimezone: Europe/Amsterdam", "2025-07-30T22:00:00Z", "Europe/Amsterdam"),
         ("start_date: {__type__: datetime.datetime, year: 2026, month: 1, day: 2}", "2026-01-02T00:00:00Z", "UTC"),

@@ -6,6 +6,7 @@
 
 use super::build::{self, broken, leaf, list};
 use super::scalar::{self, Plain};
+use super::slips;
 use super::tag::{self, OfCollection, Tagged};
 use super::{Entry, Key, Map, Node, Position, Value};
 use granit_parser::{Event, Marker, Options, Parser, ScalarStyle, ScanError, Span, Tag};
@@ -90,15 +91,11 @@ fn parser_options() -> Options {
 
 fn syntax(error: &ScanError, text: &str, place: &dyn Fn(Marker) -> Position) -> Fatal {
     let at = place(*error.marker());
-    let line = text.lines().nth(error.marker().line().saturating_sub(1)).unwrap_or_default();
-    let hint = if line.contains("{{") || line.contains("{%") {
-        Some("text that begins with a template must stand in quotes: \"{{ ds }}\"".to_owned())
-    } else if line.contains('\t') {
-        Some("YAML does not allow tabs for indentation; use spaces".to_owned())
-    } else {
-        None
-    };
-    Fatal { at, code: "yaml-syntax", message: format!("this is not valid YAML: {}", error.info()), hint }
+    if error.info().contains("recursion limit") {
+        return too_deep(at);
+    }
+    let hint = slips::hint(text, error.marker().line().saturating_sub(1), &error.info());
+    Fatal { at, code: "yaml-syntax", message: format!("this is not valid YAML: {}", error.info()), hint: Some(hint) }
 }
 
 /// A collection on its way.
@@ -157,7 +154,12 @@ impl Composer<'_> {
                     return Ok(());
                 }
                 if merge {
-                    self.refuse(at, "yaml-value", "`<<` merges mappings and can only be a key".into(), None);
+                    self.refuse(
+                        at,
+                        "yaml-value",
+                        "`<<` merges mappings and can only be a key".into(),
+                        Some("put it in quotes: \"<<\"".into()),
+                    );
                     return self.add(broken(at), &text, anchor);
                 }
                 self.add(node, &text, anchor)
@@ -235,11 +237,21 @@ impl Composer<'_> {
 
     fn alias(&mut self, id: usize, at: Position) -> Result<(), Fatal> {
         if self.open_anchors.contains(&id) {
-            self.refuse(at, "recursive-alias", "this alias stands inside of what it refers to".into(), None);
+            self.refuse(
+                at,
+                "recursive-alias",
+                "this alias stands inside of what it refers to".into(),
+                Some("write the value out here".into()),
+            );
             return self.add(broken(at), "", 0);
         }
         let Some(node) = self.anchors.get(&id).cloned() else {
-            self.refuse(at, "yaml-syntax", "this alias refers to no anchor above".into(), None);
+            self.refuse(
+                at,
+                "yaml-syntax",
+                "this alias refers to no anchor above".into(),
+                Some("name a value above with `&name`; text that begins with `*` needs quotes".into()),
+            );
             return self.add(broken(at), "", 0);
         };
         if self.stack.len() + usize::from(node.height) > DEPTH_MAX {
@@ -472,7 +484,7 @@ fn too_deep(at: Position) -> Fatal {
 
 /// A piece of text short enough for a message.
 pub(crate) fn clip(text: &str) -> String {
-    const CHARACTERS_MAX: usize = 60;
+    const CHARACTERS_MAX: usize = 120;
     let mut shown: String = text.chars().take(CHARACTERS_MAX).collect();
     if shown.len() < text.len() {
         shown.push_str("...");

@@ -8,6 +8,7 @@
 pub(crate) mod build;
 pub(crate) mod compose;
 pub(crate) mod scalar;
+mod slips;
 mod tag;
 #[cfg(test)]
 mod tests;

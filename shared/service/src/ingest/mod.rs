@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use updraft_clock::Clock;
-use updraft_dag_file::{Diagnostic, LoadOptions, Severity};
+use updraft_dag_file::{Diagnostic, LoadOptions, Place, Places, Severity};
 use updraft_dag_store::{DagStore, Error as FolderError, File, FileEntry};
 use updraft_metastore::{DagSummary, DagVersion, FileRecord, ImportError, Items, Outcome, Version};
 use updraft_model::references::{Reference, ReferenceKind};
@@ -168,18 +168,20 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             let dag_id = dag.dag_id.clone();
             if let Some(other) = self.declared_elsewhere(folder, &dag_id, path).await? {
                 record.conflicts = true;
-                problems.error(&format!(
-                    "the DAG `{dag_id}` is already declared by `{other}`; give one of them another id"
-                ));
+                let double = duplicate_dag(path, &file.bytes, &self.settings.dag_environment, &dag_id, &other);
+                problems.tell(&double, &String::from_utf8_lossy(&file.bytes));
                 continue;
             }
             record.dag_ids.push(dag_id.clone());
             let found = folder.files_of(&dag).await?;
             record.references.extend(found.tags);
             let errors_before = problems.errors.len();
-            for (task_id, reference) in found.missing {
-                let diagnostic = missing_file(path, &dag_id, &task_id, &reference);
-                problems.tell(&diagnostic, "");
+            if !found.missing.is_empty() {
+                let places = Places::read(&file.bytes, &self.settings.dag_environment);
+                for (task_id, reference) in found.missing {
+                    let diagnostic = missing_file(path, &places, &dag_id, &task_id, &reference);
+                    problems.tell(&diagnostic, &String::from_utf8_lossy(&file.bytes));
+                }
             }
             found.unusable.values().for_each(|why| problems.error(&format!("DAG `{dag_id}`: {why}")));
             if problems.errors.len() == errors_before
@@ -394,9 +396,33 @@ impl<'p> Problems<'p> {
     }
 }
 
-/// What is to be said of a file that a task refers to and that is nowhere. Its place in the file is not known here.
-pub fn missing_file(path: &str, dag_id: &DagId, task_id: &str, reference: &Reference) -> Diagnostic {
+/// What is to be said of a DAG that an earlier file declares too. `bytes` are those of the later one, `path` its name for people.
+pub fn duplicate_dag(
+    path: &str,
+    bytes: &[u8],
+    environment: &BTreeMap<String, String>,
+    dag_id: &DagId,
+    other: &str,
+) -> Diagnostic {
+    let at = Places::read(bytes, environment).dag(dag_id.as_str()).unwrap_or(Place { line: 1, column: 1 });
+    Diagnostic {
+        severity: Severity::Error,
+        file: path.to_owned(),
+        line: at.line,
+        column: at.column,
+        key_path: dag_id.to_string(),
+        dag_id: Some(dag_id.to_string()),
+        message: format!("the DAG `{dag_id}` is already declared by `{other}`"),
+        hint: Some("give one of them another id".to_owned()),
+        code: "duplicate-dag",
+    }
+}
+
+/// What is to be said of a file that a task refers to and that is nowhere.
+pub fn missing_file(path: &str, places: &Places, dag_id: &DagId, task_id: &str, reference: &Reference) -> Diagnostic {
     let Reference { key_path, name, kind, candidates } = reference;
+    let keys: Vec<&str> = key_path.split('.').collect();
+    let at = places.argument(dag_id.as_str(), task_id, &keys).unwrap_or(Place { line: 1, column: 1 });
     let is_template = *kind == ReferenceKind::Template;
     let (severity, message, hint) = if is_template {
         let looked_in = match candidates.as_slice() {
@@ -416,8 +442,8 @@ pub fn missing_file(path: &str, dag_id: &DagId, task_id: &str, reference: &Refer
     Diagnostic {
         severity,
         file: path.to_owned(),
-        line: 1,
-        column: 1,
+        line: at.line,
+        column: at.column,
         key_path: format!("{dag_id}.tasks.{task_id}.{key_path}"),
         dag_id: Some(dag_id.to_string()),
         message,
