@@ -7,5 +7,6 @@ await import('./task.mjs');
 await import('./actions.mjs');
 await import('./admin.mjs');
 await import('./everywhere.mjs');
+await import('./login.mjs');
 
 after(() => browser.close());

@@ -70,6 +70,9 @@ test('on a phone nothing scrolls sideways, and everything is in reach', async ()
         await settled(page);
         const over = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
         assert.ok(over <= 0, `${name} is ${over} px too wide`);
+        // A cell that is squeezed has its words one letter below the other.
+        const squeezed = await page.evaluate(() => [...document.querySelectorAll('table.list td')].filter((td) => td.clientWidth > 0 && td.clientWidth < 40 && td.clientHeight > 100).map((td) => td.textContent));
+        assert.deepEqual(squeezed, [], name);
       }
       await page.getByRole('button', { name: 'More' }).click();
       await page.getByRole('link', { name: 'Connections' }).click();
