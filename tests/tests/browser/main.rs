@@ -15,6 +15,8 @@ mod server;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+#[cfg(test)]
+use std::{io::Write, process::Stdio};
 
 /// The browser, where Debian and others put it.
 #[cfg(test)]
@@ -37,6 +39,20 @@ fn missing(folder: &Path) -> Option<&'static str> {
     chromium().is_none().then_some("Chromium")
 }
 
+#[cfg(test)]
+const PASSWORD: &str = "a password to look with";
+
+/// Makes the user that logs in, beside the server.
+#[cfg(test)]
+fn make_viewer(place: &harness::Place) {
+    let mut child =
+        place.command(&["users", "create", "vera", "--role", "viewer"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().expect("piped");
+    writeln!(input, "{PASSWORD}").expect("it reads its password");
+    drop(input);
+    assert!(child.wait().expect("it ends").success(), "the user was not made");
+}
+
 #[test]
 fn each_view_and_each_action_works_in_a_browser() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("browser");
@@ -53,10 +69,16 @@ fn each_view_and_each_action_works_in_a_browser() {
         place.write(&format!("dags/{name}"), &std::fs::read_to_string(&path).expect("a DAG file is text"));
     }
     let server = server::Server::start(&place, &["--no-auth"]);
+    let guarded = harness::Place::new();
+    guarded.write("dags/steady.yaml", &std::fs::read_to_string(folder.join("dags/steady.yaml")).expect("it is text"));
+    let login = server::Server::start(&guarded, &[]);
+    make_viewer(&guarded);
     let status = Command::new("node")
         .args(["--test", "--test-reporter=spec", "all.test.mjs"])
         .current_dir(&folder)
         .env("BASE", &server.url)
+        .env("LOGIN_BASE", &login.url)
+        .env("LOGIN_PASSWORD", PASSWORD)
         .env("DAGS", place.path().join("dags"))
         .env("CHROMIUM", chromium().expect("it was found before"))
         .status()
