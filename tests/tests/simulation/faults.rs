@@ -84,8 +84,6 @@ pub(crate) enum Mutation {
     NoTaskLimit,
     /// Nothing asks what others hold of a pool.
     NoSlotLimit,
-    /// The timetable does not ask how far backfills have come.
-    NoDateLimit,
 }
 
 impl Mutation {
@@ -120,9 +118,6 @@ impl Mutation {
             Self::NoSlotLimit if matches!(update.key.sk.as_str(), "P" | "T") => update.conditions.retain(|c| {
                 !matches!(c, Condition::AtMost(Path::Top("us"), _) | Condition::Equals(Path::Top("rv"), _))
             }),
-            Self::NoDateLimit => update
-                .conditions
-                .retain(|c| !matches!(c, Condition::Equals(Path::Top("bt"), _) | Condition::Absent(Path::Top("bt")))),
             Self::NoSlotLimit | Self::MessageBeforeState | Self::QueueOnly | Self::NoSweep => {}
         }
         update

@@ -203,11 +203,6 @@ fn without_the_limit_on_slots_it_goes_wrong() {
 }
 
 #[test]
-fn without_the_note_of_how_far_backfills_have_come_it_goes_wrong() {
-    is_missed(Mutation::NoDateLimit);
-}
-
-#[test]
 fn without_the_epoch_of_a_place_it_goes_wrong() {
     is_missed(Mutation::NoPlaceEpoch);
 }
