@@ -121,7 +121,9 @@ impl From<Error> for Failure {
                     None => failure,
                 }
             }
-            Error::Refused(text) | Error::Conflict(text) | Error::Invalid(text) => Self::user(text),
+            Error::Refused(text) | Error::Conflict(text) | Error::Invalid(text) | Error::Forbidden(text) => {
+                Self::user(text)
+            }
             Error::Metastore(error) => error.into(),
             Error::Queue(error) => Self::fault("the messages were not sent").cause(error.to_string()),
             Error::DagStore(error) => error.into(),

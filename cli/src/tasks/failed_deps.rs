@@ -55,6 +55,7 @@ fn name(reason: &Reason) -> &'static str {
         Reason::Retry(_) => "Not In Retry Period",
         Reason::Reschedule(_) => "Ready To Reschedule",
         Reason::Deferred(_) => "Deferred",
+        Reason::Input => "Awaiting Input",
         Reason::Past(_) => "Previous Dagrun State",
         Reason::RunLimit(_) => "Max Active Tasks",
         Reason::NeverInRun => "Task Concurrency",

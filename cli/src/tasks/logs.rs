@@ -122,6 +122,7 @@ fn to_json(log: &LogView) -> Value {
         Some(AttemptOutcome::Failed | AttemptOutcome::FailedForGood) => "failed",
         Some(AttemptOutcome::Rescheduled { .. }) => "up_for_reschedule",
         Some(AttemptOutcome::Deferred { .. }) => "deferred",
+        Some(AttemptOutcome::AwaitingInput { .. }) => "awaiting_input",
     };
     json!({
         "map_index": log.map_index.map_or(-1, i64::from),

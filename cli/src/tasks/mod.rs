@@ -2,6 +2,7 @@
 
 mod clear;
 mod failed_deps;
+mod hitl;
 mod list;
 mod logs;
 mod render;
@@ -39,6 +40,9 @@ pub(crate) enum Command {
     Clear(Box<clear::Arguments>),
     /// Set task instances to success, failed or skipped; shows them and asks first
     SetState(Box<set_state::Arguments>),
+    /// Questions to people (human in the loop): what is asked, and answers
+    #[command(subcommand)]
+    Hitl(hitl::Command),
 }
 
 /// Does it.
@@ -54,6 +58,7 @@ pub(crate) async fn run(command: Command, metastore: &MetastoreUrl, printer: Pri
         Command::FailedDeps(arguments) => failed_deps::run(arguments, &open().await?, printer).await,
         Command::Clear(arguments) => Box::pin(clear::run(*arguments, &open().await?, printer)).await,
         Command::SetState(arguments) => Box::pin(set_state::run(*arguments, &open().await?, printer)).await,
+        Command::Hitl(command) => Box::pin(hitl::run(command, &open().await?, printer)).await,
     }
 }
 

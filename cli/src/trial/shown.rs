@@ -121,6 +121,7 @@ fn word(outcome: AttemptOutcome) -> &'static str {
         AttemptOutcome::Failed | AttemptOutcome::FailedForGood => "failed",
         AttemptOutcome::Rescheduled { .. } => "up_for_reschedule",
         AttemptOutcome::Deferred { .. } => "deferred",
+        AttemptOutcome::AwaitingInput { .. } => "awaiting_input",
     }
 }
 

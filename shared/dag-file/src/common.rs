@@ -121,7 +121,7 @@ pub(crate) fn apply(task: &mut Task, cursor: &Cursor<'_>) {
         "queue" => set(&mut task.queue, text()),
         "params" => {
             if let Some(params) = params(cursor) {
-                task.params = params.values;
+                (task.params, task.param_schemas) = (params.values, params.schemas);
             }
         }
         "max_active_tis_per_dag" => optional(&mut task.max_active_tis_per_dag, none, || cursor.count(1)),

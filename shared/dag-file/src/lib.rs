@@ -20,6 +20,7 @@ mod document;
 mod eventbridge;
 mod graph;
 mod groups;
+mod hitl;
 mod json;
 pub mod keys;
 mod mapping;

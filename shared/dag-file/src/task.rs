@@ -4,6 +4,7 @@ use crate::argument::{self, Zone};
 use crate::assets::{self, AssetFiles};
 use crate::callbacks::{self, is_dotted_path, is_identifier};
 use crate::common;
+use crate::hitl;
 use crate::keys::{self, Standing};
 use crate::mapping;
 use crate::paths::Paths;
@@ -132,6 +133,9 @@ pub(crate) fn task<'a>(heading: Heading<'a>, context: &TaskContext<'a, '_>) -> O
     let says_outputs = fields.contains_key("multiple_outputs") || defaults.fields.contains_key("multiple_outputs");
     reader.warn_of_mapped();
     warn_of_long_life(&fields, &reader.draft);
+    if let Some(operator) = operator {
+        hitl::check(&reader.draft.task, operator, &fields, &cursor);
+    }
     let task = &mut reader.draft.task;
     task.multiple_outputs_as_annotated = task.decorator.is_some() && !says_outputs;
     task.has_effects = !(task.callbacks.is_empty() && task.inlets.is_empty() && task.outlets.is_empty());

@@ -5,6 +5,7 @@ mod dags;
 mod forms;
 mod fuzz;
 mod groups;
+mod people;
 mod problems;
 mod properties;
 mod setups;

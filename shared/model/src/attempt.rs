@@ -1,7 +1,9 @@
 //! Attempt items: what one execution by one worker left behind. Written before the finish, immutable after.
 
 use crate::asset::OutletEvent;
+use crate::change::Held;
 use crate::choice::Choice;
+use crate::hitl::HitlDetail;
 use crate::ids::{Incarnation, TaskIndex, Token};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -27,6 +29,13 @@ pub struct AttemptKey {
     pub token: Token,
 }
 
+impl AttemptKey {
+    /// The attempt as conditions ask for it.
+    pub fn held(&self) -> Held {
+        Held { task: self.task, try_number: self.try_number, token: self.token.clone() }
+    }
+}
+
 /// How an attempt ended, as its worker saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -49,13 +58,18 @@ pub enum AttemptOutcome {
         /// When it is looked at again at the latest.
         until: Timestamp,
     },
+    /// Has asked people, and gives its worker back: the answer, or the end of the time for one, ends the same try.
+    AwaitingInput {
+        /// Until when an answer is waited for.
+        until: Timestamp,
+    },
 }
 
 impl AttemptOutcome {
     /// Whether the try goes on with another attempt.
     pub fn goes_on(self) -> bool {
         match self {
-            Self::Rescheduled { .. } | Self::Deferred { .. } => true,
+            Self::Rescheduled { .. } | Self::Deferred { .. } | Self::AwaitingInput { .. } => true,
             Self::Success | Self::Skipped | Self::Failed | Self::FailedForGood => false,
         }
     }
@@ -110,6 +124,9 @@ pub struct Attempt {
     /// The name of its mapped instance, as `map_index_template` renders it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rendered_map_index: Option<String>,
+    /// What people were asked by it; of an answer, what they were asked and what they said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hitl: Option<HitlDetail>,
 }
 
 impl Attempt {
@@ -129,6 +146,7 @@ impl Attempt {
             handover: None,
             map_length: None,
             rendered_map_index: None,
+            hitl: None,
         }
     }
 }

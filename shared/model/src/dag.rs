@@ -204,6 +204,9 @@ pub struct Task {
     /// Over the DAG's params.
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     pub params: serde_json::Map<String, Value>,
+    /// JSON schemas of its own typed params: the fields of a form, where it asks people.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    pub param_schemas: serde_json::Map<String, Value>,
     /// A limit on how many instances run in one run; not set: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_active_tis_per_dagrun: Option<u32>,
@@ -384,6 +387,7 @@ impl Task {
             params: serde_json::Map::new(),
             max_active_tis_per_dagrun: None,
             max_active_tis_per_dag: None,
+            param_schemas: serde_json::Map::new(),
             is_setup: false,
             is_teardown: false,
             on_failure_fail_dagrun: false,

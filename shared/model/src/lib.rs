@@ -15,6 +15,7 @@ pub mod dag;
 pub mod dag_doc;
 pub mod dag_parts;
 pub mod display;
+pub mod hitl;
 pub mod holder;
 pub mod ids;
 pub mod intervention;
@@ -47,6 +48,7 @@ pub use dag_parts::{
     Asset, AssetCondition, AssetRef, Callback, CallbackKind, Callbacks, Deadline, DeadlineReference, ExpandInput,
     Mapping, SensorMode, SensorSettings, TaskGroup, TemplateSettings,
 };
+pub use hitl::{HitlDetail, HitlResponse, HitlThen, HitlUser};
 pub use holder::{ANY_TURN, Claim, Generation, HolderChange, HolderDoc, HolderId, HolderName};
 pub use ids::{BackfillId, DagId, Incarnation, OperationId, TaskId, TaskIndex, Token, TopicId, VersionId};
 pub use intervention::{Intervention, RunIntent};

@@ -207,6 +207,9 @@ pub enum Act {
     /// The run ends: what has not ended is skipped, and what is under way gets this end. Teardowns are left to run, and then the run too;
     /// unless the end is a skip, as of a run whose time is over.
     Cancel(End),
+    /// A task of a DAG with `fail_fast` has failed for good: what runs fails, what else has neither succeeded nor failed is skipped. The
+    /// run goes on with its teardowns.
+    Stop,
 }
 
 /// An intervention that more than one write makes: too many cells for one. It is noted by its first write, and whoever looks at the run

@@ -51,6 +51,14 @@ pub enum Runner {
     HttpSensor,
     /// Waits for a day of the week.
     DayOfWeekSensor,
+    /// Asks people to choose, and waits for the answer without a worker.
+    Hitl,
+    /// Asks people to approve.
+    Approval,
+    /// Asks people which branch to follow.
+    HitlBranch,
+    /// Asks people to fill in a form.
+    HitlEntry,
     /// Known, so that DAGs load and are checked; not run by this version.
     Deferred,
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use updraft_execution::{AssetContext, Level, OperatorCall, Report};
 use updraft_model::secrets::hide;
-use updraft_model::{AttemptOutcome, Choice, OutletEvent, Task};
+use updraft_model::{AttemptOutcome, Choice, HitlDetail, OutletEvent, Task};
 use updraft_service::Work;
 
 use crate::arguments::Arguments;
@@ -28,6 +28,8 @@ pub(crate) struct Ended {
     pub(crate) handover: Option<Value>,
     /// The name of the mapped instance.
     pub(crate) rendered_map_index: Option<String>,
+    /// What it has asked people.
+    pub(crate) hitl: Option<HitlDetail>,
 }
 
 impl Ended {
@@ -40,6 +42,7 @@ impl Ended {
             outlet_events: Vec::new(),
             handover: None,
             rendered_map_index: None,
+            hitl: None,
         }
     }
 
@@ -64,6 +67,11 @@ impl Ended {
     /// Gives the worker back until then.
     pub(crate) fn rescheduled(until: jiff::Timestamp) -> Self {
         Self::new(AttemptOutcome::Rescheduled { until }, None)
+    }
+
+    /// Gives the worker back until somebody has answered, or until then.
+    pub(crate) fn awaiting_input(detail: HitlDetail, until: jiff::Timestamp) -> Self {
+        Self { hitl: Some(detail), ..Self::new(AttemptOutcome::AwaitingInput { until }, None) }
     }
 
     pub(crate) fn with_xcoms(self, xcoms: impl IntoIterator<Item = (String, Value)>) -> Self {

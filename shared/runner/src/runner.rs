@@ -298,6 +298,7 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> ProcessRunner<I, Q, L, C> {
             handover: ended.handover,
             map_length,
             rendered_map_index: ended.rendered_map_index,
+            hitl: ended.hitl,
             ..Finished::new(ended.outcome)
         };
         log.keep(&self.logs, &mut finished).await;

@@ -69,6 +69,11 @@ pub enum Reason {
     /// It has given its worker back and waits for something outside.
     #[error("it is deferred until something outside has happened, {0} at the latest")]
     Deferred(Timestamp),
+    /// It has asked people.
+    #[error(
+        "it waits for somebody's answer; `updraft tasks hitl list` shows what is asked, `updraft tasks hitl respond` answers"
+    )]
+    Input,
     /// Its runs of earlier dates do not let it go.
     #[error("depends on past: {0}")]
     Past(String),
@@ -121,6 +126,7 @@ impl Reason {
             Self::Retry(_) => "Not In Retry Period",
             Self::Reschedule(_) => "Ready To Reschedule",
             Self::Deferred(_) => "Deferred",
+            Self::Input => "Awaiting Input",
             Self::Past(_) => "Previous Dagrun State",
             Self::RunLimit(_) | Self::NeverInRun => "Task Concurrency",
             Self::NoPool(_) | Self::TooLarge { .. } | Self::Full { .. } => "Pool Slots Available",
@@ -140,7 +146,8 @@ pub fn explain(plan: &Plan, run: &RunDoc, task: TaskIndex, around: &Around<'_>, 
             reasons.extend((*due > now).then_some(match wait {
                 Wait::Retry => Reason::Retry(*due),
                 Wait::Reschedule => Reason::Reschedule(*due),
-                Wait::Deferred | Wait::Input => Reason::Deferred(*due),
+                Wait::Deferred => Reason::Deferred(*due),
+                Wait::Input => Reason::Input,
             }));
             reasons.extend(of_rule(plan, run, task));
         }

@@ -54,19 +54,30 @@ pub fn size_of(plan: &Plan, task: TaskIndex, holder: &HolderId) -> Option<i64> {
     }
 }
 
+/// Whether a task instance that has given its worker back keeps what it took of a limit: under `max_active_tis_per_dag` always, of a pool
+/// while it is deferred and the pool says so. Who waits for people never keeps slots of a pool: people take their time.
+pub fn keeps(doc: &HolderDoc, wait: Wait) -> bool {
+    match wait {
+        Wait::Deferred => doc.include_deferred,
+        Wait::Input => matches!(doc.id, HolderId::Task(..)),
+        Wait::Retry | Wait::Reschedule => false,
+    }
+}
+
 /// Whether a claim still stands for what its run does: rule B3. A generation is never used twice, so nothing but the cell's own counts.
-pub fn is_alive(claim: &Claim, run: Option<&RunDoc>, task: TaskIndex, include_deferred: bool) -> bool {
+/// `keeps`: what keeps its slots while it waits ([`keeps`]).
+pub fn is_alive(claim: &Claim, run: Option<&RunDoc>, task: TaskIndex, keeps: impl Fn(Wait) -> bool) -> bool {
     let Some(run) = run.filter(|run| run.deleted_at.is_none()) else { return false };
     let now = generation(run, task);
     match run.cell(task) {
         Cell::Scheduled { .. } => now == claim.generation,
         Cell::Queued { .. } | Cell::Running { .. } | Cell::Restarting { .. } => now.is_same_attempt(claim.generation),
         // It has given its worker back, and keeps its slots until the attempt that follows takes them over.
-        Cell::Waiting { wait: Wait::Deferred, .. } => {
+        Cell::Waiting { wait, .. } => {
             let resume = claim.generation.resume + 1;
-            include_deferred && now.is_same_attempt(Generation { resume, ..claim.generation })
+            keeps(*wait) && now.is_same_attempt(Generation { resume, ..claim.generation })
         }
-        Cell::None | Cell::Cleared { .. } | Cell::Waiting { .. } | Cell::Final { .. } => false,
+        Cell::None | Cell::Cleared { .. } | Cell::Final { .. } => false,
     }
 }
 
@@ -75,17 +86,26 @@ pub fn is_alive(claim: &Claim, run: Option<&RunDoc>, task: TaskIndex, include_de
 pub fn given_back(plan: &Plan, base: &RunDoc, run: &RunDoc) -> Vec<(HolderId, (HolderName, Generation, bool))> {
     let mut returns = Vec::new();
     for (task, cell) in &base.cells {
+        // Whoever waited for an answer ends by it, and kept what the attempt took that asked.
+        let asked = matches!(cell, Cell::Waiting { wait: Wait::Input, .. });
         let held = matches!(
             cell,
             Cell::Scheduled { .. } | Cell::Queued { .. } | Cell::Running { .. } | Cell::Restarting { .. }
         );
-        if !held || !plan.is_held_elsewhere(*task) {
+        if !(held || asked && cell != run.cell(*task)) || !plan.is_held_elsewhere(*task) {
             continue;
         }
-        let has_deferred = matches!(run.cell(*task), Cell::Waiting { wait: Wait::Deferred, .. });
-        for holder in plan.holders(*task) {
-            let claim = claim(plan, base, *task, &holder);
-            if !is_alive(&claim, Some(run), *task, false) {
+        for holder in plan.holders(*task).into_iter().filter(|h| !asked || h.always_includes_deferred()) {
+            let has_deferred = match run.cell(*task) {
+                Cell::Waiting { wait: Wait::Deferred, .. } => true,
+                Cell::Waiting { wait: Wait::Input, .. } => holder.always_includes_deferred(),
+                _ => false,
+            };
+            let mut claim = claim(plan, base, *task, &holder);
+            if asked {
+                claim.generation.resume = claim.generation.resume.saturating_sub(1);
+            }
+            if !is_alive(&claim, Some(run), *task, |_| false) {
                 let name = HolderName { incarnation: run.facts.incarnation.clone(), task: *task };
                 returns.push((holder, (name, claim.generation, has_deferred)));
             }

@@ -23,6 +23,7 @@ pub mod deadlines;
 pub mod decide;
 mod effects;
 pub mod explain;
+pub mod hitl;
 pub mod holders;
 pub mod mapped;
 pub mod pages;

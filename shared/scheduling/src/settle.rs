@@ -64,6 +64,7 @@ pub(crate) fn settle(plan: &Plan, facts: &RunFacts, attempt: &Attempt<'_>, ended
         AttemptOutcome::Failed | AttemptOutcome::FailedForGood => ends(End::Failed),
         AttemptOutcome::Rescheduled { until } => waits(Wait::Reschedule, whole(until)),
         AttemptOutcome::Deferred { until } => waits(Wait::Deferred, whole(until)),
+        AttemptOutcome::AwaitingInput { until } => waits(Wait::Input, whole(until)),
     };
     let resumed = outcome.goes_on().then(|| Resumed {
         try_number: attempt.try_number,

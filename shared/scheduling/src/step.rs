@@ -16,16 +16,19 @@ use updraft_model::cell::{End, Wait};
 use updraft_model::{
     Act, Attempt, AttemptOutcome, Cell, Choice, DagRunState, Expansion, Generation, Held, Intent, Lease, MappedEntry,
     MappedKey, OPERATIONS_MAX, OperationId, OutboxEntry, Plan, RunChange, RunDoc, RunEndReason, TaskIndex,
-    TaskInstanceState, Token, Unit, WorkerKind,
+    TaskInstanceState, TaskSet, Token, Unit, WorkerKind,
 };
 
 mod interventions;
 
-use interventions::next_epoch;
+use interventions::{advance, next_epoch};
 pub use interventions::{act_of, acted, clear, fail_run, intervene, intervene_with, pages_closed, proceed, time_out};
 
 /// The outbox key of [`OutboxEntry::Leave`].
 pub const LEAVE: &str = "leave";
+
+/// How the operation id of a `fail_fast` begins: the token of the attempt that failed comes after.
+pub const FAIL_FAST: &str = "fail_fast.";
 
 /// How many effects a run's outbox holds before whoever would note another one has to deliver first: so it stays within a few kilobytes
 /// for each process that ends an attempt.
@@ -247,8 +250,76 @@ pub fn finish(
         return None;
     }
     let mut change = RunChange { if_running: Some(held.clone()), ..RunChange::default() };
-    settle(plan, run, held, lease.since, ended, &mut change);
+    let has_failed = settle(plan, run, held, lease.since, ended, &mut change);
+    if has_failed && let Some(step) = stop_others(plan, run, &[held.clone()], &change, now) {
+        return Some(step);
+    }
     Some(with_decision(plan, run, change, Scope::Around(Vec::new()), now, continue_with))
+}
+
+/// Ends a try that waits for people by what they answered, or by nobody having answered in time: `held` is the answer, whose token names
+/// its item. None where the try does not wait for an answer (any more).
+pub fn answer(plan: &Plan, run: &RunDoc, held: &Held, ended: &Ended, now: Timestamp) -> Option<Step> {
+    let cell = run.cell(held.task);
+    let Cell::Waiting { wait: Wait::Input, try_number, .. } = cell else { return None };
+    if *try_number != held.try_number {
+        return None;
+    }
+    let mut change = RunChange { if_cells: vec![(held.task, cell.clone())], ..RunChange::default() };
+    let has_failed = settle(plan, run, held, now, ended, &mut change);
+    if has_failed && let Some(step) = stop_others(plan, run, &[held.clone()], &change, now) {
+        return Some(step);
+    }
+    Some(with_decision(plan, run, change, Scope::Around(Vec::new()), now, None))
+}
+
+/// What follows in a DAG with `fail_fast` from these attempts having failed for good: an intervention in the run, with everything that
+/// the change makes. None where it asks for nothing. Where another intervention is under way the step is one that cannot be written: that
+/// one is to be made first.
+fn stop_others(plan: &Plan, run: &RunDoc, failed: &[Held], change: &RunChange, now: Timestamp) -> Option<Step> {
+    let first = failed.first().filter(|_| plan.dag.fail_fast)?;
+    let mut change = change.clone();
+    // Instances of mapped tasks live on pages of their own, which this write cannot reach: they are let go on.
+    let is_stopped = |task: &TaskIndex| {
+        !plan.task(*task).is_teardown && plan.unit_of(*task).is_none() && failed.iter().all(|held| held.task != *task)
+    };
+    let own: BTreeSet<TaskIndex> = change.cells.iter().map(|(task, _)| *task).collect();
+    let mut stops = false;
+    // What the same write lets go of or puts off for another try would have been skipped a moment later.
+    for (_, cell) in change.cells.iter_mut().filter(|(task, cell)| is_stopped(task) && !cell.is_final()) {
+        *cell = Cell::Final {
+            end: End::Skipped,
+            try_number: cell.try_number(),
+            winner: None,
+            leaving: cell.holder().cloned(),
+        };
+        stops = true;
+    }
+    let others: TaskSet = plan.tasks().filter(|task| is_stopped(task) && !own.contains(task)).collect();
+    stops |= others.from(TaskIndex(0)).any(|task| stopped(run.cell(task)).is_some());
+    if !stops {
+        return None;
+    }
+    let operation = OperationId::trusted(format!("{FAIL_FAST}{}", first.token));
+    let change = RunChange {
+        if_epoch: Some(run.epoch),
+        if_state: Some(run.state),
+        if_intent_at: Some(None),
+        epoch: Some(next_epoch(run, &operation)),
+        looks: Some(0),
+        ..change
+    };
+    let intent = Intent::new(Act::Stop, others.from(TaskIndex(0)));
+    Some(advance(plan, run, &intent, TaskIndex(0), change, now))
+}
+
+/// The end that `fail_fast` gives a task instance; none: it keeps what it has.
+fn stopped(cell: &Cell) -> Option<End> {
+    match cell {
+        Cell::Final { end: End::Success | End::Failed | End::Skipped, .. } => None,
+        Cell::Running { .. } => Some(End::Failed),
+        _ => Some(End::Skipped),
+    }
 }
 
 /// Whether a step whose answer was lost is what made this image: the cell is exactly as the step left it. The token alone does not
@@ -309,13 +380,18 @@ pub fn expired(run: &RunDoc, now: Timestamp, all: bool) -> Vec<(TaskIndex, Cell)
 /// Settles expired attempts and decides what follows. Empty change: nothing to do.
 pub fn sweep(plan: &Plan, run: &RunDoc, expired: &[Expired], now: Timestamp) -> Step {
     let mut change = RunChange::default();
-    for Expired { cell, task, left } in expired {
+    let mut failed = Vec::new();
+    // Whoever fails for good may stop all others, which is for after the intervention that is under way.
+    let waits = plan.dag.fail_fast && run.intent.is_some();
+    for Expired { cell, task, left } in expired.iter().filter(|_| !waits) {
         let to = match cell {
             Cell::Running { try_number, lease } => {
                 let held = Held { task: *task, try_number: *try_number, token: lease.token.clone() };
                 // Without an item the attempt died: its lease's end, not now, is when; but a retry counts from when it was noticed.
                 let ended = left.clone().unwrap_or(Ended::new(AttemptOutcome::Failed, now));
-                settle(plan, run, &held, lease.since, &ended, &mut change);
+                if settle(plan, run, &held, lease.since, &ended, &mut change) {
+                    failed.push(held);
+                }
                 change.if_cells.push((*task, cell.clone()));
                 continue;
             }
@@ -330,6 +406,9 @@ pub fn sweep(plan: &Plan, run: &RunDoc, expired: &[Expired], now: Timestamp) -> 
         };
         change.if_cells.push((*task, cell.clone()));
         change.cells.push((*task, to));
+    }
+    if let Some(step) = stop_others(plan, run, &failed, &change, now) {
+        return step;
     }
     with_decision(plan, run, change, Scope::Everything, now, None)
 }
@@ -488,8 +567,8 @@ pub(crate) fn cleared(try_number: u32) -> Cell {
     if try_number == 0 { Cell::None } else { Cell::Cleared { try_number } }
 }
 
-/// Adds what an attempt's end makes of its cell.
-fn settle(plan: &Plan, run: &RunDoc, held: &Held, since: Timestamp, ended: &Ended, change: &mut RunChange) {
+/// Adds what an attempt's end makes of its cell. Says whether the task instance has failed for good.
+fn settle(plan: &Plan, run: &RunDoc, held: &Held, since: Timestamp, ended: &Ended, change: &mut RunChange) -> bool {
     let attempt = settle::Attempt {
         task: held.task,
         try_number: held.try_number,
@@ -511,7 +590,9 @@ fn settle(plan: &Plan, run: &RunDoc, held: &Held, since: Timestamp, ended: &Ende
         None if run.choices.contains_key(&held.task) => change.choices.push((held.task, None)),
         None => {}
     }
+    let has_failed = matches!(settled.cell, Cell::Final { end: End::Failed, .. });
     change.cells.push((held.task, settled.cell));
+    has_failed
 }
 
 /// How much of the run a decision looks at.

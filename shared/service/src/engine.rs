@@ -121,12 +121,15 @@ pub enum Error {
     /// Somebody asked for something that cannot be done; the message says why and what can.
     #[error("{0}")]
     Refused(String),
-    /// What is asked for is so already, or somebody else has what is asked for.
+    /// What is asked for is so already, was possible before and is not any more, or somebody else has what is asked for.
     #[error("{0}")]
     Conflict(String),
     /// What is asked for has not the form that it must have.
     #[error("{0}")]
     Invalid(String),
+    /// Somebody asked for something that is for others to do.
+    #[error("{0}")]
+    Forbidden(String),
     /// Writers kept getting in each other's way; trying again helps.
     #[error("too many others write `{0}` at this moment; try again")]
     Contention(String),

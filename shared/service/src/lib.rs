@@ -16,6 +16,7 @@
 //! - [`named`], [`lookup`]: variables and connections.
 //! - [`assets`]: who has to do with them, their events, and the runs that these make.
 //! - [`users`]: who may use the web server.
+//! - [`hitl`]: what people are asked, and their answers.
 //! - [`history`]: what is removed of the past.
 //! - [`views`]: what people are shown.
 
@@ -30,6 +31,7 @@ pub mod engine;
 pub mod events;
 mod figures;
 pub mod history;
+pub mod hitl;
 pub mod ingest;
 pub mod instances;
 pub mod interventions;

@@ -247,7 +247,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                     }));
                 }
                 // A run that is no more, or that has gone on: the slots go to the next (rule B2).
-                Outcome::Refused(image) if !holders::is_alive(&claim, image.as_ref(), name.task, false) => {
+                Outcome::Refused(image) if !holders::is_alive(&claim, image.as_ref(), name.task, |_| false) => {
                     messages.push(Outgoing::now(Message::Holder { holder: holder.clone() }));
                 }
                 Outcome::Refused(_) => messages.push(Outgoing::now(Message::Run { incarnation: name.incarnation })),
@@ -289,7 +289,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 runs.insert(run.facts.incarnation.clone(), run);
             }
             let is_dead = |(name, claim): &(&HolderName, &Claim)| {
-                !holders::is_alive(claim, runs.get(&name.incarnation), name.task, doc.include_deferred)
+                !holders::is_alive(claim, runs.get(&name.incarnation), name.task, |wait| holders::keeps(&doc, wait))
             };
             let dead: Vec<(HolderName, Generation)> =
                 doc.holders.iter().filter(is_dead).map(|(name, claim)| (name.clone(), claim.generation)).collect();

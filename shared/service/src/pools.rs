@@ -212,7 +212,7 @@ fn view(doc: &HolderDoc, runs: &BTreeMap<updraft_model::Incarnation, RunDoc>) ->
     for (holder, claim) in &doc.holders {
         let run = runs.get(&holder.incarnation);
         // What the dead hold is free for whoever asks.
-        if !holders::is_alive(claim, run, holder.task, doc.include_deferred) {
+        if !holders::is_alive(claim, run, holder.task, |wait| holders::keeps(doc, wait)) {
             continue;
         }
         let slots = i64::from(claim.slots);

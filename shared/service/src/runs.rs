@@ -81,6 +81,9 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let base = run.clone();
         let swept = Box::pin(self.sweep(&version, run, leases)).await?;
         let Some((run, sent)) = swept else { return Ok(()) };
+        let Some(run) = Box::pin(self.time_out_questions(&version, run)).await? else { return Ok(()) };
+        // A failure may have begun an intervention.
+        let Some(run) = Box::pin(self.carry_on(&version, run)).await? else { return Ok(()) };
         let Some((run, waits)) = Box::pin(self.follow(&version, Some(&base), run)).await? else { return Ok(()) };
         if run.outbox.is_empty() && attention::needed(&run, self.clock.now()).is_none() {
             // Found in the index with nothing left to do: an attempt that was cleared without its run has let go.
@@ -297,6 +300,14 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         after: &RunDoc,
     ) -> Result<(), Error> {
         let first = base;
+        if after.intent.is_some() {
+            // A failure stops more than one write may change: the rest is made at once, rather than by the next look.
+            let made = Box::pin(self.carry_on(version, after.clone())).await?;
+            return match made {
+                Some(run) if !run.outbox.is_empty() => self.deliver(run).await,
+                _ => Ok(()),
+            };
+        }
         let (mut base, mut step, mut run) = (Cow::Borrowed(base), Cow::Borrowed(step), Cow::Borrowed(after));
         for _ in 0..ROUNDS_MAX {
             let version = self.current(version, &run).await?;

@@ -158,7 +158,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// The same, of an instance of a mapped task.
     pub async fn tries_of(&self, run: &RunDoc, task: TaskIndex, map_index: Option<u32>) -> Result<Vec<TryView>, Error> {
         let mut attempts = self.attempts_of_instance(run, task, map_index).await?;
-        attempts.sort_by_key(|(key, attempt)| (key.try_number, attempt.start_date));
+        attempts.sort_by_key(|(key, attempt)| (key.try_number, attempt.start_date, attempt.end_date));
         let mut tries: BTreeMap<u32, TryView> = BTreeMap::new();
         for (key, attempt) in attempts {
             let begun = tries.get(&key.try_number).and_then(|t| t.start_date).unwrap_or(attempt.start_date);
@@ -227,7 +227,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             None => self.store.attempts_of(&run.facts.incarnation, Some(task)).await?,
         };
         // A try that was taken up again has an attempt for each time: in the order in which they ran.
-        attempts.sort_by_key(|(key, attempt)| (key.map_index, key.try_number, attempt.start_date));
+        attempts.sort_by_key(|(key, attempt)| (key.map_index, key.try_number, attempt.start_date, attempt.end_date));
         for (key, attempt) in attempts {
             if try_number.is_some_and(|n| n != key.try_number) {
                 continue;
@@ -292,6 +292,7 @@ fn ended_as(outcome: AttemptOutcome) -> TaskInstanceState {
         AttemptOutcome::Failed | AttemptOutcome::FailedForGood => TaskInstanceState::Failed,
         AttemptOutcome::Rescheduled { .. } => TaskInstanceState::UpForReschedule,
         AttemptOutcome::Deferred { .. } => TaskInstanceState::Deferred,
+        AttemptOutcome::AwaitingInput { .. } => TaskInstanceState::AwaitingInput,
     }
 }
 
@@ -302,7 +303,9 @@ pub(crate) fn latest(attempts: Vec<(AttemptKey, Attempt)>) -> Latest {
     let mut latest = Latest::new();
     for (key, attempt) in attempts {
         let instance = (key.task, key.map_index);
-        if latest.get(&instance).is_none_or(|other| attempt.start_date >= other.start_date) {
+        // An answer begins with the attempt that asked, and ends later.
+        let dates = |attempt: &Attempt| (attempt.start_date, attempt.end_date);
+        if latest.get(&instance).is_none_or(|other| dates(&attempt) >= dates(other)) {
             latest.insert(instance, attempt);
         }
     }

@@ -12,8 +12,8 @@ use tracing::Instrument as _;
 use updraft_clock::Clock;
 use updraft_metastore::{Error as StoreError, Items, Outcome};
 use updraft_model::{
-    Attempt, AttemptKey, AttemptOutcome, CallbackKind, Cell, Choice, DagId, Held, Incarnation, Lease, Occasion,
-    OutletEvent, PageDoc, Place, Resumed, RunDoc, TaskIndex, Token, ValueRef, WorkerKind,
+    Attempt, AttemptKey, AttemptOutcome, CallbackKind, Cell, Choice, DagId, Held, HitlDetail, Incarnation, Lease,
+    Occasion, OutletEvent, PageDoc, Place, Resumed, RunDoc, TaskIndex, Token, ValueRef, WorkerKind,
 };
 use updraft_scheduling::choices;
 pub use updraft_scheduling::step::TimeoutMost;
@@ -131,6 +131,8 @@ pub struct Finished {
     pub map_length: Option<u32>,
     /// The name of its mapped instance, as `map_index_template` renders it.
     pub rendered_map_index: Option<String>,
+    /// What it has asked people, where it waits for their answer.
+    pub hitl: Option<HitlDetail>,
 }
 
 impl Finished {
@@ -147,6 +149,7 @@ impl Finished {
             handover: None,
             map_length: None,
             rendered_map_index: None,
+            hitl: None,
         }
     }
 }
@@ -303,6 +306,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             handover: finished.handover,
             map_length: finished.map_length,
             rendered_map_index: finished.rendered_map_index,
+            hitl: finished.hitl,
         };
         measure(&work, &attempt);
         let key = work.key();
@@ -446,6 +450,13 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 timeout_most: c.timeout_most,
                 worker: c.worker,
             });
+            if version.plan.dag.fail_fast && image.intent.is_some() {
+                // A failure may stop all others, which is for after the intervention that is under way.
+                match Box::pin(self.carry_on(&version, image)).await? {
+                    Some(run) => image = run,
+                    None => return Ok(None),
+                }
+            }
             let Some(step) = step::finish(&version.plan, &image, &held, &ended, now, wish.as_ref()) else {
                 // Not ours any more. Either our own write landed and its answer was lost, or somebody settled, cleared or marked it.
                 return match tried.filter(|(step, _)| step::landed(step, &image, &held)) {

@@ -392,7 +392,7 @@ impl Slots {
         let label = |does: &'static str| -> Label { (AGENTS[agent], does) };
         let run_of = |name: &HolderName| &*state.runs[number(&name.incarnation)];
         let dead = pool.holders.iter().filter(|(name, claim)| {
-            !self.lacks(Without::Reclaim) && !holders::is_alive(claim, Some(run_of(name)), TASK, false)
+            !self.lacks(Without::Reclaim) && !holders::is_alive(claim, Some(run_of(name)), TASK, |_| false)
         });
         let dead: Vec<(HolderName, Generation)> = dead.map(|(name, claim)| (name.clone(), claim.generation)).collect();
         let turn = holders::turn(pool, &dead, &[], NOW);

@@ -161,7 +161,7 @@ impl World {
             for (place, instance) in instances.iter().enumerate() {
                 let task = TaskIndex(place as u32);
                 run.cells.insert(task, selectable(instance.state));
-                if instance.state == TaskInstanceState::Deferred {
+                if matches!(instance.state, TaskInstanceState::Deferred | TaskInstanceState::AwaitingInput) {
                     let last = Token::trusted("0a1b2c3d");
                     run.resumes.insert(task, Resumed { try_number: 1, count: 1, first_start: NOW, last });
                 }
@@ -188,11 +188,11 @@ impl World {
                     });
                     let mut claim = holders::claim(plan, run, task, &holder);
                     // What gave its worker back took its slots one attempt ago.
-                    if matches!(run.cell(task), Cell::Waiting { wait: Wait::Deferred, .. }) {
+                    if matches!(run.cell(task), Cell::Waiting { wait: Wait::Deferred | Wait::Input, .. }) {
                         claim.generation.resume -= 1;
                     }
                     let holds = !matches!(run.cell(task), Cell::Scheduled { .. })
-                        && holders::is_alive(&claim, Some(run), task, doc.include_deferred);
+                        && holders::is_alive(&claim, Some(run), task, |wait| holders::keeps(doc, wait));
                     if holds {
                         doc.used += i64::from(claim.slots);
                         let name = HolderName { incarnation: run.facts.incarnation.clone(), task };
@@ -274,13 +274,6 @@ fn judge_queue(case: &Queue) -> Verdict {
     };
     if case.task_instances.iter().any(|instance| instance.map_index >= 0 && is_ready(instance) && limited_per_run(instance)) {
         return Verdict::OutOfScope("task_limits.*.max_active_tis_per_dagrun of a mapped task: mapping".to_owned());
-    }
-    let asks = |instance: &Instance| {
-        let limits = case.dags[&instance.dag].task_limits.get(&instance.task).copied().unwrap_or_default();
-        instance.state == TaskInstanceState::AwaitingInput && limits.max_active_tis_per_dag.is_some()
-    };
-    if case.task_instances.iter().any(asks) {
-        return Verdict::OutOfScope("state=awaiting_input under max_active_tis_per_dag: human input".to_owned());
     }
     let mut candidates: Vec<usize> =
         (0..case.task_instances.len()).filter(|place| is_ready(&case.task_instances[*place])).collect();

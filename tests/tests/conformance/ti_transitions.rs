@@ -5,6 +5,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use updraft_metastore::{Metastore, Outcome, memory::Memory};
 use updraft_model::cell::{End, Wait};
 use updraft_model::{
@@ -24,7 +25,7 @@ const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 pub(crate) fn judge_file() -> Option<Tally> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime can be built");
     judge("ti_transitions", |case| match case["op"].as_str() {
-        Some(op @ ("fail_fast" | "await_input")) => Verdict::OutOfScope(format!("op={op}")),
+        Some("fail_fast") => runtime.block_on(judge_fail_fast(&parse(case))),
         _ => runtime.block_on(judge_request(&parse(case))),
     })
 }
@@ -133,6 +134,45 @@ impl World {
     }
 }
 
+/// Task `a` fails for good in a DAG with `fail_fast`, whose others stand as recorded.
+#[derive(Deserialize)]
+struct FailFast {
+    others_before: TaskInstanceState,
+    states_after: BTreeMap<String, TaskInstanceState>,
+}
+
+async fn judge_fail_fast(case: &FailFast) -> Verdict {
+    let task = |id: &str| Task {
+        is_teardown: id == "t",
+        ..Task::new(TaskId::trusted(id), "airflow.providers.standard.operators.python.PythonOperator")
+    };
+    // The recording is of the request alone: a task that waits for its turn keeps the scheduler, which comes after, from ending the run.
+    let waits = Task { is_teardown: true, ..task("0") };
+    let ids: Vec<&str> = case.states_after.keys().map(String::as_str).collect();
+    let tasks = ids.iter().map(|id| task(id)).chain([waits]).collect();
+    let dag = updraft_model::Dag { fail_fast: true, ..dag(tasks) };
+    let mut world = World::new(cell(TaskInstanceState::Running), Cell::None).await;
+    world.plan = Plan::new(dag);
+    for (place, id) in ids.iter().enumerate() {
+        let state = if *id == "a" { TaskInstanceState::Running } else { case.others_before };
+        world.run.cells.insert(TaskIndex(place as u32), cell(state));
+    }
+    world.run.cells.insert(TaskIndex(ids.len() as u32), cell(TaskInstanceState::Queued));
+    let Some(step) = step::finish(&world.plan, &world.run, &held("owner"), &Ended::new(AttemptOutcome::FailedForGood, NOW), NOW, None)
+    else {
+        return Verdict::Failed("the failure is refused".to_owned());
+    };
+    let after = step.image(&world.run);
+    let state = |(place, id): (usize, &&str)| ((*id).to_owned(), after.task_state(TaskIndex(place as u32)));
+    let found: BTreeMap<String, TaskInstanceState> = ids.iter().enumerate().map(state).collect();
+    // What waits for its next look there is looked at by the same write here.
+    let is_decided = |state: TaskInstanceState| state.is_schedulable();
+    let agrees = case.states_after.iter().all(|(id, state)| {
+        found[id] == *state || (id == "t" && is_decided(*state) && found[id] == TaskInstanceState::Queued)
+    });
+    if agrees { Verdict::Passed } else { Verdict::Failed(format!("expected {:?}, found {found:?}", case.states_after)) }
+}
+
 async fn judge_request(case: &Case) -> Verdict {
     let skips = case.op == "skip_downstream";
     let (a, b) = if skips {
@@ -150,6 +190,7 @@ async fn judge_request(case: &Case) -> Verdict {
         "retry" | "retry_with_delay" => Some(AttemptOutcome::Failed),
         "reschedule" => Some(AttemptOutcome::Rescheduled { until: in_an_hour }),
         "defer" => Some(AttemptOutcome::Deferred { until: in_an_hour }),
+        "await_input" => Some(AttemptOutcome::AwaitingInput { until: in_an_hour }),
         _ => None,
     };
     let granted = match (case.op.as_str(), outcome) {

@@ -9,9 +9,12 @@ use crate::world::{Event, MINUTE, Micros, SECOND, Shared, instant};
 use std::sync::Arc;
 use std::time::Duration;
 use updraft_metastore::Metastore;
-use updraft_model::cell::End;
-use updraft_model::{BackfillId, DagChange, DagId, DagRunState, Incarnation, Plan, ReprocessBehavior, TaskIndex};
+use updraft_model::cell::{End, Wait};
+use updraft_model::{
+    BackfillId, Cell, DagChange, DagId, DagRunState, HitlUser, Incarnation, Plan, ReprocessBehavior, RunDoc, TaskIndex,
+};
 use updraft_service::backfill::NewBackfill;
+use updraft_service::hitl::Answer;
 use updraft_service::interventions::{ClearTaskInstances, PatchTaskInstances, Picks, RunPatch};
 use updraft_service::{Continuation, Engine, Settings, TaskRef, Trigger};
 use updraft_task_queue::{Lane, Message, TaskQueue};
@@ -159,11 +162,11 @@ impl Hand {
             (dags, runs)
         };
         let dag_id = self.draw(|rng| rng.pick(&dags).clone());
-        let choice = self.draw(|rng| rng.index(32));
+        let choice = self.draw(|rng| rng.index(36));
         match choice {
             20..23 => self.create_backfill(&dag_id, number).await,
             23 => self.change_a_backfill().await,
-            24.. if !runs.is_empty() => self.by_flags(&runs).await,
+            24..32 if !runs.is_empty() => self.by_flags(&runs).await,
             0..6 => {
                 self.world.lock().stats.triggers += 1;
                 let run_id = Some(format!("by_hand_{}_{number}", self.process));
@@ -178,8 +181,43 @@ impl Hand {
                 let run = self.draw(|rng| rng.pick(&runs).clone());
                 self.engine.fail_run(&run).await.map(|_| ())
             }
-            _ => self.clear(&runs).await,
+            12..20 => self.clear(&runs).await,
+            _ => self.answer(&runs).await,
         }
+    }
+
+    /// Answers a question that waits, as far as this person knows, or one that does not.
+    async fn answer(&self, runs: &[Incarnation]) -> Result<(), updraft_service::Error> {
+        let asked = {
+            let mut world = self.world.lock();
+            let is_asked = |cell: &Cell| matches!(cell, Cell::Waiting { wait: Wait::Input, .. });
+            let waiting = |run: &&RunDoc| run.cells.values().any(is_asked);
+            let mut open: Vec<RunDoc> = world.monitor.runs.values().filter(waiting).cloned().collect();
+            if open.is_empty() || world.rng.chance(2_000) {
+                let run = world.rng.pick(runs).clone();
+                open = vec![world.monitor.runs[&run].clone()];
+            }
+            let run = world.rng.pick(&open).clone();
+            let tasks: Vec<TaskIndex> = run.cells.keys().copied().collect();
+            let asked: Vec<TaskIndex> = tasks.iter().copied().filter(|task| is_asked(run.cell(*task))).collect();
+            let among = if asked.is_empty() { tasks } else { asked };
+            if among.is_empty() {
+                return Ok(());
+            }
+            let task = *world.rng.pick(&among);
+            // The question itself may have been overtaken by now, as any page that somebody looks at.
+            (run, task)
+        };
+        let (run, task) = asked;
+        let view = self.engine.hitl_detail(&run, task, None).await?;
+        let chosen_options = view.detail.defaults.clone().unwrap_or_default();
+        let user = HitlUser { id: format!("{}", self.process), name: "somebody".to_owned() };
+        let answer = Answer { chosen_options, params_input: serde_json::Map::new(), user };
+        let result = self.engine.respond(&run, task, &answer).await;
+        let mut world = self.world.lock();
+        world.stats.answers += u64::from(result.is_ok());
+        world.stats.answers_refused += u64::from(matches!(result, Err(updraft_service::Error::Conflict(_))));
+        result.map(|_| ())
     }
 
     async fn clear(&self, runs: &[Incarnation]) -> Result<(), updraft_service::Error> {
@@ -318,7 +356,7 @@ impl Hand {
             let current = world.monitor.dags[dag_id].version.clone();
             let Some(plan) = current.and_then(|v| world.monitor.plans.get(&v).cloned()) else { return Ok(()) };
             let mut dag = plan.dag.clone();
-            dag.tasks = scenario::tasks(&mut world.rng, dag.dagrun_timeout.is_some());
+            dag.tasks = scenario::tasks(&mut world.rng, dag.dagrun_timeout.is_some(), dag.fail_fast);
             let version = scenario::version(dag);
             world.monitor.plans.insert(version.id(), Arc::new(Plan::new(version.dag.clone())));
             world.stats.new_versions += 1;

@@ -182,6 +182,7 @@ pub(crate) struct Reference {
     shape: Shape,
     ends: Vec<(bool, Stand)>,
     leaves: Vec<usize>,
+    fail_fast: bool,
 }
 
 impl Reference {
@@ -189,11 +190,32 @@ impl Reference {
     pub(crate) fn new(plan: &Plan, ends: &[Stand]) -> Self {
         let is_empty = |task: &updraft_model::Task| task.operator.ends_with("EmptyOperator");
         let ends = plan.dag.tasks.iter().zip(ends).map(|(task, end)| (is_empty(task), *end)).collect();
-        Self::of(Shape::new(plan), ends)
+        Self { fail_fast: plan.dag.fail_fast, ..Self::of(Shape::new(plan), ends) }
     }
 
     fn of(shape: Shape, ends: Vec<(bool, Stand)>) -> Self {
-        Self { leaves: shape.leaves(), shape, ends }
+        Self { leaves: shape.leaves(), shape, ends, fail_fast: false }
+    }
+
+    /// All that may be where a task has just failed under `fail_fast`: whoever is under way fails if it runs, and is skipped if it waits.
+    fn stopped(&self, failed: usize, at: [Stand; TASKS_MAX]) -> Vec<[Stand; TASKS_MAX]> {
+        let mut all = vec![at];
+        for task in (0..self.ends.len()).filter(|task| *task != failed && !self.shape.knots[*task].is_teardown) {
+            match at[task] {
+                Success | Failed => {}
+                Nothing | Skipped | UpstreamFailed => all.iter_mut().for_each(|at| at[task] = Skipped),
+                Active => {
+                    let with = |to: Stand| {
+                        move |mut at: [Stand; TASKS_MAX]| {
+                            at[task] = to;
+                            at
+                        }
+                    };
+                    all = all.iter().copied().map(with(Failed)).chain(all.iter().copied().map(with(Skipped))).collect();
+                }
+            }
+        }
+        all
     }
 
     /// One look: every task without a state, on the states before the look.
@@ -234,7 +256,11 @@ impl Reference {
             for task in active {
                 let mut next = at;
                 next[task] = self.ends[task].1;
-                open.push(next);
+                if self.fail_fast && next[task] == Failed {
+                    open.extend(self.stopped(task, next));
+                } else {
+                    open.push(next);
+                }
             }
         }
         ends
@@ -301,4 +327,24 @@ fn the_reference_knows_setups_and_teardowns() {
         ends(shape([knot(&[0]), done]), [Failed, Success, Success, Success]),
         ([Failed, UpstreamFailed, UpstreamFailed, UpstreamFailed], true)
     );
+}
+
+/// Three tasks at once, of which one fails: the others are failed or skipped, the teardown runs.
+#[test]
+fn the_reference_knows_fail_fast() {
+    let knot = |upstream: &[usize]| Knot::new(TriggerRule::AllSuccess, upstream.to_vec());
+    let teardown = Knot { is_teardown: true, counts: false, rule: TriggerRule::AllDoneSetupSuccess, ..knot(&[0, 1]) };
+    let shape = Shape::of(vec![knot(&[]), knot(&[]), knot(&[1]), teardown]);
+    let ends = vec![(false, Failed), (false, Success), (false, Success), (false, Success)];
+    let reference = Reference { fail_fast: true, ..Reference::of(shape, ends) };
+    let found: BTreeSet<[Stand; 4]> = reference.ends().into_iter().map(|(t, _)| [t[0], t[1], t[2], t[3]]).collect();
+    let expected = [
+        // The failure comes before the other one ends, between it and the third, or last.
+        [Failed, Failed, Skipped, Success],
+        [Failed, Skipped, Skipped, Success],
+        [Failed, Success, Skipped, Success],
+        [Failed, Success, Failed, Success],
+        [Failed, Success, Success, Success],
+    ];
+    assert_eq!(found, BTreeSet::from(expected));
 }

@@ -111,6 +111,10 @@ impl World {
             Some(keys::Document::Run(incarnation)) => self.observe_run(process, &incarnation, item),
             Some(keys::Document::Dag(dag_id)) => self.observe_dag(process, &dag_id, item),
             Some(keys::Document::Holder(holder)) => self.observe_holder(process, &holder, item),
+            // An answer that came too late takes its item back; what a cell names is never removed.
+            None if key.sk.starts_with(keys::ATTEMPTS) && item.is_none() => {
+                self.monitor.attempt_items.remove(key);
+            }
             None if key.sk.starts_with(keys::ATTEMPTS) => {
                 let item = item.cloned().unwrap_or_default();
                 let before = self.monitor.attempt_items.insert(key.clone(), (item.clone(), self.now));

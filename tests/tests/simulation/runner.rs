@@ -3,6 +3,7 @@
 use crate::scenario;
 use crate::world::{MILLI, SECOND, Shared};
 use std::future::Future;
+use updraft_model::AttemptOutcome;
 use updraft_service::{Finished, Runner, Work};
 
 /// Runs attempts in one process.
@@ -38,9 +39,15 @@ impl Runner for SimRunner {
         }
         let mut world = self.world.lock();
         let resume = work.resumed().map_or(0, |resumed| resumed.count);
+        let question = scenario::question(seed, &run, work.task, work.try_number, world.now);
         let outcome = scenario::attempt(seed, &run, work.task, work.try_number, resume, world.now);
         world.say(self.process, &format!("ran {token}: {outcome:?}"));
         world.monitor.attempt_is_over(&token);
+        if let (false, Some((detail, until))) = (outcome.goes_on(), question) {
+            world.say(self.process, &format!("asks {token}: {:?} until {until}", detail.defaults));
+            world.stats.questions += 1;
+            return Some(Finished { hitl: Some(detail), ..Finished::new(AttemptOutcome::AwaitingInput { until }) });
+        }
         Some(Finished::new(outcome))
     }
 }

@@ -3,9 +3,12 @@
 use crate::model::{Stand, TASKS_MAX};
 use crate::rng::{Rng, hash, mix};
 use crate::world::{MINUTE, Micros, SECOND, instant};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use updraft_metastore::Version;
-use updraft_model::{AttemptOutcome, Dag, DagId, Incarnation, Task, TaskId, TaskIndex, TriggerRule};
+use updraft_model::hitl::{APPROVE, REJECT};
+use updraft_model::{
+    AttemptOutcome, Dag, DagId, HitlDetail, HitlThen, Incarnation, Task, TaskId, TaskIndex, TriggerRule,
+};
 use updraft_timetables::{CronStyle, Timetable, Timezone};
 
 const EMPTY: &str = "airflow.providers.standard.operators.empty.EmptyOperator";
@@ -40,6 +43,37 @@ pub(crate) fn attempt(
         return AttemptOutcome::Rescheduled { until: instant(now + wait) };
     }
     outcome(seed, run, task, try_number)
+}
+
+/// What a try asks people before it ends, if it does: every tenth that would succeed or fail. Whatever becomes of the question, it ends as
+/// drawn: that is what the defaults say, and what people answer.
+pub(crate) fn question(
+    seed: u64,
+    run: &Incarnation,
+    task: TaskIndex,
+    try_number: u32,
+    now: Micros,
+) -> Option<(HitlDetail, Timestamp)> {
+    let drawn = mix(seed ^ hash(run.as_str()) ^ (u64::from(task.0) << 30) ^ (u64::from(try_number) << 4) ^ 0xa5);
+    let option = match outcome(seed, run, task, try_number) {
+        AttemptOutcome::Success => APPROVE,
+        AttemptOutcome::Failed => REJECT,
+        _ => return None,
+    };
+    let detail = HitlDetail {
+        subject: format!("{task} of {run}?"),
+        body: None,
+        options: vec![APPROVE.to_owned(), REJECT.to_owned()],
+        defaults: Some(vec![option.to_owned()]),
+        multiple: false,
+        params: serde_json::Map::new(),
+        assigned_users: Vec::new(),
+        created_at: instant(now),
+        then: HitlThen::Approval { ignore_downstream_trigger_rules: false, fail_on_reject: true },
+        response: None,
+    };
+    let wait = [0, 20 * SECOND, 3 * MINUTE, 10 * MINUTE][(drawn >> 16) as usize % 4];
+    drawn.is_multiple_of(10).then(|| (detail, instant(now + wait)))
 }
 
 /// How a try of a task ends if nothing stops it.
@@ -91,9 +125,9 @@ pub(crate) fn end(
                 continue;
             }
             AttemptOutcome::Failed | AttemptOutcome::FailedForGood => Stand::Failed,
-            AttemptOutcome::Rescheduled { .. } | AttemptOutcome::Deferred { .. } => {
-                unreachable!("no task of a scenario gives its worker back")
-            }
+            AttemptOutcome::Rescheduled { .. }
+            | AttemptOutcome::Deferred { .. }
+            | AttemptOutcome::AwaitingInput { .. } => unreachable!("no try of a scenario ends like this"),
         };
         return (stand, try_number);
     }
@@ -103,6 +137,7 @@ pub(crate) fn end(
 pub(crate) fn dag(rng: &mut Rng, number: usize, window: Micros) -> Dag {
     let scheduled = rng.chance(6_500);
     let schedule = scheduled.then_some("* * * * *");
+    let fail_fast = rng.chance(1_500);
     let style = if rng.chance(5_000) { CronStyle::Trigger } else { CronStyle::DataInterval };
     // A task whose run before failed waits without end, as in Airflow; the timeout is what ends such a run.
     let timeout = rng.chance(1_500).then(|| SignedDuration::from_secs(6 * 60 + rng.range(0, 360)));
@@ -114,13 +149,14 @@ pub(crate) fn dag(rng: &mut Rng, number: usize, window: Micros) -> Dag {
         end_date: Some(instant(window)),
         catchup: rng.chance(5_000),
         max_active_runs: Some(1 + rng.index(3) as u32),
+        fail_fast,
         max_active_tasks: rng.chance(3_000).then(|| 1 + rng.index(3) as u32),
-        ..Dag::new(DagId::trusted(format!("dag{number}")), tasks(rng, timeout.is_some()))
+        ..Dag::new(DagId::trusted(format!("dag{number}")), tasks(rng, timeout.is_some(), fail_fast))
     }
 }
 
 /// Tasks: dense and sparse graphs, chains and fans.
-pub(crate) fn tasks(rng: &mut Rng, look_back: bool) -> Vec<Task> {
+pub(crate) fn tasks(rng: &mut Rng, look_back: bool, fail_fast: bool) -> Vec<Task> {
     let count = 1 + rng.index(TASKS_MAX);
     let density = *rng.pick(&[1_500, 3_500, 6_000]);
     let mut tasks: Vec<Task> = (0..count).map(|index| task(rng, index, density)).collect();
@@ -132,6 +168,9 @@ pub(crate) fn tasks(rng: &mut Rng, look_back: bool) -> Vec<Task> {
             task.depends_on_past = index == 0 || rng.chance(4_000);
             task.wait_for_downstream = task.depends_on_past && rng.chance(3_000);
         }
+    }
+    for task in tasks.iter_mut().filter(|task| fail_fast && !task.is_teardown) {
+        task.trigger_rule = TriggerRule::AllSuccess;
     }
     tasks
 }

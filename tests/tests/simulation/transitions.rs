@@ -45,6 +45,7 @@ pub(crate) fn check(seen: &Seen<'_>) -> Result<Kind, String> {
         Cell::None | Cell::Cleared { .. } => seen.decided(from.try_number(), None, to),
         // The same try goes on: as a decision sees it, it has not been used yet.
         Cell::Waiting { wait: Wait::Reschedule, due, try_number } => seen.resumed(*try_number, *due, to),
+        Cell::Waiting { wait: Wait::Input, due, try_number } => seen.answered(*try_number, *due, to),
         Cell::Waiting { due, .. } => seen.decided(from.try_number(), Some(*due), to),
         Cell::Queued { try_number } => match to {
             Cell::Running { try_number: n, lease } if n == try_number => seen.fresh(lease),
@@ -144,6 +145,14 @@ impl Seen<'_> {
                 End::Skipped if says == Some(Stand::Skipped) && *try_number == tries => Ok(Kind::Other),
                 // Two upstreams settled so close that either may have been seen first.
                 End::Skipped if *try_number == tries && upstream.contains(&Stand::Skipped) => Ok(Kind::Other),
+                // The same of a setup further up that is skipped by the very write in which an upstream fails.
+                End::UpstreamFailed
+                    if *try_number == tries
+                        && !self.plan.indirect_setups(self.task).is_empty()
+                        && upstream.iter().any(|s| matches!(s, Stand::Failed | Stand::UpstreamFailed)) =>
+                {
+                    Ok(Kind::Other)
+                }
                 End::UpstreamFailed if says == Some(Stand::UpstreamFailed) && *try_number == tries => Ok(Kind::Other),
                 _ => Err(format!("the rule says {says:?} of {upstream:?}")),
             },
@@ -159,6 +168,22 @@ impl Seen<'_> {
             }
             to => self.decided(try_number, Some(due), to),
         }
+    }
+
+    /// What may become of a try that has asked people: the end that its answer's item says, put by whoever writes it.
+    fn answered(&self, try_number: u32, due: Timestamp, to: &Cell) -> Result<Kind, String> {
+        let Cell::Final { winner: Some(token), .. } = to else {
+            // A rejected try is tried again; nothing in the cell says by which answer.
+            return self.retried(try_number, due.min(self.before.facts.queued_at), to).map(|()| Kind::Other);
+        };
+        let lease = Lease { token: token.clone(), until: due, since: due };
+        self.fresh(&lease)?;
+        let (item, _) = self.item(try_number, &lease).ok_or("ended by an answer that nobody has put")?;
+        let response = item.hitl.as_ref().and_then(|detail| detail.response.as_ref()).ok_or("an answer without one")?;
+        if response.responded_by_user.is_none() && due > self.now() {
+            return Err("timed out before its time".to_owned());
+        }
+        self.settled_as(try_number, &lease, item.outcome, item.end_date, to).map(|()| Kind::Other)
     }
 
     /// A claim holds with a token that this process drew and never used.
@@ -238,9 +263,14 @@ impl Seen<'_> {
     ) -> Result<(), String> {
         let task = self.plan.task(self.task);
         let tries_most = self.before.max_tries.get(&self.task).copied().unwrap_or(task.retries);
+        // What would go on is skipped by the very write in which another task fails under `fail_fast`.
+        let stopped = Cell::Final { end: End::Skipped, try_number, winner: None, leaving: None };
+        let is_stopped = self.bumped && self.plan.dag.fail_fast && *to == stopped;
         let wanted = match outcome {
             AttemptOutcome::Success => End::Success,
             AttemptOutcome::Skipped => End::Skipped,
+            AttemptOutcome::Failed if is_stopped && try_number <= tries_most => return Ok(()),
+            outcome if is_stopped && outcome.goes_on() => return Ok(()),
             AttemptOutcome::Failed if try_number <= tries_most => {
                 return self.retried(try_number, end_date, to);
             }
@@ -257,6 +287,18 @@ impl Seen<'_> {
                         Ok(())
                     }
                     to => self.resumed(try_number, until, to).map(|_| ()),
+                };
+            }
+            AttemptOutcome::AwaitingInput { until } => {
+                let resumed = self.after.resumes.get(&self.task);
+                if resumed.is_none_or(|r| r.try_number != try_number || r.last != lease.token) {
+                    return Err("the question is not remembered".to_owned());
+                }
+                return match to {
+                    Cell::Waiting { wait: Wait::Input, try_number: n, due } if *n == try_number && *due >= until => {
+                        Ok(())
+                    }
+                    _ => Err("asks people, and does not wait for them".to_owned()),
                 };
             }
             AttemptOutcome::Deferred { .. } => return Err("no task of a scenario is deferred".to_owned()),

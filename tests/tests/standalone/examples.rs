@@ -1,7 +1,7 @@
 //! Each example runs to its expected end.
 
 use crate::harness::Place;
-use crate::server::{Server, expect_run, returned, task_states, trigger};
+use crate::server::{Server, eventually, expect_run, returned, task_states, trigger};
 use serde_json::json;
 use std::path::Path;
 
@@ -24,6 +24,16 @@ fn place_with_examples() -> Place {
     place
 }
 
+/// Waits until a task of the run asks, and answers.
+fn answer(place: &Place, run: &str, task: &str, how: &[&str]) {
+    eventually(&format!("{task} asks"), || {
+        let asked = place.json(&["tasks", "hitl", "list", "approval", run, "--output", "json"]);
+        asked.as_array().is_some_and(|asked| asked.iter().any(|question| question["task_id"] == task))
+    });
+    let said = place.output(&[&["tasks", "hitl", "respond", "approval", run, task], how].concat());
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+}
+
 #[test]
 fn each_example_runs_to_its_end() {
     let place = place_with_examples();
@@ -32,6 +42,7 @@ fn each_example_runs_to_its_end() {
     let ids: Vec<&str> = listed.as_array().unwrap().iter().map(|d| d["dag_id"].as_str().unwrap()).collect();
     let expected = [
         "alerts",
+        "approval",
         "assets",
         "assets_report",
         "branching",
@@ -127,6 +138,21 @@ fn each_example_runs_to_its_end() {
     assert!(said.as_str().unwrap().starts_with("3 values: 20.7 degrees"), "{said}");
     let highest = place.output(&["xcom", "get", "taskflow", &run, "read", "--key", "highest"]);
     assert_eq!(String::from_utf8_lossy(&highest.stdout).trim(), "22");
+
+    // People are asked twice, and answer from the command line.
+    let run = trigger(&place, "approval");
+    answer(&place, &run, "sign_off", &["--option", "Approve"]);
+    answer(&place, &run, "amount", &["--option", "OK", "--params-input", r#"{"euros": 250}"#]);
+    expect_run(&place, "approval", &run, "success");
+    assert_eq!(returned(&place, "approval", &run, "pay"), json!("paid 250 EUR"));
+    let rejected = trigger(&place, "approval");
+    answer(&place, &rejected, "sign_off", &["--option", "Reject"]);
+    expect_run(&place, "approval", &rejected, "success");
+    let expected = ["prepare=success", "sign_off=success", "amount=skipped", "pay=skipped"];
+    assert_eq!(task_states(&place, "approval", &rejected), expected);
+    let twice = place.output(&["tasks", "hitl", "respond", "approval", &run, "sign_off", "--option", "Reject"]);
+    let said = String::from_utf8_lossy(&twice.stderr);
+    assert!(!twice.status.success() && said.contains("answered already: Approve"), "{said}");
 
     // It triggers the other one with a large order, and waits for it.
     let run = trigger(&place, "sensors");

@@ -110,6 +110,7 @@ fn shown(try_number: u32, attempt: &Attempt) -> Value {
         AttemptOutcome::Failed | AttemptOutcome::FailedForGood => "failed",
         AttemptOutcome::Rescheduled { .. } => "up_for_reschedule",
         AttemptOutcome::Deferred { .. } => "deferred",
+        AttemptOutcome::AwaitingInput { .. } => "awaiting_input",
     };
     json!({
         "try_number": try_number,

@@ -29,7 +29,7 @@ pub const DAG: &[Key] = &[
     kept("doc_md_python_arguments", Shape::Mapping, "the arguments of that function"),
     key("max_active_tasks", Shape::Count(1), "how many tasks of the DAG may run at once"),
     key("dagrun_timeout", Shape::Duration, "a run fails when it takes longer"),
-    kept("fail_fast", Shape::Boolean, "one failed task ends the run"),
+    key("fail_fast", Shape::Boolean, "one failed task stops all others, teardowns apart"),
     key("rerun_with_latest_version", Shape::Boolean, "runs that are cleared go over to the latest version of the DAG"),
     key("render_template_as_native_obj", Shape::Boolean, "templates give native values instead of text"),
     key("max_consecutive_failed_dag_runs", Shape::Count(0), "paused after so many failed runs in a row; 0 is never"),

@@ -1,5 +1,4 @@
-//! Operators that load and are checked, but are not run by this version: AWS's (those of Amazon MWAA Serverless), common.sql's,
-//! and those that ask a person.
+//! Operators that load and are checked, but are not run by this version: AWS's (those of Amazon MWAA Serverless) and common.sql's.
 //!
 //! Their facts are data: `amazon.txt`, written by `generate.py` from the signatures in the providers' wheels.
 
@@ -10,9 +9,7 @@ const AMAZON: &str = include_str!("amazon.txt");
 
 /// Every one of them.
 pub(crate) fn operators() -> Vec<Operator> {
-    let mut operators = from_data(AMAZON);
-    operators.extend(asking_people());
-    operators
+    from_data(AMAZON)
 }
 
 /// Reads the data: a line per operator, followed by a line per argument. Lines that are neither are passed over; a test holds
@@ -53,35 +50,6 @@ fn argument(line: &'static str) -> Option<Argument> {
     let (kind, default) = rest.split_once('=').map_or((rest, None), |(kind, default)| (kind, Some(default)));
     let (required, template) = (marks.contains('*'), marks.contains('%'));
     Some(Argument { name, kind: Type::named(kind)?, required, template, default, doc: "" })
-}
-
-/// Operators that wait for somebody's answer.
-fn asking_people() -> Vec<Operator> {
-    const ARGUMENTS: &[Argument] = &[
-        Argument::new("subject", Type::Text).required().template(),
-        Argument::new("body", Type::Text).template().or("null"),
-        Argument::new("defaults", Type::TextOrList).or("null"),
-        Argument::new("notifiers", Type::Any).or("null"),
-        Argument::new("assigned_users", Type::Any).or("null"),
-        Argument::new("response_timeout", Type::Duration).or("null"),
-    ];
-    const OPTIONS: Argument = Argument::new("options", Type::List).required();
-    const MULTIPLE: Argument = Argument::new("multiple", Type::Boolean).or("false");
-    let asking = |path| Operator::new(path, Runner::Deferred).takes(ARGUMENTS);
-    vec![
-        asking("airflow.providers.standard.operators.hitl.HITLOperator").takes(&[OPTIONS, MULTIPLE]),
-        asking("airflow.providers.standard.operators.hitl.ApprovalOperator").takes(&[
-            Argument::new("ignore_downstream_trigger_rules", Type::Boolean).or("false"),
-            Argument::new("fail_on_reject", Type::Boolean).or("false"),
-        ]),
-        asking("airflow.providers.standard.operators.hitl.HITLBranchOperator").takes(&[
-            OPTIONS,
-            MULTIPLE,
-            Argument::new("options_mapping", Type::Mapping).or("null"),
-        ]),
-        asking("airflow.providers.standard.operators.hitl.HITLEntryOperator")
-            .takes(&[Argument::new("options", Type::List).or("[\"OK\"]"), MULTIPLE]),
-    ]
 }
 
 #[cfg(test)]

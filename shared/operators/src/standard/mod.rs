@@ -6,6 +6,7 @@ mod branch;
 mod empty;
 mod external_task;
 mod file_sensor;
+mod hitl;
 mod python;
 mod times;
 mod trigger_dag_run;
@@ -33,6 +34,7 @@ pub(crate) fn operators() -> Vec<Operator> {
         empty::marker(),
         empty::smooth(),
     ];
+    all.extend(hitl::operators());
     all.extend(python::operators());
     all.extend(python::sensors());
     all.extend(bases::operators());

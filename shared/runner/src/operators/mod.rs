@@ -5,6 +5,7 @@ mod branch;
 mod branch_date_time;
 pub(crate) mod branch_day_of_week;
 mod branch_python;
+mod hitl;
 pub(crate) mod http;
 mod latest_only;
 pub(crate) mod python;
@@ -44,6 +45,9 @@ pub(crate) async fn run<S: Services>(operator: &'static Operator, attempt: &mut 
         Runner::FileSensor => sensors::file::run(attempt).await,
         Runner::BashSensor => sensors::bash::run(attempt).await,
         Runner::PythonSensor => sensors::python::run(attempt).await,
+        Runner::Hitl | Runner::Approval | Runner::HitlBranch | Runner::HitlEntry => {
+            hitl::run(attempt, operator.runner).await
+        }
         Runner::Deferred => Err(unknown(operator).into()),
     }
 }

@@ -15,6 +15,8 @@ mod http;
 #[cfg(test)]
 mod others;
 #[cfg(test)]
+mod people;
+#[cfg(test)]
 mod processes;
 #[cfg(test)]
 mod sensors;

@@ -3,7 +3,7 @@
 use super::{
     Act, BTreeSet, CHANGES_MAX, Cell, DagRunState, End, Expansion, Intent, MappedEntry, MappedKey, OPERATIONS_MAX,
     OperationId, OutboxEntry, Plan, RunChange, RunDoc, RunEndReason, Scope, Step, TaskIndex, TaskInstanceState,
-    Timestamp, Unit, Wait, cleared, complete, end_run, with_decision,
+    Timestamp, Unit, Wait, cleared, complete, end_run, stopped, with_decision,
 };
 
 /// Clears task instances so that they run again (ARCHITECTURE.md, rule A5, C2): running ones become restarting, others lose their state and get
@@ -113,10 +113,10 @@ pub fn proceed(plan: &Plan, run: &RunDoc, now: Timestamp) -> Option<Step> {
 }
 
 /// As much of an intervention as one write may change, and what follows from it where that is all.
-fn advance(plan: &Plan, run: &RunDoc, intent: &Intent, from: TaskIndex, mut change: RunChange, now: Timestamp) -> Step {
+pub(super) fn advance(plan: &Plan, run: &RunDoc, intent: &Intent, from: TaskIndex, mut change: RunChange, now: Timestamp) -> Step {
     let mut resumed = false;
     for task in meant(plan, intent, from) {
-        if change.cells.len() == CHANGES_MAX {
+        if change.cells.len() >= CHANGES_MAX {
             if run.intent.is_none() {
                 change.intent = Some(Some(intent.clone()));
                 change.wake_at = run.state.is_finished().then_some(Some(now));
@@ -172,7 +172,7 @@ fn act_on_run(plan: &Plan, run: &RunDoc, intent: &Intent, resumed: bool, now: Ti
             give_slots_back(plan, run, change);
             queue(change);
         }
-        Act::ClearTasks => {}
+        Act::ClearTasks | Act::Stop => {}
         Act::Mark(_) if !resumed => {}
         Act::Clear | Act::Mark(_) => {
             change.clear_number = Some(run.clear_number + 1);
@@ -285,6 +285,10 @@ fn act_on(plan: &Plan, run: &RunDoc, intent: &Intent, task: TaskIndex, change: &
             _ => marked(end, None),
         },
         Act::Requeue => return false,
+        Act::Stop => match stopped(cell) {
+            Some(end) => marked(end, None),
+            None => return false,
+        },
         Act::Cancel(_) if cell.is_final() => return false,
         Act::Cancel(end) if plan.task(task).is_teardown && is_left(cell, end) => return false,
         Act::Cancel(end) => {
@@ -327,6 +331,8 @@ fn act_on_mapped(
         Act::Mark(end) if intent.means_whole(task) => Cell::ended(end, cell.try_number()),
         Act::Cancel(_) if cell.is_final() => return,
         Act::Cancel(end) => Cell::ended(end, cell.try_number()),
+        // Never about mapped tasks: `stop_others` leaves them out.
+        Act::Stop => return,
         // Its instances say anew what it comes to.
         Act::Clear | Act::ClearTasks | Act::Requeue | Act::Mark(_) => Cell::None,
     };

@@ -192,7 +192,7 @@ fn a_claim_is_dead_once_its_attempt_is() {
         is_last: true,
     };
     let alive = |cell: Cell, claim: &Claim, keeps| {
-        holders::is_alive(claim, Some(&run(DagRunState::Running, vec![cell], 0)), A, keeps)
+        holders::is_alive(claim, Some(&run(DagRunState::Running, vec![cell], 0)), A, |_| keeps)
     };
     let held = || lease("t", at(150));
     for cell in [
@@ -207,7 +207,7 @@ fn a_claim_is_dead_once_its_attempt_is() {
     for cell in [Cell::None, Cell::Cleared { try_number: 2 }, Cell::ended(End::Success, 2)] {
         assert!(!alive(cell.clone(), &claim(2, 0), true), "{cell:?}");
     }
-    assert!(!holders::is_alive(&claim(2, 0), None, A, true), "its run is gone");
+    assert!(!holders::is_alive(&claim(2, 0), None, A, |_| true), "its run is gone");
     // A deferral is noted with the attempt that made it.
     let running = run(DagRunState::Running, vec![Cell::Running { try_number: 1, lease: held() }], 0);
     let me = Held { task: A, try_number: 1, token: Token::trusted("t") };
@@ -215,9 +215,9 @@ fn a_claim_is_dead_once_its_attempt_is() {
     let ended = Ended::new(AttemptOutcome::Deferred { until }, NOW);
     let deferred = step::finish(&plan, &running, &me, &ended, NOW, None).expect("it holds its cell").image(&running);
     assert!(matches!(deferred.cell(A), Cell::Waiting { wait: Wait::Deferred, .. }));
-    assert!(holders::is_alive(&claim(1, 0), Some(&deferred), A, true));
-    assert!(!holders::is_alive(&claim(1, 0), Some(&deferred), A, false));
-    assert!(!holders::is_alive(&claim(1, 1), Some(&deferred), A, true));
+    assert!(holders::is_alive(&claim(1, 0), Some(&deferred), A, |wait| wait == Wait::Deferred));
+    assert!(!holders::is_alive(&claim(1, 0), Some(&deferred), A, |_| false));
+    assert!(!holders::is_alive(&claim(1, 1), Some(&deferred), A, |wait| wait == Wait::Deferred));
 }
 
 #[test]

@@ -14,3 +14,5 @@ mod life;
 mod limits;
 #[cfg(test)]
 mod steps;
+#[cfg(test)]
+mod stops;
