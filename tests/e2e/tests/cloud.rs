@@ -77,12 +77,12 @@ fn an_uploaded_file_runs_on_its_schedule() {
 fn the_examples_run_to_their_ends() {
     let cloud = Cloud::shared();
     let success = |tasks: &[&str]| tasks.iter().map(|task| ((*task).to_owned(), "success".to_owned())).collect();
-    for callable in
-        ["callables/statistics_of_numbers.py", "callables/orders.py", "callables/measurements.py", "callables/shop.py"]
-    {
-        cloud.upload(callable, &example(callable));
+    for callable in ["statistics_of_numbers", "orders", "measurements", "shop", "words"] {
+        let path = format!("callables/{callable}.py");
+        cloud.upload(&path, &example(&path));
     }
-    let names = ["etl", "retries", "calendar", "python_callable", "branching", "setup_teardown", "taskflow", "assets"];
+    let names =
+        ["etl", "retries", "calendar", "python_callable", "branching", "setup_teardown", "taskflow", "assets", "mapping"];
     for name in names {
         cloud.upload(&format!("{name}.yaml"), &example(&format!("{name}.yaml")));
     }
@@ -97,6 +97,7 @@ fn the_examples_run_to_their_ends() {
     let branching = cloud.trigger("branching", &[]);
     let torn_down = cloud.trigger("setup_teardown", &["--conf", &json!({"files": 0}).to_string()]);
     let taskflow = cloud.trigger("taskflow", &["--conf", &json!({"celsius": [20, 35]}).to_string()]);
+    let mapping = cloud.trigger("mapping", &[]);
 
     assert_eq!(cloud.await_end("etl", &etl, SHORT)["state"], "success");
     assert_eq!(cloud.states("etl", &etl), success(&["extract", "transform", "load", "done"]));
@@ -143,6 +144,13 @@ fn the_examples_run_to_their_ends() {
     assert_eq!((states["alarm"].as_str(), states["mean"].as_str()), ("success", "skipped"));
     assert_eq!(cloud.xcom("taskflow", &taskflow, "alarm"), format!("35 degrees in {taskflow}"));
     assert_eq!(cloud.xcom("taskflow", &taskflow, "report"), "2 values: too hot for a mean");
+
+    // An instance for each word and each combination, a group for each word, and what comes together of them.
+    assert_eq!(cloud.await_end("mapping", &mapping, SHORT)["state"], "success");
+    assert_eq!(cloud.xcom("mapping", &mapping, "together"), "ONE TWO THREE");
+    assert_eq!(cloud.xcom("mapping", &mapping, "each_word.count"), json!(["3", "3", "5"]));
+    let greetings = ["hello, world", "hello, moon", "goodbye, world", "goodbye, moon"];
+    assert_eq!(cloud.xcom("mapping", &mapping, "greet"), json!(greetings));
 }
 
 /// The first try says who it is and never ends by itself; the second ends at once. The worker of the first is killed as by a crash: its

@@ -4,6 +4,7 @@ mod attempts;
 mod documents;
 mod effects;
 mod explore;
+mod pages;
 mod places;
 mod pools;
 mod slots;

@@ -1,7 +1,7 @@
 //! Crashes and stops: nothing is lost, and nothing that an attempt started outlives it.
 
 use crate::harness::Place;
-use crate::server::{Server, eventually, expect_run, task_states, trigger};
+use crate::server::{Server, eventually, expect_run, returned, task_states, trigger};
 
 /// A task that leaves a child in a session of its own, and takes longer than the test waits the first time it runs.
 const SLOW: &str = "\
@@ -104,4 +104,33 @@ fn the_first_signal_drains_and_the_second_stops() {
     place.write("go", "");
     let _server = Server::start(&place, &[]);
     expect_run(&place, "gate", &run, "success");
+}
+
+/// Killed while instances are born and worked, a mapped task has all of them in the end, each with its own value.
+#[test]
+fn a_crash_in_the_middle_of_a_map_loses_no_instance() {
+    let place = Place::new();
+    let commands: Vec<String> = (0..200).map(|number| format!("echo {number}")).collect();
+    let dag = serde_json::json!({"map": {"schedule": null, "tasks": {
+        "each": {
+            "operator": "BashOperator", "expand": {"bash_command": commands}, "retries": 3, "retry_delay": 0,
+        },
+        "sum": {
+            "operator": "BashOperator", "dependencies": ["each"],
+            "bash_command": "echo {{ ti.xcom_pull(task_ids='each') | map('int') | sum }}",
+        },
+    }}});
+    place.write("dags/map.yaml", &dag.to_string());
+    let mut server = Server::start(&place, &[]);
+    let run = trigger(&place, "map");
+    for so_many in [1, 80] {
+        let ended = || task_states(&place, "map", &run).iter().filter(|state| *state == "each=success").count();
+        eventually(&format!("{so_many} instances have ended"), || ended() >= so_many);
+        server.crash();
+        server = Server::start(&place, &[]);
+    }
+    expect_run(&place, "map", &run, "success");
+    let states = task_states(&place, "map", &run);
+    assert_eq!(states.iter().filter(|state| *state == "each=success").count(), 200, "{states:?}");
+    assert_eq!(returned(&place, "map", &run, "sum"), serde_json::json!("19900"));
 }

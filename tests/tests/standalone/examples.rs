@@ -47,9 +47,12 @@ fn each_example_runs_to_its_end() {
         "assets_report",
         "branching",
         "calendar",
+        "daily",
         "etl",
+        "mapping",
         "python_callable",
         "retries",
+        "secrets",
         "sensors",
         "setup_teardown",
         "taskflow",
@@ -154,6 +157,10 @@ fn each_example_runs_to_its_end() {
     let said = String::from_utf8_lossy(&twice.stderr);
     assert!(!twice.status.success() && said.contains("answered already: Approve"), "{said}");
 
+    mapping_gives_each_word_a_task(&place);
+    secrets_are_masked(&place);
+    days_are_done_again(&place);
+
     // It triggers the other one with a large order, and waits for it.
     let run = trigger(&place, "sensors");
     expect_run(&place, "sensors", &run, "success");
@@ -166,6 +173,69 @@ fn each_example_runs_to_its_end() {
     for task in ["book_at_once=skipped", "review.decide=success", "report=success"] {
         assert!(states.iter().any(|state| state == task), "{task}: {states:?}");
     }
+}
+
+/// Lists, groups and combinations of lists, brought together again.
+fn mapping_gives_each_word_a_task(place: &Place) {
+    let run = trigger(place, "mapping");
+    expect_run(place, "mapping", &run, "success");
+    assert_eq!(returned(place, "mapping", &run, "together"), json!("ONE TWO THREE"));
+    assert_eq!(returned(place, "mapping", &run, "each_word.count"), json!(["3", "3", "5"]));
+    let greetings = ["hello, world", "hello, moon", "goodbye, world", "goodbye, moon"];
+    assert_eq!(returned(place, "mapping", &run, "greet"), json!(greetings));
+    // One instance runs again by name, and what is below it with it.
+    let clear = ["tasks", "clear", "mapping", "--run-id", &run, "--task-regex", "^shout$", "--map-index", "1"];
+    let cleared = place.output(&[&clear[..], &["--downstream", "--yes", "--output", "plain"]].concat());
+    let said = String::from_utf8_lossy(&cleared.stdout).into_owned();
+    assert!(cleared.status.success() && said.contains("shout [1]") && !said.contains("shout [0]"), "{said}");
+    expect_run(place, "mapping", &run, "success");
+    let tries = |index: &str| {
+        let of = ["tasks", "state", "mapping", "shout", &run, "--map-index", index, "--output", "json"];
+        place.json(&of)["try_number"].clone()
+    };
+    assert_eq!((tries("0"), tries("1")), (json!(1), json!(2)));
+    // And one is marked.
+    let mark = ["tasks", "set-state", "mapping", "shout", &run, "failed", "--map-index", "2", "--yes"];
+    let marked = place.output(&mark);
+    assert!(marked.status.success(), "{}", String::from_utf8_lossy(&marked.stderr));
+    let state = place.json(&["tasks", "state", "mapping", "shout", &run, "--map-index", "2", "--output", "json"]);
+    assert_eq!(state["state"], json!("failed"));
+}
+
+fn secrets_are_masked(place: &Place) {
+    let uri = "postgres://reader:a-long-password@db.example.com/shop";
+    for arguments in [&["variables", "set", "region", "eu"][..], &["connections", "add", "shop", "--conn-uri", uri]] {
+        let output = place.output(arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let run = trigger(place, "secrets");
+    expect_run(place, "secrets", &run, "success");
+    assert_eq!(returned(place, "secrets", &run, "connect"), json!("db.example.com in eu"));
+    let log = place.output(&["tasks", "logs", "secrets", &run, "connect"]);
+    let log = String::from_utf8_lossy(&log.stdout).into_owned();
+    assert!(log.contains("as reader with ***") && !log.contains("a-long-password"), "{log}");
+}
+
+/// Three days of a backfill, and one of them cleared.
+fn days_are_done_again(place: &Place) {
+    let span = ["--from-date", "2026-01-01", "--to-date", "2026-01-03"];
+    let output = place.output(&[&["backfill", "create", "--dag-id", "daily"], &span[..]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let runs = || {
+        let runs = place.json(&["dags", "list-runs", "daily", "--output", "json"]);
+        let runs = runs.as_array().cloned().unwrap_or_default();
+        let of_backfill =
+            |run: &serde_json::Value| run["run_id"].as_str().is_some_and(|id| id.starts_with("backfill__"));
+        runs.into_iter().filter(of_backfill).collect::<Vec<_>>()
+    };
+    eventually("three days are done", || runs().len() == 3 && runs().iter().all(|run| run["state"] == "success"));
+    let first = runs().last().and_then(|run| run["run_id"].as_str().map(ToOwned::to_owned)).expect("a run");
+    assert_eq!(returned(place, "daily", &first, "sum_up"), json!("summed up 2026-01-01 2026-01-02"));
+    let output = place.output(&["tasks", "clear", "daily", "--run-id", &first, "--yes"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    expect_run(place, "daily", &first, "success");
+    let state = place.json(&["tasks", "state", "daily", "load", &first, "--output", "json"]);
+    assert_eq!((&state["state"], &state["try_number"]), (&json!("success"), &json!(2)));
 }
 
 /// Asks until there is an answer.
