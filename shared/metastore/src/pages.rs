@@ -5,7 +5,8 @@
 //! | `ep` | epoch |
 //! | `op` | 1 while open |
 //! | `fi` | the first map index |
-//! | `c` | by instance: cells; `t`, `r`, `h`, `n` before the instance: max tries, resumed tries, choices, no return value |
+//! | `c` | by instance: cells; `t`, `r`, `h`, `n` before the instance: max tries, resumed tries, choices, no return value; `e`, and `:` and a
+//! try after it: what is to be told |
 //! | `lk`, `rv` | idle looks, revision |
 //! | `shard`, `wake_at` | time index |
 //!
@@ -16,7 +17,7 @@ use crate::codec::{corrupt, entries, number, wake, wake_changes, wake_condition}
 use crate::item::{Change, Condition, Item, Path, SHARD, Update, Value, WAKE_AT};
 use crate::store::Metastore;
 use crate::{Error, Items, Outcome, Range, keys};
-use updraft_model::{Cell, Chosen, Incarnation, PageChange, PageDoc, PageKey, Resumed, Slot, TaskIndex};
+use updraft_model::{Cell, Chosen, Incarnation, PageChange, PageDoc, PageEffect, PageKey, Resumed, Slot, TaskIndex};
 
 /// What an entry of `c` says of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +27,8 @@ enum Of {
     Resumed,
     Choice,
     Silent,
+    /// Of this try.
+    Effect(u32),
 }
 
 fn name(key: &PageKey, first: u32, of: Of, slot: Slot) -> String {
@@ -35,9 +38,11 @@ fn name(key: &PageKey, first: u32, of: Of, slot: Slot) -> String {
         Of::Resumed => "r",
         Of::Choice => "h",
         Of::Silent => "n",
+        Of::Effect(_) => "e",
     };
     let place = slot.map_index.saturating_sub(first);
-    if slot.task == key.unit { format!("{letter}{place}") } else { format!("{letter}{place}.{}", slot.task) }
+    let name = if slot.task == key.unit { format!("{letter}{place}") } else { format!("{letter}{place}.{}", slot.task) };
+    if let Of::Effect(try_number) = of { format!("{name}:{try_number}") } else { name }
 }
 
 fn read_name(key: &PageKey, first: u32, text: &str) -> Result<(Of, Slot), Error> {
@@ -47,6 +52,10 @@ fn read_name(key: &PageKey, first: u32, text: &str) -> Result<(Of, Slot), Error>
             'r' => (Of::Resumed, text.get(1..)?),
             'h' => (Of::Choice, text.get(1..)?),
             'n' => (Of::Silent, text.get(1..)?),
+            'e' => {
+                let (instance, try_number) = text.get(1..)?.split_once(':')?;
+                (Of::Effect(try_number.parse().ok()?), instance)
+            }
             _ => (Of::Cell, text),
         };
         let (place, task) = match rest.split_once('.') {
@@ -66,7 +75,12 @@ fn contents(page: &PageDoc) -> Value {
     let resumes = page.resumes.iter().map(|(slot, r)| (name(Of::Resumed, slot), Value::S(r.encode())));
     let choices = page.choices.iter().map(|(slot, c)| (name(Of::Choice, slot), Value::S(c.encode())));
     let silent = page.silent.iter().map(|slot| (name(Of::Silent, slot), Value::N(1)));
-    Value::M(cells.chain(tries).chain(resumes).chain(choices).chain(silent).collect())
+    let effects = page.effects.iter().map(|((slot, n), effect)| (name(Of::Effect(*n), slot), effect_value(effect)));
+    Value::M(cells.chain(tries).chain(resumes).chain(choices).chain(silent).chain(effects).collect())
+}
+
+fn effect_value(effect: &PageEffect) -> Value {
+    Value::S(crate::codec::to_json(effect))
 }
 
 /// A page document as an item.
@@ -99,6 +113,10 @@ pub fn page_doc(key: &PageKey, item: &Item) -> Result<PageDoc, Error> {
             (Of::Resumed, Value::S(text)) => drop(page.resumes.insert(slot, Resumed::decode(&text).map_err(corrupt)?)),
             (Of::Choice, Value::S(text)) => drop(page.choices.insert(slot, Chosen::decode(&text).map_err(corrupt)?)),
             (Of::Silent, _) => drop(page.silent.insert(slot)),
+            (Of::Effect(try_number), Value::S(text)) => {
+                let effect = serde_json::from_str(&text).map_err(|e| corrupt(format_args!("an effect of a page: {e}")))?;
+                page.effects.insert((slot, try_number), effect);
+            }
             _ => return Err(corrupt(format_args!("what a page says of {slot:?}"))),
         }
     }
@@ -153,6 +171,10 @@ pub fn page_update(page: &PageKey, first: u32, change: &PageChange) -> Update {
         } else {
             Change::Remove(path(Of::Silent, slot))
         }
+    }));
+    changes.extend(change.effects.iter().map(|((slot, try_number), effect)| {
+        let path = path(Of::Effect(*try_number), slot);
+        effect.as_ref().map_or_else(|| Change::Remove(path.clone()), |effect| Change::Set(path.clone(), effect_value(effect)))
     }));
     changes.extend(change.looks.map(|n| Change::Set(Path::Top("lk"), Value::N(i64::from(n)))));
     wake_changes(&key, change.wake_at, &mut changes);
@@ -225,7 +247,7 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeMap;
     use updraft_model::cell::{End, Lease};
-    use updraft_model::{LeftOut, PageHeld, Token};
+    use updraft_model::{LeftOut, PageHeld, Token, TryEnd};
 
     fn at() -> impl Strategy<Value = jiff::Timestamp> {
         (0i64..4_000_000_000_000).prop_map(|ms| jiff::Timestamp::from_millisecond(ms).unwrap())
@@ -271,16 +293,23 @@ mod tests {
         proptest::collection::btree_map(slot(), value, 0..4)
     }
 
+    fn effects() -> impl Strategy<Value = BTreeMap<(Slot, u32), PageEffect>> {
+        let end = prop_oneof![Just(TryEnd::Success), Just(TryEnd::Failed)];
+        let effect = ("[ab]", end).prop_map(|(token, end)| PageEffect { token: Token::trusted(token), end });
+        proptest::collection::btree_map((slot(), 0u32..4), effect, 0..4)
+    }
+
     fn page() -> impl Strategy<Value = PageDoc> {
-        let kept = (some(cell()), some(0u32..5), some(resumed()), some(chosen()), some(Just(())));
+        let kept = (some(cell()), some(0u32..5), some(resumed()), some(chosen()), some(Just(())), effects());
         (kept, 0u32..3, any::<bool>(), proptest::option::of(at()), 0u64..3).prop_map(
-            |((cells, max_tries, resumes, choices, silent), epoch, is_open, wake_at, revision)| PageDoc {
+            |((cells, max_tries, resumes, choices, silent, effects), epoch, is_open, wake_at, revision)| PageDoc {
                 is_open,
                 cells,
                 max_tries,
                 resumes,
                 choices,
                 silent: silent.into_keys().collect(),
+                effects,
                 wake_at,
                 looks: epoch,
                 revision,
@@ -315,6 +344,7 @@ mod tests {
             some(resumed()),
             some(proptest::option::of(chosen())),
             some(any::<bool>()),
+            effects(),
             proptest::option::of(proptest::option::of(at())),
             proptest::option::of(0u32..4),
         );
@@ -335,8 +365,10 @@ mod tests {
                 resumes: w.3.into_iter().collect(),
                 choices: w.4.into_iter().collect(),
                 silent: w.5.into_iter().collect(),
-                wake_at: w.6,
-                looks: w.7,
+                // Every other one is struck out.
+                effects: w.6.into_iter().map(|(of, e)| (of, (of.1 % 2 == 0).then_some(e))).collect(),
+                wake_at: w.7,
+                looks: w.8,
             })
             .prop_map(|change| match change.whole {
                 Some(_) => PageChange {
@@ -345,6 +377,7 @@ mod tests {
                     resumes: Vec::new(),
                     choices: Vec::new(),
                     silent: Vec::new(),
+                    effects: Vec::new(),
                     ..change
                 },
                 None => change,

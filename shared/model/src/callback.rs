@@ -24,6 +24,9 @@ pub enum Occasion {
     Execute {
         /// The task.
         task: TaskIndex,
+        /// Of a mapped task, the instance.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        map_index: Option<u32>,
         /// The try.
         try_number: u32,
         /// The attempt.
@@ -33,6 +36,9 @@ pub enum Occasion {
     Try {
         /// The task.
         task: TaskIndex,
+        /// Of a mapped task, the instance.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        map_index: Option<u32>,
         /// The try.
         try_number: u32,
         /// The attempt that ended it.
@@ -60,7 +66,7 @@ impl Occasion {
     /// The names of its callbacks begin with this; the same occasion always has the same.
     fn name(&self) -> String {
         match self {
-            Self::Execute { task, try_number, token } => format!("execute.{task}.{try_number}.{token}"),
+            Self::Execute { task, try_number, token, .. } => format!("execute.{task}.{try_number}.{token}"),
             Self::Try { task, try_number, token, .. } => format!("try.{task}.{try_number}.{token}"),
             Self::Ended { epoch, .. } => format!("end.{epoch}"),
             Self::Deadline { number } => format!("late.{number}"),
@@ -70,6 +76,14 @@ impl Occasion {
     /// The callback of this number among those of the occasion, in the order in which they are written.
     pub fn key(&self, incarnation: &Incarnation, number: usize) -> CallbackKey {
         CallbackKey { incarnation: incarnation.clone(), id: format!("{}.{number}", self.name()) }
+    }
+
+    /// The instance of a mapped task that it tells of.
+    pub fn map_index(&self) -> Option<u32> {
+        match self {
+            Self::Execute { map_index, .. } | Self::Try { map_index, .. } => *map_index,
+            Self::Ended { .. } | Self::Deadline { .. } => None,
+        }
     }
 
     /// The key by which a file sets its callbacks; none for a deadline's.

@@ -53,7 +53,7 @@ pub use holder::{ANY_TURN, Claim, Generation, HolderChange, HolderDoc, HolderId,
 pub use ids::{BackfillId, DagId, Incarnation, OperationId, TaskId, TaskIndex, Token, TopicId, VersionId};
 pub use intervention::{Intervention, RunIntent};
 pub use mapped::{Expansion, Mapped, MappedEntry, MappedKey, Place, Summary, Tally};
-pub use page::{PageChange, PageDoc, PageHeld, PageKey, Slot};
+pub use page::{PageChange, PageDoc, PageEffect, PageHeld, PageKey, Slot};
 pub use plan::{Plan, PlanSettings};
 pub use run::{
     Act, IndexSet, Intent, OPERATIONS_MAX, OutboxEntry, Resumed, RunDate, RunDoc, RunEndReason, RunFacts, RunName,

@@ -6,8 +6,9 @@
 use crate::cell::Cell;
 use crate::choice::Chosen;
 use crate::ids::{Incarnation, TaskIndex, Token};
-use crate::run::Resumed;
+use crate::run::{Resumed, TryEnd};
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Which page.
@@ -51,12 +52,25 @@ pub struct PageDoc {
     pub choices: BTreeMap<Slot, Chosen>,
     /// Instances that ended in success and left no return value.
     pub silent: BTreeSet<Slot>,
+    /// What ended tries have to tell and have not told yet, by instance and try: asset events, callbacks.
+    pub effects: BTreeMap<(Slot, u32), PageEffect>,
     /// In the time index at this instant; none: out of it.
     pub wake_at: Option<Timestamp>,
     /// Looks in a row that found nothing to do.
     pub looks: u32,
     /// Grows with every write.
     pub revision: u64,
+}
+
+/// The end of an instance's try, to be told: as [`crate::OutboxEntry::Try`] in a run document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageEffect {
+    /// The attempt that ended the try.
+    #[serde(rename = "t")]
+    pub token: Token,
+    /// How.
+    #[serde(rename = "e")]
+    pub end: TryEnd,
 }
 
 impl PageDoc {
@@ -72,6 +86,7 @@ impl PageDoc {
             resumes: BTreeMap::new(),
             choices: BTreeMap::new(),
             silent: BTreeSet::new(),
+            effects: BTreeMap::new(),
             wake_at: None,
             looks: 0,
             revision: 0,
@@ -137,6 +152,8 @@ pub struct PageChange {
     pub choices: Vec<(Slot, Option<Chosen>)>,
     /// Whether instances have left no return value.
     pub silent: Vec<(Slot, bool)>,
+    /// What is to be told of instances and tries; none strikes it out.
+    pub effects: Vec<((Slot, u32), Option<PageEffect>)>,
     /// The new place in the time index; `Some(None)` leaves it.
     pub wake_at: Option<Option<Timestamp>>,
     /// Looks in a row that found nothing to do.
@@ -163,8 +180,8 @@ impl PageChange {
             (page.epoch, page.is_open) = (epoch, is_open);
         }
         if let Some(whole) = &self.whole {
-            let PageDoc { cells, max_tries, resumes, choices, silent, .. } = (**whole).clone();
-            page = PageDoc { cells, max_tries, resumes, choices, silent, ..page };
+            let PageDoc { cells, max_tries, resumes, choices, silent, effects, .. } = (**whole).clone();
+            page = PageDoc { cells, max_tries, resumes, choices, silent, effects, ..page };
         }
         for (slot, cell) in &self.cells {
             match cell {
@@ -186,6 +203,12 @@ impl PageChange {
             } else {
                 page.silent.remove(slot);
             }
+        }
+        for (of, effect) in &self.effects {
+            match effect {
+                None => page.effects.remove(of),
+                Some(effect) => page.effects.insert(*of, effect.clone()),
+            };
         }
         page.wake_at = self.wake_at.unwrap_or(page.wake_at);
         page.looks = self.looks.unwrap_or(page.looks);

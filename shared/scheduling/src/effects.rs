@@ -6,6 +6,12 @@ use updraft_model::{AttemptOutcome, CallbackKind, DagRunState, Held, OutboxEntry
 /// What the end of an attempt has to tell, if the task has anything that is told. A try that goes on has not ended; a success that came to
 /// nothing (its choice names what is not there) is the failure that its cell says.
 pub(crate) fn of_try(task: &Task, held: &Held, outcome: AttemptOutcome, cell: &Cell) -> Option<OutboxEntry> {
+    let end = end_of_try(task, outcome, cell)?;
+    Some(OutboxEntry::Try { task: held.task, try_number: held.try_number, token: held.token.clone(), end })
+}
+
+/// The end of a try that has something to tell.
+pub(crate) fn end_of_try(task: &Task, outcome: AttemptOutcome, cell: &Cell) -> Option<TryEnd> {
     if task.callbacks.is_empty() && task.outlets.is_empty() {
         return None;
     }
@@ -17,12 +23,7 @@ pub(crate) fn of_try(task: &Task, held: &Held, outcome: AttemptOutcome, cell: &C
         _ => return None,
     };
     let has_events = end == TryEnd::Success && !task.outlets.is_empty();
-    (has_events || task.callbacks.contains_key(&end.callbacks())).then(|| OutboxEntry::Try {
-        task: held.task,
-        try_number: held.try_number,
-        token: held.token.clone(),
-        end,
-    })
+    (has_events || task.callbacks.contains_key(&end.callbacks())).then_some(end)
 }
 
 /// What the end of a run has to tell, if its DAG has callbacks for it.

@@ -8,6 +8,7 @@
 use crate::attention::{LOOK_EVERY, backoff};
 use crate::choices;
 use crate::decide::by_rule;
+use crate::effects;
 use crate::mapped;
 use crate::pass::{Scene, evaluate};
 use crate::settle;
@@ -17,8 +18,8 @@ use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use updraft_model::cell::{End, Wait};
 use updraft_model::{
-    Act, AttemptOutcome, Cell, DagRunState, Lease, MappedEntry, MappedKey, PageChange, PageDoc, PageHeld, PageKey,
-    Plan, RunChange, RunDoc, Slot, Summary, Tally, TaskIndex, TaskInstanceState, TriggerRule, Unit,
+    Act, AttemptOutcome, Cell, DagRunState, Lease, MappedEntry, MappedKey, PageChange, PageDoc, PageEffect, PageHeld,
+    PageKey, Plan, RunChange, RunDoc, Slot, Summary, Tally, TaskIndex, TaskInstanceState, TriggerRule, Unit,
 };
 
 /// One conditional write on a page, and what it leads to.
@@ -257,6 +258,8 @@ pub fn needed(page: &PageDoc, now: Timestamp) -> Option<Timestamp> {
         Cell::Running { lease, .. } | Cell::Restarting { lease, .. } => Some(lease.until),
         _ => None,
     });
+    let owed = (!page.effects.is_empty()).then(|| now.checked_add(LOOK_EVERY).unwrap_or(Timestamp::MAX));
+    let own = own.chain(owed);
     if page.is_open { Some(own.fold(regular, Timestamp::min)) } else { own.min() }
 }
 
@@ -361,6 +364,9 @@ fn settle(
         None if page.choices.contains_key(&slot) => change.choices.push((slot, None)),
         None => {}
     }
+    let told = effects::end_of_try(plan.task(slot.task), settled.outcome, &settled.cell);
+    let effect = told.map(|end| PageEffect { token: held.token.clone(), end });
+    change.effects.extend(effect.map(|effect| ((slot, held.try_number), Some(effect))));
     change.cells.push((slot, settled.cell));
 }
 
@@ -440,8 +446,16 @@ pub fn rearm(page: &PageDoc, now: Timestamp) -> PageChange {
     }
 }
 
-/// Takes a page out of the time index, once its summary has been accepted or refused (ARCHITECTURE.md, rule E3).
+/// Strikes out what has been told.
+pub fn strike_out(told: &[(Slot, u32)]) -> PageChange {
+    PageChange { effects: told.iter().map(|of| (*of, None)).collect(), ..PageChange::default() }
+}
+
+/// Takes a page out of the time index, once its summary has been accepted or refused (ARCHITECTURE.md, rule E3), and all has been told (D3).
 pub fn leave(page: &PageDoc) -> PageChange {
+    if !page.effects.is_empty() {
+        return PageChange::default();
+    }
     PageChange { if_revision: Some(page.revision), wake_at: Some(None), ..PageChange::default() }
 }
 

@@ -168,7 +168,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let what = callback.occasion.callbacks(&version.plan.dag).get(callback.number).cloned();
         let Some(what) = what else { return Ok(None) };
         let (task, try_number, token) = match &callback.occasion {
-            Occasion::Execute { task, try_number, token } | Occasion::Try { task, try_number, token, .. } => {
+            Occasion::Execute { task, try_number, token, .. } | Occasion::Try { task, try_number, token, .. } => {
                 (*task, *try_number, token.clone())
             }
             Occasion::Ended { .. } | Occasion::Deadline { .. } => {
@@ -184,14 +184,15 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let key = AttemptKey {
             incarnation: run.facts.incarnation.clone(),
             task,
-            map_index: None,
+            map_index: callback.occasion.map_index(),
             try_number,
             token: token.clone(),
         };
+        let on_page = self.page_of_instance(version, &run, task, callback.occasion.map_index()).await?;
         let attempt = self.store.attempt(&key).await?;
         let since = attempt.as_ref().map_or(callback.created_at, |attempt| attempt.start_date);
         let lease = Lease { token, until: callback.wake_at, since };
-        let work = Work { run, version: version.clone(), task, try_number, lease, deadline, on_page: None };
+        let work = Work { run, version: version.clone(), task, try_number, lease, deadline, on_page };
         let (occasion, try_number) = (callback.occasion.clone(), callback.tries);
         Ok(Some(Called { work, occasion, callback: what, attempt, key: callback.key.clone(), try_number }))
     }

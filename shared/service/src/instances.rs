@@ -138,6 +138,13 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         deadline: Option<Timestamp>,
     ) -> Result<Option<Work>, Error> {
         self.after_page(version, &run, step, &page).await;
+        let page = match self.deliver_page(version, &run, page.clone()).await {
+            Ok(page) => page,
+            Err(error) => {
+                tracing::warn!(%error, "what a try has to tell was left to the sweep");
+                page
+            }
+        };
         let told = if page.is_full() {
             Box::pin(self.conclude_page(version, page.clone())).await
         } else {

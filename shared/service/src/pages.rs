@@ -1,13 +1,14 @@
 //! Pages of mapped tasks: bearing them, looking at them, summing them up. The rules are in [`updraft_scheduling::pages`].
 
 use crate::engine::{Engine, Error, ROUNDS_MAX, Version};
+use crate::instances::OnPage;
 use crate::runs::Leases;
 use std::time::Duration;
 use updraft_clock::Clock;
 use updraft_metastore::{Items, Outcome};
 use updraft_model::{
-    Attempt, AttemptKey, AttemptOutcome, Cell, Incarnation, PageDoc, PageKey, Place, Plan, RunDoc, Slot, TaskIndex,
-    Unit,
+    Attempt, AttemptKey, AttemptOutcome, Cell, Incarnation, PageDoc, PageEffect, PageKey, Place, Plan, RunDoc, Slot,
+    TaskIndex, Unit,
 };
 use updraft_scheduling::mapped;
 use updraft_scheduling::pages::{self, Birth, Expired, PageStep};
@@ -208,6 +209,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 Outcome::Refused(_) => return Err(Error::Contention(run.facts.run_id)),
             }
         }
+        page = self.deliver_page(&version, &run, page).await?;
         if page.is_full() {
             return self.conclude_page(&version, page).await;
         }
@@ -225,6 +227,50 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             self.send(Self::instance_messages(&version.plan, &run, &page, &again.collect::<Vec<_>>())).await;
         }
         Ok(())
+    }
+
+    /// Tells what ended tries of a page have to tell, idempotently, and strikes it out. Returns the page as it is then.
+    pub(crate) async fn deliver_page(
+        &self,
+        version: &Version,
+        run: &RunDoc,
+        mut page: PageDoc,
+    ) -> Result<PageDoc, Error> {
+        let mut told = Vec::new();
+        // One that cannot be told keeps no other: it stays, and the next look tries again.
+        let mut failed = None;
+        for ((slot, try_number), effect) in &page.effects {
+            let PageEffect { token, end } = effect;
+            if version.plan.task(slot.task).is_removed {
+                told.push((*slot, *try_number));
+                continue;
+            }
+            match Box::pin(self.deliver_try(run, slot.task, Some(slot.map_index), *try_number, token, *end)).await {
+                Ok(()) => told.push((*slot, *try_number)),
+                Err(error) => failed = Some(error),
+            }
+        }
+        if !told.is_empty() {
+            match self.store.update_page(&page.key, page.first, &pages::strike_out(&told)).await? {
+                Outcome::Updated(image) | Outcome::Refused(Some(image)) => page = image,
+                Outcome::Refused(None) => {}
+            }
+        }
+        failed.map_or(Ok(page), Err)
+    }
+
+    /// The page of an instance of a mapped task, as attempts see it. None: there is none.
+    pub(crate) async fn page_of_instance(
+        &self,
+        version: &Version,
+        run: &RunDoc,
+        task: TaskIndex,
+        map_index: Option<u32>,
+    ) -> Result<Option<OnPage>, Error> {
+        let (Some(map_index), Some(unit)) = (map_index, version.plan.unit_of(task)) else { return Ok(None) };
+        let key = pages::page_of(unit, run, map_index);
+        let place = Place { unit: unit.unit, page: key.page, map_index };
+        Ok(self.store.page(&key).await?.map(|page| OnPage { place, page }))
     }
 
     /// Sums a full page up in its run, and takes it out of the time index once that was accepted, or is no news.

@@ -9,7 +9,7 @@ use updraft_metastore::{Items, Outcome};
 use updraft_model::Occasion;
 use updraft_model::{
     Attempt, AttemptKey, AttemptOutcome, Cell, DagDoc, DagRunState, Incarnation, OutboxEntry, RunDoc, RunName,
-    TaskIndex, TryEnd,
+    TaskIndex, Token, TryEnd,
 };
 use updraft_scheduling::step::{self, Ended, Expired, Step, Waits};
 use updraft_scheduling::{attention, deadlines, places};
@@ -364,11 +364,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 self.leave(run, *epoch).await
             }
             OutboxEntry::Try { task, try_number, token, end } => {
-                if *end == TryEnd::Success {
-                    Box::pin(self.tell_outlets(run, *task, *try_number, token)).await?;
-                }
-                let (task, try_number, token, end) = (*task, *try_number, token.clone(), *end);
-                self.put_callbacks(run, &Occasion::Try { task, try_number, token, end }).await
+                self.deliver_try(run, *task, None, *try_number, token, *end).await
             }
             OutboxEntry::Ended { epoch, success, reason } => {
                 let (epoch, success, reason) = (*epoch, *success, *reason);
@@ -376,6 +372,22 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             }
             OutboxEntry::Deadline { number } => self.put_callbacks(run, &Occasion::Deadline { number: *number }).await,
         }
+    }
+
+    /// Tells of a try's end: its asset events, and the callbacks of that end.
+    pub(crate) async fn deliver_try(
+        &self,
+        run: &RunDoc,
+        task: TaskIndex,
+        map_index: Option<u32>,
+        try_number: u32,
+        token: &Token,
+        end: TryEnd,
+    ) -> Result<(), Error> {
+        if end == TryEnd::Success {
+            Box::pin(self.tell_outlets(run, task, map_index, try_number, token)).await?;
+        }
+        self.put_callbacks(run, &Occasion::Try { task, map_index, try_number, token: token.clone(), end }).await
     }
 
     /// Pauses a DAG whose last runs have all failed, where it says so (`max_consecutive_failed_dag_runs`). Before the end is struck out, so

@@ -320,7 +320,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             return;
         }
         let (task, try_number, token) = (work.task, work.try_number, work.lease.token.clone());
-        let put = self.put_callbacks(&work.run, &Occasion::Execute { task, try_number, token }).await;
+        let occasion = Occasion::Execute { task, map_index: work.map_index(), try_number, token };
+        let put = self.put_callbacks(&work.run, &occasion).await;
         if let Err(error) = put {
             tracing::warn!(%error, run_id = work.run.facts.run_id, "on_execute_callback is not called: it could not be noted");
         }

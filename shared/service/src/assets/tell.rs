@@ -30,6 +30,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         &self,
         run: &RunDoc,
         task: TaskIndex,
+        map_index: Option<u32>,
         try_number: u32,
         token: &Token,
     ) -> Result<(), Error> {
@@ -40,15 +41,16 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         }
         let incarnation = &run.facts.incarnation;
         let key =
-            AttemptKey { incarnation: incarnation.clone(), task, map_index: None, try_number, token: token.clone() };
+            AttemptKey { incarnation: incarnation.clone(), task, map_index, try_number, token: token.clone() };
+        // A task that is not mapped has the index -1, as in Airflow.
+        let map_index = map_index.map_or(-1, i64::from);
         // Its end was written after its item, so it is there, unless the run has been deleted since.
         let Some(attempt) = self.store.attempt(&key).await? else { return Ok(()) };
         let events = outlet_events(&definition.outlets, &attempt.outlet_events);
         for (number, (reference, aliases, extra)) in events.into_iter().enumerate() {
             let facts = self.asset_of(&reference).await?;
             let event = AssetEvent {
-                // A task that is not mapped has the index -1, as in Airflow.
-                id: format!("{incarnation}.{task}.-1.{try_number}.{token}.{number}"),
+                id: format!("{incarnation}.{task}.{map_index}.{try_number}.{token}.{number}"),
                 name: facts.topic.name().to_owned(),
                 uri: facts.uri,
                 group: facts.group,
@@ -58,7 +60,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                     run_id: run.facts.run_id.clone(),
                     incarnation: incarnation.clone(),
                     task_id: definition.task_id.to_string(),
-                    map_index: -1,
+                    map_index,
                 }),
                 aliases,
                 timestamp: attempt.end_date,

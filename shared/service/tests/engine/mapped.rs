@@ -7,7 +7,10 @@ use std::sync::Mutex;
 use std::time::Duration;
 use updraft_model::attempt::RETURN_VALUE;
 use updraft_model::cell::End;
-use updraft_model::{AttemptOutcome, DagRunState, IndexSet, RunDoc, TaskIndex, TaskInstanceState, ValueRef};
+use updraft_model::{
+    AttemptOutcome, DagRunState, IndexSet, PageChange, PageEffect, RunDoc, TaskIndex, TaskInstanceState, TryEnd, ValueRef,
+};
+use updraft_service::assets::EventFilter;
 use updraft_service::runs::Leases;
 use updraft_service::{Finished, Runner, TaskRef, Work};
 use updraft_task_queue::{Lane, Message, TaskQueue};
@@ -315,4 +318,82 @@ d:
     assert_eq!((of("g.first", 33), of("g.second", 33)), (TaskInstanceState::Failed, TaskInstanceState::UpstreamFailed));
     assert_eq!((of("g.first", 32), of("g.second", 32)), (TaskInstanceState::Success, TaskInstanceState::Success));
     assert_eq!(map.ran().len(), 1 + 40 + 39 + 1);
+}
+
+/// source >> mapped, which writes an asset and has callbacks.
+const TOLD: &str = "
+d:
+  schedule: null
+  tasks:
+    source: {operator: BashOperator, bash_command: 'true'}
+    mapped:
+      operator: BashOperator
+      expand: {bash_command: source.output}
+      outlets: [s3://a]
+      retries: 1
+      retry_delay: 0
+      on_failure_callback: {callback: f.failed}
+      on_retry_callback: {callback: f.again}
+      on_execute_callback: {callback: f.begins}
+";
+
+/// Instances tell as tasks do: each its own events and callbacks, once, however often they are told.
+#[tokio::test]
+async fn instances_tell_of_their_ends_once() {
+    let map = Mapped::new(70, TOLD).await;
+    map.acts.fails.lock().unwrap().extend([("mapped".to_owned(), 3), ("mapped".to_owned(), 65)]);
+    let engine = &map.world.engine;
+    let incarnation = &map.run.facts.incarnation;
+    while !map.settle().await.state.is_finished() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        for page in 0..2 {
+            engine.look_at_pages(incarnation, MAPPED, Some(page)).await.unwrap();
+        }
+    }
+    let told = || async {
+        let (events, count) = engine.list_asset_events(&EventFilter::default(), 100, 0).await.unwrap();
+        let from: BTreeSet<i64> = events.iter().map(|event| event.event.source.as_ref().unwrap().map_index).collect();
+        let mut callbacks: Vec<(String, Option<u32>)> = Vec::new();
+        for (callback, name) in engine.callbacks_of_run(&map.run.facts.dag_id, &map.run.facts.run_id).await.unwrap() {
+            callbacks.push((name, callback.occasion.map_index()));
+        }
+        callbacks.retain(|(name, _)| name != "f.begins");
+        callbacks.sort();
+        (count, from, callbacks)
+    };
+    let callbacks = ["f.again", "f.failed"].map(|name| [3, 65].map(|index| (name.to_owned(), Some(index)))).concat();
+    let expected = (68, (0..70).filter(|index| ![3, 65].contains(index)).collect::<BTreeSet<i64>>(), callbacks);
+    assert_eq!(told().await, expected);
+    let pages = engine.store.pages(incarnation, MAPPED, 0..2).await.unwrap();
+    assert!(pages.iter().all(|page| page.effects.is_empty() && page.wake_at.is_none()), "{pages:?}");
+    // As by somebody who was stopped between telling and striking out: the look tells again, and nothing comes of it.
+    let page = &pages[0];
+    let again = page.cells.iter().filter_map(|(slot, cell)| {
+        let updraft_model::Cell::Final { end, try_number, winner: Some(token), .. } = cell else { return None };
+        let end = if *end == End::Failed { TryEnd::Failed } else { TryEnd::Success };
+        Some(((*slot, *try_number), Some(PageEffect { token: token.clone(), end })))
+    });
+    let again = PageChange { effects: again.collect(), ..PageChange::default() };
+    assert_eq!(again.effects.len(), 64);
+    engine.store.update_page(&page.key, page.first, &again).await.unwrap();
+    engine.look_at_pages(incarnation, MAPPED, Some(0)).await.unwrap();
+    assert_eq!(told().await, expected);
+    let page = engine.store.page(&page.key).await.unwrap().unwrap();
+    assert!(page.effects.is_empty() && page.wake_at.is_none(), "{page:?}");
+}
+
+/// What an ended try has to tell is noted by the write that ends it, and keeps its page in the time index until it is told.
+#[tokio::test]
+async fn a_page_that_owes_effects_stays_in_the_index() {
+    let map = Mapped::new(1, TOLD).await;
+    map.settle().await;
+    let page = map.world.engine.store.pages(&map.run.facts.incarnation, MAPPED, 0..1).await.unwrap().remove(0);
+    let slot = *page.cells.keys().next().unwrap();
+    let effect = PageEffect { token: updraft_model::Token::trusted("t"), end: TryEnd::Success };
+    let owes = updraft_model::PageDoc { effects: [((slot, 1), effect)].into(), ..page };
+    let now = jiff::Timestamp::UNIX_EPOCH;
+    assert!(updraft_scheduling::pages::needed(&owes, now).is_some_and(|at| at <= now + jiff::SignedDuration::from_mins(1)));
+    let closed = updraft_model::PageDoc { is_open: false, ..owes.clone() };
+    assert!(updraft_scheduling::pages::needed(&closed, now).is_some());
+    assert_eq!(updraft_scheduling::pages::leave(&owes), PageChange::default());
 }
