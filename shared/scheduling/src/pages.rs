@@ -12,13 +12,13 @@ use crate::effects;
 use crate::mapped;
 use crate::pass::{Scene, evaluate};
 use crate::settle;
-use crate::step::{Continue, Ended, Scope, Step, with_decision};
+use crate::step::{Continue, Ended, Scope, Step, stop_others, stopped, with_decision};
 use crate::trigger_rules::{Standing, Upstreams, Verdict, evaluate_among};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use updraft_model::cell::{End, Wait};
 use updraft_model::{
-    Act, AttemptOutcome, Cell, DagRunState, Lease, MappedEntry, MappedKey, PageChange, PageDoc, PageEffect, PageHeld,
+    Act, AttemptOutcome, Cell, DagRunState, Lease, Mapped, MappedEntry, MappedKey, PageChange, PageDoc, PageEffect, PageHeld,
     PageKey, Plan, RunChange, RunDoc, Slot, Summary, Tally, TaskIndex, TaskInstanceState, TriggerRule, Unit,
 };
 
@@ -573,7 +573,12 @@ pub fn close(
         .collect();
     let has_clears = slots.iter().any(|slot| clears(*slot));
     for slot in slots {
-        if let Some(act @ (Act::Mark(end) | Act::Cancel(end))) = act_of(slot) {
+        let end = match act_of(slot) {
+            Some(Act::Mark(end) | Act::Cancel(end)) => Some(end),
+            Some(Act::Stop) => stopped(page.cell(slot)),
+            _ => None,
+        };
+        if let (Some(act), Some(end)) = (act_of(slot), end) {
             let cell = page.cells.entry(slot).or_insert(Cell::Cleared { try_number: 0 });
             *cell = marked(cell, act, end);
         }
@@ -606,6 +611,7 @@ fn marked(cell: &Cell, act: Act, end: End) -> Cell {
     let to = |end, winner| Cell::Final { end, try_number: cell.try_number(), winner, leaving: cell.holder().cloned() };
     match (act, cell) {
         (Act::Mark(_), Cell::Final { end: before, winner, .. }) if *before != end => to(end, winner.clone()),
+        (Act::Stop, _) => to(end, None),
         (_, Cell::Final { .. }) => cell.clone(),
         (Act::Mark(_), _) | (_, Cell::Running { .. }) => to(end, None),
         (_, Cell::Waiting { wait, .. }) if *wait != Wait::Retry => to(end, None),
@@ -620,7 +626,7 @@ pub fn sum_up(plan: &Plan, run: &RunDoc, page: &PageDoc, now: Timestamp) -> Opti
     if !page.is_full() || run.mapped.epoch(unit, number) != Some(page.epoch) {
         return None;
     }
-    if run.mapped.summary(unit, number).is_some() {
+    if run.mapped.summary(unit, number).is_some() || waits(plan, run) {
         return None;
     }
     let mut tallies: BTreeMap<TaskIndex, Tally> = BTreeMap::new();
@@ -643,7 +649,7 @@ pub fn sum_up(plan: &Plan, run: &RunDoc, page: &PageDoc, now: Timestamp) -> Opti
 pub fn signal(plan: &Plan, run: &RunDoc, page: &PageDoc, now: Timestamp) -> Option<Step> {
     let PageKey { unit, page: number, .. } = page.key;
     let of = plan.unit_of(unit)?;
-    if page.is_full() || run.mapped.epoch(unit, number) != Some(page.epoch) {
+    if page.is_full() || waits(plan, run) || run.mapped.epoch(unit, number) != Some(page.epoch) {
         return None;
     }
     let mut entries = Vec::new();
@@ -682,7 +688,8 @@ pub fn may_signal(plan: &Plan, unit: TaskIndex, task: TaskIndex, end: End) -> bo
 
 /// The ends of single instances that the rules of tasks below can act on, before all have ended.
 fn wanted_signs(plan: &Plan, unit: &Unit, task: TaskIndex) -> Vec<End> {
-    let mut wanted = BTreeSet::new();
+    // The first failure stops all others.
+    let mut wanted: BTreeSet<End> = plan.dag.fail_fast.then_some(End::Failed).into_iter().collect();
     for below in plan.downstream(task).iter().filter(|below| !unit.members.contains(below)) {
         let bad = [End::Failed, End::UpstreamFailed];
         let ends: &[End] = match plan.task(*below).trigger_rule {
@@ -712,6 +719,13 @@ fn tell(plan: &Plan, run: &RunDoc, page: &PageDoc, entries: Vec<(MappedKey, Mapp
         ..RunChange::default()
     };
     let around = plan.unit_of(unit).map_or_else(Vec::new, |unit| unit.members.clone());
+    let failed = newly_failed(plan, run, &change);
+    let who = format!("{unit}.{number}.{}", page.epoch);
+    if run.state == DagRunState::Running
+        && let Some(step) = stop_others(plan, run, &failed, &who, &change, now)
+    {
+        return step;
+    }
     let mut change = change;
     if run.state != DagRunState::Running && run.intent.is_none() {
         // Of a run that has ended nothing is decided; what a marked instance makes of its task is known all the same.
@@ -725,6 +739,25 @@ fn tell(plan: &Plan, run: &RunDoc, page: &PageDoc, entries: Vec<(MappedKey, Mapp
         }
     }
     with_decision(plan, run, change, Scope::Around(around), now, None)
+}
+
+/// Whether a run with `fail_fast` can be told of no failure now: an intervention is under way, and is to be made first.
+fn waits(plan: &Plan, run: &RunDoc) -> bool {
+    plan.dag.fail_fast && run.intent.is_some()
+}
+
+/// The mapped tasks whose first failure a change tells their run of.
+fn newly_failed(plan: &Plan, run: &RunDoc, change: &RunChange) -> Vec<TaskIndex> {
+    if !plan.dag.fail_fast {
+        return Vec::new();
+    }
+    let after = change.apply(run).mapped;
+    let has_failed = |mapped: &Mapped, unit: &Unit, task: TaskIndex| {
+        mapped::tally(mapped, unit, task).failed > 0 || mapped.signs(unit.unit, task).any(|end| end == End::Failed)
+    };
+    let tasks = plan.units().iter().flat_map(|unit| unit.members.iter().map(move |task| (unit, *task)));
+    let news = tasks.filter(|(unit, task)| has_failed(&after, unit, *task) && !has_failed(&run.mapped, unit, *task));
+    news.map(|(_, task)| task).collect()
 }
 
 /// What the rule of an instance says, as its page and its run stand.

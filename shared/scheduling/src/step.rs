@@ -21,7 +21,7 @@ use updraft_model::{
 
 mod interventions;
 
-use interventions::{advance, next_epoch};
+use interventions::{advance, has_pages, next_epoch};
 pub use interventions::{act_of, acted, clear, fail_run, intervene, intervene_with, pages_closed, proceed, time_out};
 
 /// The outbox key of [`OutboxEntry::Leave`].
@@ -251,7 +251,7 @@ pub fn finish(
     }
     let mut change = RunChange { if_running: Some(held.clone()), ..RunChange::default() };
     let has_failed = settle(plan, run, held, lease.since, ended, &mut change);
-    if has_failed && let Some(step) = stop_others(plan, run, &[held.clone()], &change, now) {
+    if has_failed && let Some(step) = stop_others(plan, run, &[held.task], held.token.as_str(), &change, now) {
         return Some(step);
     }
     Some(with_decision(plan, run, change, Scope::Around(Vec::new()), now, continue_with))
@@ -267,22 +267,29 @@ pub fn answer(plan: &Plan, run: &RunDoc, held: &Held, ended: &Ended, now: Timest
     }
     let mut change = RunChange { if_cells: vec![(held.task, cell.clone())], ..RunChange::default() };
     let has_failed = settle(plan, run, held, now, ended, &mut change);
-    if has_failed && let Some(step) = stop_others(plan, run, &[held.clone()], &change, now) {
+    if has_failed && let Some(step) = stop_others(plan, run, &[held.task], held.token.as_str(), &change, now) {
         return Some(step);
     }
     Some(with_decision(plan, run, change, Scope::Around(Vec::new()), now, None))
 }
 
-/// What follows in a DAG with `fail_fast` from these attempts having failed for good: an intervention in the run, with everything that
-/// the change makes. None where it asks for nothing. Where another intervention is under way the step is one that cannot be written: that
-/// one is to be made first.
-fn stop_others(plan: &Plan, run: &RunDoc, failed: &[Held], change: &RunChange, now: Timestamp) -> Option<Step> {
-    let first = failed.first().filter(|_| plan.dag.fail_fast)?;
+/// What follows in a DAG with `fail_fast` from these tasks having failed for good: an intervention in the run, with everything that
+/// the change makes, and named by who failed first. None where it asks for nothing. Where another intervention is under way the step is one
+/// that cannot be written: that one is to be made first. Where instances of mapped tasks are to be stopped it is noted by this write, and
+/// their pages are closed for it (ARCHITECTURE.md, rule E2). Other instances of a mapped task that failed go on, as in Airflow.
+pub(crate) fn stop_others(
+    plan: &Plan,
+    run: &RunDoc,
+    failed: &[TaskIndex],
+    who: &str,
+    change: &RunChange,
+    now: Timestamp,
+) -> Option<Step> {
+    if !plan.dag.fail_fast || failed.is_empty() {
+        return None;
+    }
     let mut change = change.clone();
-    // Instances of mapped tasks live on pages of their own, which this write cannot reach: they are let go on.
-    let is_stopped = |task: &TaskIndex| {
-        !plan.task(*task).is_teardown && plan.unit_of(*task).is_none() && failed.iter().all(|held| held.task != *task)
-    };
+    let is_stopped = |task: &TaskIndex| !plan.task(*task).is_teardown && !failed.contains(task);
     let own: BTreeSet<TaskIndex> = change.cells.iter().map(|(task, _)| *task).collect();
     let mut stops = false;
     // What the same write lets go of or puts off for another try would have been skipped a moment later.
@@ -300,7 +307,7 @@ fn stop_others(plan: &Plan, run: &RunDoc, failed: &[Held], change: &RunChange, n
     if !stops {
         return None;
     }
-    let operation = OperationId::trusted(format!("{FAIL_FAST}{}", first.token));
+    let operation = OperationId::trusted(format!("{FAIL_FAST}{who}"));
     let change = RunChange {
         if_epoch: Some(run.epoch),
         if_state: Some(run.state),
@@ -310,11 +317,15 @@ fn stop_others(plan: &Plan, run: &RunDoc, failed: &[Held], change: &RunChange, n
         ..change
     };
     let intent = Intent::new(Act::Stop, others.from(TaskIndex(0)));
+    if has_pages(plan, run, &intent) {
+        let intent = Some(Some(Intent { pages: true, ..intent }));
+        return Some(complete(run, RunChange { intent, intent_at: Some(TaskIndex(0)), ..change }, now));
+    }
     Some(advance(plan, run, &intent, TaskIndex(0), change, now))
 }
 
 /// The end that `fail_fast` gives a task instance; none: it keeps what it has.
-fn stopped(cell: &Cell) -> Option<End> {
+pub(crate) fn stopped(cell: &Cell) -> Option<End> {
     match cell {
         Cell::Final { end: End::Success | End::Failed | End::Skipped, .. } => None,
         Cell::Running { .. } => Some(End::Failed),
@@ -380,7 +391,7 @@ pub fn expired(run: &RunDoc, now: Timestamp, all: bool) -> Vec<(TaskIndex, Cell)
 /// Settles expired attempts and decides what follows. Empty change: nothing to do.
 pub fn sweep(plan: &Plan, run: &RunDoc, expired: &[Expired], now: Timestamp) -> Step {
     let mut change = RunChange::default();
-    let mut failed = Vec::new();
+    let (mut failed, mut who) = (Vec::new(), None);
     // Whoever fails for good may stop all others, which is for after the intervention that is under way.
     let waits = plan.dag.fail_fast && run.intent.is_some();
     for Expired { cell, task, left } in expired.iter().filter(|_| !waits) {
@@ -390,7 +401,8 @@ pub fn sweep(plan: &Plan, run: &RunDoc, expired: &[Expired], now: Timestamp) -> 
                 // Without an item the attempt died: its lease's end, not now, is when; but a retry counts from when it was noticed.
                 let ended = left.clone().unwrap_or(Ended::new(AttemptOutcome::Failed, now));
                 if settle(plan, run, &held, lease.since, &ended, &mut change) {
-                    failed.push(held);
+                    who.get_or_insert_with(|| held.token.to_string());
+                    failed.push(held.task);
                 }
                 change.if_cells.push((*task, cell.clone()));
                 continue;
@@ -407,7 +419,7 @@ pub fn sweep(plan: &Plan, run: &RunDoc, expired: &[Expired], now: Timestamp) -> 
         change.if_cells.push((*task, cell.clone()));
         change.cells.push((*task, to));
     }
-    if let Some(step) = stop_others(plan, run, &failed, &change, now) {
+    if let Some(step) = stop_others(plan, run, &failed, &who.unwrap_or_default(), &change, now) {
         return step;
     }
     with_decision(plan, run, change, Scope::Everything, now, None)

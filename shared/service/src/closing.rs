@@ -59,8 +59,10 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             for page in pages {
                 let key = PageKey { incarnation: run.facts.incarnation.clone(), unit: unit.unit, page };
                 self.close_page(version, &run, &key, &intent).await?;
-                if !is_whole {
+                if !is_whole || intent.act == Act::Stop {
                     told.push((unit.unit, page));
+                }
+                if !is_whole {
                     closed.push((unit.unit, page));
                 }
                 if closed.len() == EPOCHS_MAX {

@@ -50,17 +50,22 @@ pub fn intervene_with(plan: &Plan, run: &RunDoc, intent: &Intent, operation: &Op
         looks: Some(0),
         ..RunChange::default()
     };
-    let has_pages = |unit: &Unit| {
-        run.mapped.expansion(unit.unit).is_some()
-            && unit.members.iter().any(|task| act_of(plan, run, intent, *task).is_some())
-    };
-    if plan.units().iter().any(has_pages) {
+    if has_pages(plan, run, intent) {
         change.intent = Some(Some(Intent { pages: true, ..intent.clone() }));
         change.intent_at = Some(TaskIndex(0));
         change.wake_at = run.state.is_finished().then_some(Some(now));
         return complete(run, change, now);
     }
     advance(plan, run, intent, TaskIndex(0), change, now)
+}
+
+/// Whether an intervention concerns pages of mapped tasks.
+pub(super) fn has_pages(plan: &Plan, run: &RunDoc, intent: &Intent) -> bool {
+    let is_concerned = |unit: &Unit| {
+        run.mapped.expansion(unit.unit).is_some()
+            && unit.members.iter().any(|task| act_of(plan, run, intent, *task).is_some())
+    };
+    plan.units().iter().any(is_concerned)
 }
 
 /// Notes that pages have been closed for the intervention that is under way, with the epochs of those that were closed by themselves; the
@@ -214,6 +219,7 @@ pub fn act_of(plan: &Plan, run: &RunDoc, intent: &Intent, task: TaskIndex) -> Op
         _ if !intent.tasks.contains(task) => None,
         Act::Requeue => None,
         Act::Cancel(end) if plan.task(task).is_teardown && is_left(cell, end) => None,
+        Act::Stop if stopped(cell).is_none() => None,
         act => Some(act),
     }
 }
@@ -331,10 +337,8 @@ fn act_on_mapped(
         Act::Mark(end) if intent.means_whole(task) => Cell::ended(end, cell.try_number()),
         Act::Cancel(_) if cell.is_final() => return,
         Act::Cancel(end) => Cell::ended(end, cell.try_number()),
-        // Never about mapped tasks: `stop_others` leaves them out.
-        Act::Stop => return,
         // Its instances say anew what it comes to.
-        Act::Clear | Act::ClearTasks | Act::Requeue | Act::Mark(_) => Cell::None,
+        Act::Stop | Act::Clear | Act::ClearTasks | Act::Requeue | Act::Mark(_) => Cell::None,
     };
     if to != *cell {
         change.if_cells.push((task, cell.clone()));

@@ -31,7 +31,8 @@ impl Runner for Acts {
             let map_length = Some(*self.items.lock().unwrap());
             return Some(Finished { map_length, ..Finished::new(AttemptOutcome::Success) });
         }
-        let fails = work.map_index().is_some_and(|index| self.fails.lock().unwrap().contains(&(task_id, index)));
+        let index = work.map_index().unwrap_or(NOT_MAPPED);
+        let fails = self.fails.lock().unwrap().contains(&(task_id, index));
         let outcome = if fails { AttemptOutcome::Failed } else { AttemptOutcome::Success };
         let xcoms = BTreeMap::from([(RETURN_VALUE.to_owned(), ValueRef::Inline(1.into()))]);
         Some(Finished { xcoms, ..Finished::new(outcome) })
@@ -47,6 +48,9 @@ d:
     mapped: {operator: BashOperator, expand: {bash_command: source.output}}
     last: {operator: BashOperator, bash_command: 'true', dependencies: [mapped]}
 ";
+
+/// Stands for the index of a task that is not mapped.
+const NOT_MAPPED: u32 = u32::MAX;
 
 const SOURCE: TaskIndex = TaskIndex(0);
 const MAPPED: TaskIndex = TaskIndex(1);
@@ -396,4 +400,40 @@ async fn a_page_that_owes_effects_stays_in_the_index() {
     let closed = updraft_model::PageDoc { is_open: false, ..owes.clone() };
     assert!(updraft_scheduling::pages::needed(&closed, now).is_some());
     assert_eq!(updraft_scheduling::pages::leave(&owes), PageChange::default());
+}
+
+/// In a DAG with `fail_fast` the first instance that fails stops all other tasks; the other instances of its own go on, as in Airflow.
+#[tokio::test]
+async fn an_instance_that_fails_stops_the_other_tasks() {
+    for items in [3, 130] {
+        let map = Mapped::new(items, &MAP.replace("schedule: null", "schedule: null\n  fail_fast: true")).await;
+        map.acts.fails.lock().unwrap().insert(("mapped".to_owned(), 0));
+        map.settle().await;
+        let states = map.states().await;
+        assert_eq!(states[1], state("mapped", 0, TaskInstanceState::Failed, 1));
+        assert!(states[2..=items as usize].iter().all(|(_, _, state, _)| *state == TaskInstanceState::Success));
+        // Without it, it would be upstream_failed.
+        assert_eq!(states.last().unwrap().2, TaskInstanceState::Skipped);
+        assert!(map.run().await.state.is_finished());
+    }
+}
+
+/// A task that fails stops the instances of others, born or not.
+#[tokio::test]
+async fn a_failure_stops_the_instances_of_other_tasks() {
+    let text = MAP.replace("schedule: null", "schedule: null\n  fail_fast: true")
+        + "    bad: {operator: BashOperator, bash_command: 'true', dependencies: [source], priority_weight: 9}\n";
+    for items in [3, 130, 3000] {
+        let map = Mapped::new(items, &text).await;
+        map.acts.fails.lock().unwrap().insert(("bad".to_owned(), NOT_MAPPED));
+        let run = map.settle().await;
+        assert_eq!((run.state, &run.intent), (DagRunState::Failed, &None));
+        let ran: Vec<String> = map.ran().into_iter().map(|(task, _, _)| task).collect();
+        assert_eq!(ran, ["source", "bad"]);
+        let states = map.states().await;
+        let of_mapped = states.iter().filter(|(task, ..)| task == "mapped");
+        assert!(of_mapped.clone().all(|(_, index, state, _)| index.is_some() && *state == TaskInstanceState::Skipped));
+        assert_eq!(of_mapped.count(), items as usize);
+        assert_eq!(run.cell(MAPPED).state(), TaskInstanceState::Skipped);
+    }
 }
