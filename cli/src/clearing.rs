@@ -52,7 +52,10 @@ pub(crate) fn show(dag_id: &DagId, affected: &[Affected], rows: &mut Rows) {
         rows.push(vec![
             Cell::text(dag_id),
             Cell::text(&one.run_id),
-            Cell::text(&one.task_id),
+            Cell::Text(match one.map_index {
+                Some(map_index) => format!("{} [{map_index}]", one.task_id),
+                None => one.task_id.clone(),
+            }),
             Cell::State(Some(one.state.as_str())),
         ]);
     }

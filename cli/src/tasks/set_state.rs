@@ -8,7 +8,7 @@ use crate::printer::{Printer, count};
 use clap::ValueEnum;
 use updraft_model::DagId;
 use updraft_model::cell::End;
-use updraft_service::interventions::{PatchTaskInstances, Picks};
+use updraft_service::interventions::{PatchTaskInstances, Picks, TaskPick};
 
 /// The states that a person may give.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -45,6 +45,10 @@ pub(crate) struct Arguments {
     /// Their state
     new_state: NewState,
 
+    /// Only this instance of a mapped task
+    #[arg(long, value_name = "N", conflicts_with = "task_group")]
+    map_index: Option<u32>,
+
     /// All tasks of the group of this id
     #[arg(long)]
     task_group: bool,
@@ -77,7 +81,10 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments, session: &Session, printer: Printer) -> Result<(), Failure> {
     let Arguments { dag_id, task_id, run, new_state, task_group, .. } = arguments;
     let run = OfRun { dag_id: dag_id.clone(), run }.find(session).await?;
-    let picks = if task_group { Picks { tasks: None, task_group_ids: vec![task_id] } } else { Picks::of([task_id]) };
+    let picks = if task_group { Picks { tasks: None, task_group_ids: vec![task_id] } } else {
+        let pick = TaskPick { task_id, map_index: arguments.map_index };
+        Picks { tasks: Some(vec![pick]), task_group_ids: Vec::new() }
+    };
     let request = PatchTaskInstances {
         include_past: arguments.past,
         include_future: arguments.future,

@@ -41,7 +41,8 @@ fn name(key: &PageKey, first: u32, of: Of, slot: Slot) -> String {
         Of::Effect(_) => "e",
     };
     let place = slot.map_index.saturating_sub(first);
-    let name = if slot.task == key.unit { format!("{letter}{place}") } else { format!("{letter}{place}.{}", slot.task) };
+    let name =
+        if slot.task == key.unit { format!("{letter}{place}") } else { format!("{letter}{place}.{}", slot.task) };
     if let Of::Effect(try_number) = of { format!("{name}:{try_number}") } else { name }
 }
 
@@ -114,7 +115,8 @@ pub fn page_doc(key: &PageKey, item: &Item) -> Result<PageDoc, Error> {
             (Of::Choice, Value::S(text)) => drop(page.choices.insert(slot, Chosen::decode(&text).map_err(corrupt)?)),
             (Of::Silent, _) => drop(page.silent.insert(slot)),
             (Of::Effect(try_number), Value::S(text)) => {
-                let effect = serde_json::from_str(&text).map_err(|e| corrupt(format_args!("an effect of a page: {e}")))?;
+                let effect =
+                    serde_json::from_str(&text).map_err(|e| corrupt(format_args!("an effect of a page: {e}")))?;
                 page.effects.insert((slot, try_number), effect);
             }
             _ => return Err(corrupt(format_args!("what a page says of {slot:?}"))),
@@ -174,7 +176,9 @@ pub fn page_update(page: &PageKey, first: u32, change: &PageChange) -> Update {
     }));
     changes.extend(change.effects.iter().map(|((slot, try_number), effect)| {
         let path = path(Of::Effect(*try_number), slot);
-        effect.as_ref().map_or_else(|| Change::Remove(path.clone()), |effect| Change::Set(path.clone(), effect_value(effect)))
+        effect
+            .as_ref()
+            .map_or_else(|| Change::Remove(path.clone()), |effect| Change::Set(path.clone(), effect_value(effect)))
     }));
     changes.extend(change.looks.map(|n| Change::Set(Path::Top("lk"), Value::N(i64::from(n)))));
     wake_changes(&key, change.wake_at, &mut changes);

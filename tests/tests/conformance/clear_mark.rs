@@ -11,9 +11,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use updraft_model::cell::{End, Wait};
 use updraft_model::{
-    Act, Cell, Dag, DagId, DagRunState, DagRunType, Incarnation, Intent, Lease, Plan, RunDoc, RunFacts, RunOrigin,
-    TaskIndex, TaskInstanceState, Token,
+    Act, Cell, Dag, DagId, DagRunState, DagRunType, Expansion, Incarnation, Intent, Lease, MappedEntry, MappedKey,
+    PageDoc, PageKey, Plan, RunDoc, RunFacts, RunOrigin, Slot, TaskIndex, TaskInstanceState, Token,
 };
+use updraft_scheduling::pages::{self, Closing};
 use updraft_scheduling::step;
 use updraft_service::Error;
 use updraft_service::interventions::{Affected, Picks, Planned, TaskPick, bodies};
@@ -35,8 +36,10 @@ pub(crate) fn judge_by(name: &'static str, is_http: bool) -> Option<Tally> {
         let case: Case = parse(case);
         let words = recorded.header["dags"][&case.dag].as_str().unwrap_or_default();
         match dag(&case.dag, words) {
+            Bound::Dag(_) if case.dag == "cl_map" && case.op == "patch_dag_run" => Verdict::OutOfScope(
+                "op=patch_dag_run of mapped tasks: Airflow ends all instances of a task of which one is under way, ended ones too".to_owned(),
+            ),
             Bound::Dag(dag) => runtime.block_on(judge_request(&case, *dag, is_http)),
-            Bound::Elsewhere(what) => Verdict::OutOfScope(what.to_owned()),
             Bound::Nowhere => Verdict::Unbound(format!("dag={}: {words}", case.dag)),
         }
     }))
@@ -44,7 +47,6 @@ pub(crate) fn judge_by(name: &'static str, is_http: bool) -> Option<Tally> {
 
 enum Bound {
     Dag(Box<Dag>),
-    Elsewhere(&'static str),
     Nowhere,
 }
 
@@ -58,13 +60,17 @@ fn dag(name: &str, words: &str) -> Bound {
     x: {operator: BashOperator, bash_command: x, task_group_name: g, dependencies: [e]}
     y: {operator: BashOperator, bash_command: x, task_group_name: g, dependencies: [x]}
 ";
+    let mapped = "    a: {operator: BashOperator, bash_command: x}
+    m: {operator: BashOperator, expand: {bash_command: [x, y, z]}, dependencies: [a]}
+    z: {operator: BashOperator, bash_command: x, dependencies: [m]}
+";
     let (schedule, groups, tasks) = match words {
         "a(retries=2)>>b>>e, a>>c>>e, e>>g.x>>g.y; schedule @daily" => ("'@daily'", group, chain),
         "same as cl_daily with schedule=None" => ("null", group, chain),
         "setup s >> w >> w2 >> teardown t, s >> t" => {
             return Bound::Dag(Box::new(setup_and_teardown(name)));
         }
-        "a >> m (mapped over 3 items) >> z" => return Bound::Elsewhere("dag=cl_map: mapped tasks"),
+        "a >> m (mapped over 3 items) >> z" => ("'@daily'", "", mapped),
         _ => return Bound::Nowhere,
     };
     let text = format!("{name}:\n  schedule: {schedule}\n  start_date: 2025-01-01\n{groups}  tasks:\n{tasks}");
@@ -201,9 +207,12 @@ async fn judge_request(case: &Case, dag: Dag, is_http: bool) -> Verdict {
     let way = Way::new(is_http, &engine);
     let mut runs = BTreeMap::new();
     for (run_id, before) in &case.runs_before {
-        let run = run_before(&engine, &dag_id, &plan, run_id, before, &case.before[run_id]).await;
+        let (run, page) = run_before(&engine, &dag_id, &plan, run_id, before, &case.before[run_id]).await;
         put_run(&engine, &run).await;
-        runs.insert(run_id.clone(), run);
+        if let Some(page) = &page {
+            engine.store.put_page(page).await.expect("memory answers");
+        }
+        runs.insert(run_id.clone(), (run, page));
     }
     let answer = ask(&engine, &way, &dag_id, case).await;
     if answer.as_ref().is_err_and(|refused| refused.is_unknown_task)
@@ -227,11 +236,15 @@ async fn judge_request(case: &Case, dag: Dag, is_http: bool) -> Verdict {
             differences.push(format!("told of {found:?}, expected {expected:?}"));
         }
     }
-    for (run_id, before) in &runs {
+    for (run_id, (before, page)) in &runs {
         let planned = answer.planned.iter().find(|planned| planned.run.facts.run_id == *run_id);
         let after = planned.map_or_else(|| before.clone(), |p| step::acted(&p.version.plan, before, &p.intent, NOW));
         let stored = engine.run_named(&dag_id, run_id).await.expect("the run is there");
         differences.extend(compare_run(case, &plan, before, &after, &mut leaves_late));
+        if let Some(page) = page {
+            let after = closed(planned, before, page);
+            differences.extend(compare_page(case, &plan, run_id, page, &after, &mut leaves_late));
+        }
         differences.extend(made(&plan, &after, &stored));
     }
     match differences.as_slice() {
@@ -250,7 +263,7 @@ async fn run_before(
     run_id: &str,
     before: &RunBefore,
     rows: &BTreeMap<String, Row>,
-) -> RunDoc {
+) -> (RunDoc, Option<PageDoc>) {
     let facts = RunFacts {
         incarnation: Incarnation::trusted(run_id),
         dag_id: dag_id.clone(),
@@ -268,13 +281,73 @@ async fn run_before(
     };
     let mut run = RunDoc::new(facts, before.state, NOW);
     run.clear_number = before.clear_number;
+    let mut page: Option<PageDoc> = None;
     for (task_id, row) in rows {
+        if let Some((task, map_index)) = instance(plan, task_id) {
+            let key = PageKey { incarnation: run.facts.incarnation.clone(), unit: task, page: 0 };
+            let page = page.get_or_insert_with(|| PageDoc::new(key, 0, 0));
+            let cell = if row.0 == TaskInstanceState::None { Cell::Cleared { try_number: row.1 } } else { cell(*row) };
+            page.cells.insert(Slot { map_index, task }, cell);
+            let expansion = MappedEntry::Expansion(Expansion { count: page.cells.len() as u32, epoch: 0 });
+            run.mapped.0.insert(MappedKey::Expansion(task), expansion);
+            continue;
+        }
         let task = plan.index_of(task_id).unwrap_or_else(|| panic!("`{task_id}` is a task"));
         if *row != (TaskInstanceState::None, 0, 0) {
             run.cells.insert(task, cell(*row));
         }
     }
-    run
+    (run, page)
+}
+
+/// `m[2]`
+fn instance(plan: &Plan, name: &str) -> Option<(TaskIndex, u32)> {
+    let (task_id, map_index) = name.strip_suffix(']')?.split_once('[')?;
+    Some((plan.index_of(task_id)?, map_index.parse().ok()?))
+}
+
+/// The page as the intervention leaves it.
+fn closed(planned: Option<&Planned>, run: &RunDoc, page: &PageDoc) -> PageDoc {
+    let Some(planned) = planned else { return page.clone() };
+    let of_epoch = RunDoc { epoch: run.epoch + 1, ..run.clone() };
+    let (plan, intent) = (&planned.version.plan, &planned.intent);
+    let act_of = |slot: Slot| {
+        let act = step::act_of(plan, run, intent, slot.task);
+        act.filter(|_| intent.means_instance(slot.task, slot.map_index))
+    };
+    match pages::close(plan, &of_epoch, &page.key, Some(page), act_of, NOW) {
+        Some(Closing::Again(change)) => change.apply(page),
+        _ => page.clone(),
+    }
+}
+
+/// What differs between a page as the change leaves it and as its instances were recorded.
+fn compare_page(
+    case: &Case,
+    plan: &Plan,
+    run_id: &str,
+    before: &PageDoc,
+    after: &PageDoc,
+    leaves_late: &mut bool,
+) -> Vec<String> {
+    let mut differences = Vec::new();
+    for (slot, found) in &after.cells {
+        let name = format!("{}[{}]", plan.task(slot.task).task_id, slot.map_index);
+        let was = case.before[run_id].get(&name).expect("a recorded instance");
+        let change = case.changed.iter().find(|(run, id, ..)| run == run_id && *id == name);
+        let expected = change.map_or(was, |(.., after)| after);
+        let restarts = matches!((before.cell(*slot), found), (Cell::Running { .. }, Cell::Restarting { .. }));
+        if restarts && expected.0 == TaskInstanceState::None {
+            *leaves_late = true;
+        } else if (found.state(), found.try_number()) != (expected.0, expected.1) {
+            differences.push(format!("{run_id} {name} was {was:?}: expected {expected:?}, found {found:?}"));
+        }
+        let tries = after.max_tries.get(slot).copied().unwrap_or(0);
+        if change.is_some_and(|(.., before, after)| before.2 != after.2) && tries != expected.2 {
+            differences.push(format!("{run_id} {name}: expected {} tries more, found {tries}", expected.2));
+        }
+    }
+    differences
 }
 
 /// Puts a case's request to the use case; unless `for_real`, it only works out what is to change.
@@ -299,8 +372,12 @@ async fn ask_service(engine: &TestEngine, dag_id: &DagId, case: &Case, for_real:
             let affected = Box::pin(engine.clear_dag_run(dag_id, run_id, &request, dry_run || !for_real)).await?;
             Ok(Answer { affected: told(affected), planned: if dry_run { Vec::new() } else { planned } })
         }
-        ("patch_task_instance", [.., run_id, "taskInstances", task_id]) => {
-            let picks = Picks { tasks: Some(vec![TaskPick::task(*task_id)]), ..Picks::default() };
+        ("patch_task_instance", parts) => {
+            let at = parts.iter().position(|part| *part == "taskInstances").expect("the path of task instances");
+            let (run_id, task_id) = (parts[at - 1], parts[at + 1]);
+            let map_index = parts.get(at + 2).map(|map_index| map_index.parse().expect("a map index"));
+            let pick = TaskPick { task_id: task_id.to_owned(), map_index };
+            let picks = Picks { tasks: Some(vec![pick]), ..Picks::default() };
             let (request, _) = bodies::patch_task_instances(run_id, picks, &body)?;
             let request = request.expect("each case gives a state");
             let (planned, _) = engine.plan_patch(dag_id, &request).await?;
@@ -331,6 +408,7 @@ async fn ask_service(engine: &TestEngine, dag_id: &DagId, case: &Case, for_real:
                 run,
                 version,
                 tasks: BTreeSet::new(),
+                instances: updraft_service::interventions::Instances::new(),
                 intent,
                 prevent_running_task: false,
                 run_on_latest_version: false,
@@ -385,7 +463,8 @@ fn made(plan: &Plan, planned: &RunDoc, stored: &RunDoc) -> Vec<String> {
         let (planned, stored) = (planned.cell(*task), stored.cell(*task));
         planned != stored && !may_follow(planned, stored)
     };
-    let cells = plan.tasks().filter(differs);
+    // What instances come to is theirs to say.
+    let cells = plan.tasks().filter(|task| plan.unit_of(*task).is_none()).filter(differs);
     let mut differences: Vec<String> = cells
         .map(|task| format!("told {:?} of task {task}, made {:?}", planned.cell(task), stored.cell(task)))
         .collect();

@@ -212,7 +212,7 @@ fn give_slots_back(plan: &Plan, run: &RunDoc, change: &mut RunChange) {
 pub fn act_of(plan: &Plan, run: &RunDoc, intent: &Intent, task: TaskIndex) -> Option<Act> {
     let cell = run.cell(task);
     let has_failed = matches!(cell.state(), TaskInstanceState::Failed | TaskInstanceState::UpstreamFailed);
-    if intent.resume.contains(task) && has_failed {
+    if intent.resume.contains(task) && (has_failed || resumes_instances(plan, run, intent, task)) {
         return Some(Act::Clear);
     }
     match intent.act {
@@ -222,6 +222,12 @@ pub fn act_of(plan: &Plan, run: &RunDoc, intent: &Intent, task: TaskIndex) -> Op
         Act::Stop if stopped(cell).is_none() => None,
         act => Some(act),
     }
+}
+
+/// Whether some instances of a task run again by name: those that had failed when it was asked for.
+fn resumes_instances(plan: &Plan, run: &RunDoc, intent: &Intent, task: TaskIndex) -> bool {
+    let unit = plan.unit_of(task).filter(|_| !intent.tasks.contains(task) && !intent.means_whole(task));
+    unit.is_some_and(|unit| run.mapped.expansion(unit.unit).is_some())
 }
 
 /// Whether a teardown is left to run where its run is ended by hand: only a run whose time is over ends without them.
@@ -258,7 +264,7 @@ fn act_on(plan: &Plan, run: &RunDoc, intent: &Intent, task: TaskIndex, change: &
         _ => cell.state(),
     };
     let has_failed = matches!(state, TaskInstanceState::Failed | TaskInstanceState::UpstreamFailed);
-    let resumes = has_failed && intent.resume.contains(task);
+    let resumes = (has_failed || resumes_instances(plan, run, intent, task)) && intent.resume.contains(task);
     if !resumes && !is_named {
         return false;
     }

@@ -40,8 +40,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             return Ok(());
         }
         let incarnation = &run.facts.incarnation;
-        let key =
-            AttemptKey { incarnation: incarnation.clone(), task, map_index, try_number, token: token.clone() };
+        let key = AttemptKey { incarnation: incarnation.clone(), task, map_index, try_number, token: token.clone() };
         // A task that is not mapped has the index -1, as in Airflow.
         let map_index = map_index.map_or(-1, i64::from);
         // Its end was written after its item, so it is there, unless the run has been deleted since.

@@ -1,13 +1,13 @@
 //! Clearing task instances and runs, as Airflow's `clearTaskInstances` and `dagRuns/{id}/clear` do.
 
 use super::runs::{Planned, check_note};
-use super::selection::{Affected, Picks, Reach, Reader, Runs};
+use super::selection::{Affected, Picked, Picks, Reach, Reader, Runs};
 use crate::engine::{Engine, Error};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 use updraft_clock::Clock;
 use updraft_metastore::Items;
-use updraft_model::{Act, DagId, Intent, Plan, RunDoc, TaskIndex, TaskInstanceState};
+use updraft_model::{Act, DagId, Intent, Plan, TaskIndex, TaskInstanceState};
 use updraft_task_queue::TaskQueue;
 
 /// Which task instances are to run again.
@@ -80,24 +80,31 @@ pub struct ClearDagRun {
 }
 
 impl ClearTaskInstances {
-    /// The task instances of a run that are meant, given those that are picked.
-    fn meant(&self, plan: &Plan, run: &RunDoc, picked: BTreeSet<TaskIndex>) -> BTreeSet<TaskIndex> {
-        let mut tasks = picked.clone();
+    /// The tasks of a run that are meant, given those that are picked; of mapped ones that are meant by themselves only, the instances.
+    fn meant(&self, plan: &Plan, (picked, mut only): Picked) -> Picked {
+        let mut related = BTreeSet::new();
         if self.include_downstream {
-            tasks.extend(picked.iter().flat_map(|task| plan.descendants(*task)));
+            related.extend(picked.iter().flat_map(|task| plan.descendants(*task)));
         }
         // With both, as in Airflow: also whatever else is above what is below.
         if self.include_upstream {
-            let above: Vec<TaskIndex> = tasks.iter().flat_map(|task| plan.ancestors(*task)).collect();
-            tasks.extend(above);
+            let all = picked.union(&related);
+            let above: Vec<TaskIndex> = all.flat_map(|task| plan.ancestors(*task)).collect();
+            related.extend(above);
         }
+        let mut tasks: BTreeSet<TaskIndex> = picked.union(&related).copied().collect();
         tasks.append(&mut plan.setups_and_teardowns(&tasks));
-        tasks.retain(|task| match updraft_scheduling::mapped::state(plan, &run.mapped, run.cell(*task), *task) {
+        only.retain(|task, _| !related.contains(task));
+        (tasks, only)
+    }
+
+    /// Whether task instances in this state are meant.
+    fn wants(&self, state: TaskInstanceState) -> bool {
+        match state {
             TaskInstanceState::Failed | TaskInstanceState::UpstreamFailed => !self.only_running,
             TaskInstanceState::Running => !self.only_failed,
             _ => !self.only_failed && !self.only_running,
-        });
-        tasks
+        }
     }
 
     fn intent(&self, tasks: BTreeSet<TaskIndex>) -> Intent {
@@ -142,11 +149,13 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let mut reader = Reader::default();
         let mut planned = Vec::new();
         for (run, version) in runs {
-            let picked = reader.tasks(&version.plan, &request.picks);
-            let tasks = request.meant(&version.plan, &run, picked);
+            let picked = reader.picked(&version.plan, &request.picks);
+            let (mut tasks, only) = request.meant(&version.plan, picked);
+            let narrowed = self.narrow(&version, &run, &mut tasks, &only, |state| request.wants(state)).await?;
             if !tasks.is_empty() {
                 planned.push(Planned {
-                    intent: request.intent(tasks.clone()),
+                    intent: narrowed.limit(request.intent(tasks.clone())),
+                    instances: narrowed.instances,
                     tasks,
                     run,
                     version,
@@ -230,6 +239,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             run: run.clone(),
             version: target,
             tasks: new,
+            instances: super::Instances::new(),
             intent: Intent::new(Act::Clear, []),
             prevent_running_task: false,
             run_on_latest_version: true,

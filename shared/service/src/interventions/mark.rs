@@ -1,13 +1,14 @@
 //! Giving task instances and runs a state by hand, as Airflow's PATCH requests do.
 
+use super::instances::told;
 use super::runs::{Planned, check_note};
-use super::selection::{Affected, Picks, Reach, Reader};
-use crate::engine::{Engine, Error};
-use std::collections::BTreeSet;
+use super::selection::{Affected, Picked, Picks, Reach, Reader};
+use crate::engine::{Engine, Error, Version};
+use std::collections::{BTreeMap, BTreeSet};
 use updraft_clock::Clock;
 use updraft_metastore::Items;
 use updraft_model::cell::End;
-use updraft_model::{Act, DagId, DagRunState, Intent, Plan, RunDoc, TaskIndex};
+use updraft_model::{Act, DagId, DagRunState, Intent, Plan, RunDoc, TaskIndex, TaskInstanceState};
 use updraft_scheduling::step;
 use updraft_task_queue::TaskQueue;
 
@@ -125,17 +126,19 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let mut reader = Reader::default();
         let (mut planned, mut affected) = (Vec::new(), Vec::new());
         for (run, version) in self.runs_from(dag_id, &request.run_id, reach).await? {
-            let picked = reader.tasks(&version.plan, &request.picks);
-            let intent = request.intent(&version.plan, &picked);
-            let differs = |task: &TaskIndex| run.task_state(*task) != request.new_state.state();
-            let changed = intent.tasks.from(TaskIndex(0)).filter(differs);
-            affected.extend(changed.map(|task| Affected::new(&version.plan, &run, task)));
+            let (picked, only) = reader.picked(&version.plan, &request.picks);
+            let request_intent = request.intent(&version.plan, &picked);
+            let PlannedMark { intent, changed, tasks, instances } =
+                self.plan_mark(&version, &run, request, request_intent, (picked, only)).await?;
             let after = step::acted(&version.plan, &run, &intent, self.clock.now());
-            if after.cells != run.cells {
+            let changes = after.cells != run.cells || !changed.is_empty() || !intent.instances.is_empty();
+            affected.extend(changed);
+            if changes {
                 planned.push(Planned {
                     run,
                     version,
-                    tasks: picked,
+                    tasks,
+                    instances,
                     intent,
                     prevent_running_task: false,
                     run_on_latest_version: false,
@@ -144,6 +147,51 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         }
         reader.check(&request.picks)?;
         Ok((planned, affected))
+    }
+
+    /// What a mark comes to in one run: of mapped tasks that are expanded, in their instances.
+    async fn plan_mark(
+        &self,
+        version: &Version,
+        run: &RunDoc,
+        request: &PatchTaskInstances,
+        intent: Intent,
+        (mut picked, mut only): Picked,
+    ) -> Result<PlannedMark, Error> {
+        // What is related to another one that is picked is meant as a whole.
+        let mut related: BTreeSet<TaskIndex> = BTreeSet::new();
+        for task in &picked {
+            let (above, below) = (version.plan.ancestors(*task), version.plan.descendants(*task));
+            related.extend(above.into_iter().filter(|_| request.include_upstream));
+            related.extend(below.into_iter().filter(|_| request.include_downstream));
+        }
+        only.retain(|task, _| !related.contains(task));
+        let mut tasks: BTreeSet<TaskIndex> = intent.tasks.from(TaskIndex(0)).collect();
+        let all = tasks.clone();
+        let narrowed = self.narrow(version, run, &mut tasks, &only, |_| true).await?;
+        let differs = |state: TaskInstanceState| state != request.new_state.state();
+        let mut changed = told(version, run, tasks.iter().copied(), &narrowed.instances);
+        changed.retain(|affected| differs(affected.state));
+        // Of what is mapped below, the instances that have failed run again.
+        let mut below: BTreeSet<TaskIndex> = intent.resume.from(TaskIndex(0)).collect();
+        let failed = |state| matches!(state, TaskInstanceState::Failed | TaskInstanceState::UpstreamFailed);
+        let mut mapped: BTreeSet<TaskIndex> = below.difference(&tasks).copied().collect();
+        mapped.retain(|task| {
+            let unit = version.plan.unit_of(*task);
+            unit.is_some_and(|unit| run.mapped.expansion(unit.unit).is_some())
+        });
+        below.retain(|task| !mapped.contains(task));
+        let again = self.narrow(version, run, &mut mapped, &BTreeMap::new(), failed).await?;
+        below.append(&mut mapped);
+        let gone: BTreeSet<TaskIndex> = all.difference(&tasks).copied().collect();
+        picked.retain(|task| !gone.contains(task));
+        let intent = Intent {
+            tasks: tasks.iter().copied().collect(),
+            resume: below.into_iter().collect(),
+            ..again.limit(narrowed.limit(intent))
+        };
+        let instances = narrowed.instances;
+        Ok(PlannedMark { intent, changed, tasks: picked, instances })
     }
 
     /// Gives a run a state, a note, or both. Success and failed: what runs gets that end, what else has not ended is skipped, and teardowns
@@ -187,6 +235,16 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         })
         .await
     }
+}
+
+/// What a mark comes to in one run.
+struct PlannedMark {
+    intent: Intent,
+    /// Task instances that had another state.
+    changed: Vec<Affected>,
+    /// Those that were picked.
+    tasks: BTreeSet<TaskIndex>,
+    instances: super::Instances,
 }
 
 fn named(picks: &Picks) -> String {

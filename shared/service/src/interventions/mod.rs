@@ -4,11 +4,13 @@
 
 pub mod bodies;
 mod clear;
+mod instances;
 mod mark;
 mod runs;
 mod selection;
 
 pub use clear::{ClearDagRun, ClearTaskInstances};
+pub use instances::{Instance, Instances};
 pub use mark::{PatchTaskInstances, RunPatch};
 pub(crate) use runs::check_note;
 pub use runs::{NOTE_CHARS_MAX, Planned};

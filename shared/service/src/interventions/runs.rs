@@ -1,6 +1,7 @@
 //! Carrying out what is to be done to one run or to several. For several it is recorded first: whoever finds the record goes on with it, so
 //! that a command that dies half way has either done nothing or will have done all.
 
+use super::instances::{Instances, told};
 use super::selection::Affected;
 use crate::engine::{Engine, Error, Version};
 use jiff::{SignedDuration, Timestamp};
@@ -33,6 +34,8 @@ pub struct Planned {
     pub version: Arc<Version>,
     /// The task instances that people are told of.
     pub tasks: BTreeSet<TaskIndex>,
+    /// Of those that are mapped and expanded, the instances.
+    pub instances: Instances,
     /// What is done.
     pub intent: Intent,
     /// Refused where one of the task instances runs.
@@ -44,11 +47,18 @@ pub struct Planned {
 impl Planned {
     /// The task instances that people are told of.
     pub fn affected(&self) -> Vec<Affected> {
-        self.tasks.iter().map(|task| Affected::new(&self.version.plan, &self.run, *task)).collect()
+        told(&self.version, &self.run, self.tasks.iter().copied(), &self.instances)
     }
 
     pub(super) fn refuse_running(&self) -> Result<(), Error> {
-        if self.prevent_running_task { refuse_running(&self.version, &self.run, &self.intent) } else { Ok(()) }
+        if !self.prevent_running_task {
+            return Ok(());
+        }
+        let runs = |task: &TaskIndex| self.instances[task].iter().any(|i| i.state == TaskInstanceState::Running);
+        match self.instances.keys().find(|task| runs(task)) {
+            Some(task) => Err(is_running(&self.version, &self.run, *task)),
+            None => refuse_running(&self.version, &self.run, &self.intent),
+        }
     }
 
     fn recorded(&self) -> RunIntent {
@@ -64,13 +74,17 @@ impl Planned {
 fn refuse_running(version: &Version, run: &RunDoc, intent: &Intent) -> Result<(), Error> {
     let runs = |task: &TaskIndex| run.task_state(*task) == TaskInstanceState::Running;
     match intent.tasks.from(TaskIndex(0)).find(runs) {
-        Some(task) => Err(Error::Conflict(format!(
-            "the task `{}` of the run `{}` is running, and prevent_running_task is set: wait until it has ended, or clear without it",
-            version.plan.task(task).task_id,
-            run.facts.run_id
-        ))),
+        Some(task) => Err(is_running(version, run, task)),
         None => Ok(()),
     }
+}
+
+fn is_running(version: &Version, run: &RunDoc, task: TaskIndex) -> Error {
+    Error::Conflict(format!(
+        "the task `{}` of the run `{}` is running, and prevent_running_task is set: wait until it has ended, or clear without it",
+        version.plan.task(task).task_id,
+        run.facts.run_id
+    ))
 }
 
 impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
@@ -159,8 +173,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let Some(note) = note else { return Ok(()) };
         let note = self.note(note)?;
         for planned in planned {
-            for task in &planned.tasks {
-                let noted = Noted::Task(*task, None);
+            for affected in planned.affected() {
+                let noted = Noted::Task(affected.task, affected.map_index);
                 self.store.put_note(&planned.run.facts.incarnation, noted, note.as_ref()).await?;
             }
         }

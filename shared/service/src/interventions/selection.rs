@@ -2,7 +2,7 @@
 
 use crate::engine::{Engine, Error, Version, near};
 use jiff::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use updraft_clock::Clock;
 use updraft_metastore::Items;
@@ -90,6 +90,9 @@ pub(super) struct Reach {
 /// Runs with their versions.
 pub(super) type Runs = Vec<(RunDoc, Arc<Version>)>;
 
+/// Tasks, and of some of them only some mapped instances.
+pub(super) type Picked = (BTreeSet<TaskIndex>, BTreeMap<TaskIndex, BTreeSet<u32>>);
+
 /// Collects what the ids of a selection mean in one run after the other, and knows in the end which of them meant nothing anywhere.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
@@ -98,7 +101,23 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// The tasks of a plan that are picked.
+    /// The tasks of a plan that are picked, and of those of which only some mapped instances are, these.
+    pub(super) fn picked(&mut self, plan: &Plan, picks: &Picks) -> Picked {
+        let whole = self.tasks(plan, picks);
+        let mut only: BTreeMap<TaskIndex, BTreeSet<u32>> = BTreeMap::new();
+        for pick in picks.tasks.iter().flatten() {
+            // A task that is not mapped has no such instance.
+            let task = plan.index_of(&pick.task_id).filter(|task| plan.unit_of(*task).is_some());
+            if let (Some(task), Some(map_index)) = (task, pick.map_index)
+                && !whole.contains(&task)
+            {
+                only.entry(task).or_default().insert(map_index);
+            }
+        }
+        (whole.into_iter().chain(only.keys().copied()).collect(), only)
+    }
+
+    /// The tasks of a plan that are picked as a whole.
     pub(super) fn tasks(&mut self, plan: &Plan, picks: &Picks) -> BTreeSet<TaskIndex> {
         self.tasks.extend(plan.dag.tasks.iter().map(|task| task.task_id.to_string()));
         self.groups.extend(plan.dag.groups.iter().map(|group| group.group_id.clone()));
