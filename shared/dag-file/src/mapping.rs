@@ -241,6 +241,13 @@ fn combined<'a>(
             }
             let is_named = function.contains_key("python_callable")
                 || (function.contains_key("python_callable_name") && function.contains_key("python_callable_file"));
+            if let Some(at) = fields.get("python_callable")
+                && at.text().is_some_and(|text| text.starts_with("builtins."))
+            {
+                let message = "`map` takes a function of a module, and none that is built into Python, as in Airflow";
+                at.error("not-possible", message, Some("write a function that calls it, and name that one".into()));
+                return None;
+            }
             if !is_named {
                 let hint = "add `python_callable: module.function`";
                 value.error("missing-argument", "`map` needs a function", Some(hint.into()));

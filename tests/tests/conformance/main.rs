@@ -9,6 +9,10 @@ mod harness;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+#[path = "../cli/harness.rs"]
+#[allow(dead_code, reason = "shared with the tests of the command line, which use all of it")]
+mod place;
+#[cfg(test)]
 mod service;
 #[cfg(test)]
 mod shapes;
@@ -56,6 +60,7 @@ files!(
     dagrun_state,
     e2e_runs,
     graph,
+    mapping,
     priority_weights,
     retries,
     run_creation,
