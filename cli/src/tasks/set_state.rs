@@ -81,7 +81,9 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments, session: &Session, printer: Printer) -> Result<(), Failure> {
     let Arguments { dag_id, task_id, run, new_state, task_group, .. } = arguments;
     let run = OfRun { dag_id: dag_id.clone(), run }.find(session).await?;
-    let picks = if task_group { Picks { tasks: None, task_group_ids: vec![task_id] } } else {
+    let picks = if task_group {
+        Picks { tasks: None, task_group_ids: vec![task_id] }
+    } else {
         let pick = TaskPick { task_id, map_index: arguments.map_index };
         Picks { tasks: Some(vec![pick]), task_group_ids: Vec::new() }
     };

@@ -220,6 +220,20 @@ impl Plan {
         self.dag.max_active_tasks.or(self.settings.max_active_tasks)
     }
 
+    /// How many instances of a mapped task may be under way at once in one run; none: any number. Limits that span runs, and the one of the
+    /// whole run, are held for each mapped task by itself.
+    pub fn instances_most(&self, task: TaskIndex) -> Option<u32> {
+        let definition = self.task(task);
+        let limits = [definition.max_active_tis_per_dagrun, definition.max_active_tis_per_dag, self.max_active_tasks()];
+        limits.into_iter().flatten().min()
+    }
+
+    /// How many pages of a unit have instances under way at most: as many as its limit fills, and one at least.
+    pub fn pages_most(&self, unit: &Unit) -> Option<u32> {
+        let limit = unit.members.iter().filter_map(|task| self.instances_most(*task)).min()?;
+        Some((limit / unit.per_page()).max(1))
+    }
+
     /// The limits beyond the run that the task is under, in the order in which they are asked.
     pub fn holders(&self, task: TaskIndex) -> Vec<HolderId> {
         let definition = self.task(task);

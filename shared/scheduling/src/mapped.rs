@@ -77,15 +77,20 @@ pub fn items_of(plan: &Plan, mapped: &Mapped, unit: &Unit, map_index: u32) -> Op
     unit.mapping.items(map_index, &|task_id| length(plan, mapped, plan.index_of(task_id.as_str())?))
 }
 
-/// The pages that may exist now: those that are full, and some more.
-pub fn pages_allowed(mapped: &Mapped, unit: &Unit) -> u32 {
+/// The pages that may exist now: those that are full, and some more. Under a limit of instances only as many more as it fills, so that what
+/// is under way on all of them is within it.
+pub fn pages_allowed(plan: &Plan, mapped: &Mapped, unit: &Unit) -> u32 {
     let Some(expansion) = mapped.expansion(unit.unit) else { return 0 };
     let pages = unit.pages(expansion.count);
+    if let Some(most) = plan.pages_most(unit) {
+        let open = (0..pages).filter(|page| mapped.summary(unit.unit, *page).is_none());
+        return open.take(most as usize).last().map_or(pages, |page| page + 1);
+    }
     let full = mapped.full(unit.unit, pages).count();
     pages.min(u32::try_from(full).unwrap_or(u32::MAX).saturating_add(updraft_model::mapped::PAGES_OPEN_MAX))
 }
 
 /// The pages that exist, or are to be born, and are not full.
-pub fn open_pages(mapped: &Mapped, unit: &Unit) -> Vec<u32> {
-    (0..pages_allowed(mapped, unit)).filter(|page| mapped.summary(unit.unit, *page).is_none()).collect()
+pub fn open_pages(plan: &Plan, mapped: &Mapped, unit: &Unit) -> Vec<u32> {
+    (0..pages_allowed(plan, mapped, unit)).filter(|page| mapped.summary(unit.unit, *page).is_none()).collect()
 }

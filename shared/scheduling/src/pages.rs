@@ -18,8 +18,8 @@ use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use updraft_model::cell::{End, Wait};
 use updraft_model::{
-    Act, AttemptOutcome, Cell, DagRunState, Lease, Mapped, MappedEntry, MappedKey, PageChange, PageDoc, PageEffect, PageHeld,
-    PageKey, Plan, RunChange, RunDoc, Slot, Summary, Tally, TaskIndex, TaskInstanceState, TriggerRule, Unit,
+    Act, AttemptOutcome, Cell, DagRunState, Lease, Mapped, MappedEntry, MappedKey, PageChange, PageDoc, PageEffect,
+    PageHeld, PageKey, Plan, RunChange, RunDoc, Slot, Summary, Tally, TaskIndex, TaskInstanceState, TriggerRule, Unit,
 };
 
 /// One conditional write on a page, and what it leads to.
@@ -110,6 +110,8 @@ fn decide(plan: &Plan, run: &RunDoc, page: &PageDoc, only: Option<u32>, now: Tim
     let Some(unit) = plan.unit_of(page.key.unit) else { return page };
     let is_frozen = run.intent.is_some() || run.state != DagRunState::Running;
     let Some(expansion) = run.mapped.expansion(unit.unit).filter(|_| page.is_open && !is_frozen) else { return page };
+    // Under a limit, what has ended makes room for any other.
+    let only = only.filter(|_| plan.pages_most(unit).is_none());
     let indexes: BTreeSet<u32> = page.cells.keys().map(|slot| slot.map_index).collect();
     for map_index in indexes.into_iter().filter(|index| only.is_none_or(|only| only == *index)) {
         if map_index >= expansion.count {
@@ -139,6 +141,7 @@ fn decide_instance(plan: &Plan, run: &RunDoc, unit: &Unit, page: &mut PageDoc, m
         let mut found = evaluate(plan, open.iter().copied(), &scene);
         let is_over = |t: &TaskIndex| scene.state(*t) == TaskInstanceState::Deferred && scene.is_due(*t);
         found.ready.extend(open.iter().copied().filter(is_over));
+        found.ready.retain(|task| has_room(plan, run, unit, page, *task));
         if found.is_empty() {
             return;
         }
@@ -153,6 +156,17 @@ fn decide_instance(plan: &Plan, run: &RunDoc, unit: &Unit, page: &mut PageDoc, m
             page.cells.insert(slot, cell);
         }
     }
+}
+
+/// Whether another instance of a task may be queued: its limit is shared out among the first pages that are not full, and a page's part of
+/// it is what is under way there.
+fn has_room(plan: &Plan, run: &RunDoc, unit: &Unit, page: &PageDoc, task: TaskIndex) -> bool {
+    let Some(most) = plan.instances_most(task).filter(|_| !plan.is_empty_operator(task)) else { return true };
+    let is_active = |(slot, cell): &(&Slot, &Cell)| {
+        slot.task == task && matches!(cell, Cell::Queued { .. } | Cell::Running { .. } | Cell::Restarting { .. })
+    };
+    let active = page.cells.iter().filter(is_active).count();
+    page.key.page < mapped::pages_allowed(plan, &run.mapped, unit) && active < most as usize
 }
 
 /// A cell that is ready: queued for its next try, or at its end where there is nothing to run.

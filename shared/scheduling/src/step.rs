@@ -21,8 +21,8 @@ use updraft_model::{
 
 mod interventions;
 
-use interventions::{advance, has_pages, next_epoch};
 pub use interventions::{act_of, acted, clear, fail_run, intervene, intervene_with, pages_closed, proceed, time_out};
+use interventions::{advance, has_pages, next_epoch};
 
 /// The outbox key of [`OutboxEntry::Leave`].
 pub const LEAVE: &str = "leave";

@@ -51,7 +51,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         unit: &Unit,
         goes_on: bool,
     ) -> Result<Vec<PageDoc>, Error> {
-        let open = mapped::open_pages(&run.mapped, unit);
+        let open = mapped::open_pages(&version.plan, &run.mapped, unit);
         let incarnation = &run.facts.incarnation;
         let there = self.store.pages(incarnation, unit.unit, open.iter().copied()).await?;
         let mut births = 0;
@@ -112,7 +112,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             if let Err(error) = Box::pin(self.bear_page(version, run, &key, None)).await {
                 tracing::warn!(%error, "the first page of a mapped task was not born; the sweep makes up for it");
             }
-            if mapped::pages_allowed(&run.mapped, unit) > 1 {
+            if mapped::pages_allowed(&version.plan, &run.mapped, unit) > 1 {
                 let message = Message::Page { incarnation: key.incarnation, unit: unit.unit, page: None };
                 self.send(vec![Outgoing::now(message)]).await;
             }
@@ -302,7 +302,16 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// Bears the page that a full one has made room for.
     async fn bear_next(&self, version: &Version, run: &RunDoc, unit: TaskIndex) -> Result<(), Error> {
         let Some(unit) = version.plan.unit_of(unit) else { return Ok(()) };
-        let allowed = mapped::pages_allowed(&run.mapped, unit);
+        let allowed = mapped::pages_allowed(&version.plan, &run.mapped, unit);
+        if version.plan.pages_most(unit).is_some() {
+            // It may be there already, of before some instances were cleared, and wait for its turn.
+            let Some(page) = mapped::open_pages(&version.plan, &run.mapped, unit).pop() else { return Ok(()) };
+            let key = PageKey { incarnation: run.facts.incarnation.clone(), unit: unit.unit, page };
+            Box::pin(self.bear_page(version, run, &key, None)).await?;
+            let PageKey { incarnation, unit, page } = key;
+            self.send(vec![Outgoing::now(Message::Page { incarnation, unit, page: Some(page) })]).await;
+            return Ok(());
+        }
         let is_new = allowed > updraft_model::mapped::PAGES_OPEN_MAX;
         let Some(page) = allowed.checked_sub(1).filter(|_| is_new) else { return Ok(()) };
         let key = PageKey { incarnation: run.facts.incarnation.clone(), unit: unit.unit, page };

@@ -118,7 +118,14 @@ pub fn proceed(plan: &Plan, run: &RunDoc, now: Timestamp) -> Option<Step> {
 }
 
 /// As much of an intervention as one write may change, and what follows from it where that is all.
-pub(super) fn advance(plan: &Plan, run: &RunDoc, intent: &Intent, from: TaskIndex, mut change: RunChange, now: Timestamp) -> Step {
+pub(super) fn advance(
+    plan: &Plan,
+    run: &RunDoc,
+    intent: &Intent,
+    from: TaskIndex,
+    mut change: RunChange,
+    now: Timestamp,
+) -> Step {
     let mut resumed = false;
     for task in meant(plan, intent, from) {
         if change.cells.len() >= CHANGES_MAX {

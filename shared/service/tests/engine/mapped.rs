@@ -8,7 +8,8 @@ use std::time::Duration;
 use updraft_model::attempt::RETURN_VALUE;
 use updraft_model::cell::End;
 use updraft_model::{
-    AttemptOutcome, DagRunState, IndexSet, PageChange, PageEffect, RunDoc, TaskIndex, TaskInstanceState, TryEnd, ValueRef,
+    AttemptOutcome, Cell, DagRunState, IndexSet, PageChange, PageEffect, RunDoc, TaskIndex, TaskInstanceState, TryEnd,
+    ValueRef,
 };
 use updraft_service::assets::EventFilter;
 use updraft_service::runs::Leases;
@@ -396,7 +397,9 @@ async fn a_page_that_owes_effects_stays_in_the_index() {
     let effect = PageEffect { token: updraft_model::Token::trusted("t"), end: TryEnd::Success };
     let owes = updraft_model::PageDoc { effects: [((slot, 1), effect)].into(), ..page };
     let now = jiff::Timestamp::UNIX_EPOCH;
-    assert!(updraft_scheduling::pages::needed(&owes, now).is_some_and(|at| at <= now + jiff::SignedDuration::from_mins(1)));
+    assert!(
+        updraft_scheduling::pages::needed(&owes, now).is_some_and(|at| at <= now + jiff::SignedDuration::from_mins(1))
+    );
     let closed = updraft_model::PageDoc { is_open: false, ..owes.clone() };
     assert!(updraft_scheduling::pages::needed(&closed, now).is_some());
     assert_eq!(updraft_scheduling::pages::leave(&owes), PageChange::default());
@@ -436,4 +439,49 @@ async fn a_failure_stops_the_instances_of_other_tasks() {
         assert_eq!(of_mapped.count(), items as usize);
         assert_eq!(run.cell(MAPPED).state(), TaskInstanceState::Skipped);
     }
+}
+
+/// Instances of a task with a limit are held to it one by one, on all pages together; of those that end, others take the place.
+#[tokio::test]
+async fn instances_are_held_to_limits() {
+    for (limit, most) in [
+        ("max_active_tis_per_dagrun: 2", 2),
+        ("max_active_tis_per_dag: 3", 3),
+        ("max_active_tis_per_dagrun: 70", 70),
+        ("max_active_tis_per_dagrun: 130", 130),
+    ] {
+        let text = MAP.replace("expand:", &format!("{limit}, expand:"));
+        let map = Mapped::new(200, &text).await;
+        let mut highest = 0;
+        while map.step().await {
+            let pages = map.world.engine.store.pages(&map.run.facts.incarnation, MAPPED, 0..4).await.unwrap();
+            let is_active = |cell: &&Cell| matches!(cell, Cell::Queued { .. } | Cell::Running { .. });
+            let active = pages.iter().flat_map(|page| page.cells.values()).filter(is_active).count();
+            assert!(active <= most, "{limit}: {active} at once");
+            highest = highest.max(active);
+        }
+        assert_eq!(map.run().await.state, DagRunState::Success, "{limit}");
+        assert_eq!(map.ran().len(), 202, "{limit}");
+        // As many pages as the limit fills, and of a small one all of it.
+        assert!(highest >= most.min(64), "{limit}: {highest} at once");
+    }
+}
+
+/// Also where pages in the middle are open again, since instances of them were cleared.
+#[tokio::test]
+async fn cleared_instances_are_held_to_limits() {
+    let map = Mapped::new(200, &MAP.replace("expand:", "max_active_tis_per_dagrun: 1, expand:")).await;
+    assert_eq!(map.settle().await.state, DagRunState::Success);
+    map.ran();
+    let some: IndexSet = [3, 5, 130, 131, 199].into_iter().collect();
+    let engine = &map.world.engine;
+    engine.clear_instances(&map.run.facts.incarnation, BTreeMap::from([(MAPPED, some)]), &[LAST]).await.unwrap();
+    let mut highest = 0;
+    while map.step().await {
+        let pages = engine.store.pages(&map.run.facts.incarnation, MAPPED, 0..4).await.unwrap();
+        let is_active = |cell: &&Cell| matches!(cell, Cell::Queued { .. } | Cell::Running { .. });
+        highest = highest.max(pages.iter().flat_map(|page| page.cells.values()).filter(is_active).count());
+    }
+    assert_eq!((map.run().await.state, highest), (DagRunState::Success, 1));
+    assert_eq!(map.ran().len(), 6);
 }
