@@ -37,6 +37,9 @@ pub(crate) struct Arguments {
     /// How many tasks of a run may be under way at once, for DAGs that do not say `max_active_tasks` [default: any number; Airflow: 16].
     #[arg(long, value_name = "N", env = updraft_service::engine::MAX_ACTIVE_TASKS_PER_DAG)]
     pub(crate) max_active_tasks_per_dag: Option<u32>,
+    /// How many instances a mapped task may have over one value of another task
+    #[arg(long, value_name = "N", env = updraft_service::engine::MAX_MAP_LENGTH, default_value_t = updraft_service::engine::MAX_MAP_LENGTH_DEFAULT)]
+    pub(crate) max_map_length: u32,
     /// Slots of the default pool when it is first asked for [default: any number; Airflow: 128].
     #[arg(long, value_name = "N", env = updraft_service::engine::DEFAULT_POOL_TASK_SLOT_COUNT)]
     pub(crate) default_pool_task_slot_count: Option<u32>,

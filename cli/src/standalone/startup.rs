@@ -181,6 +181,7 @@ fn wire(arguments: &Arguments, home: &Path, (environment, seal): Secrets) -> Res
     let settings = Settings {
         dags_are_paused_at_creation: arguments.pause_new_dags,
         max_active_tasks: arguments.max_active_tasks_per_dag,
+        max_map_length: arguments.max_map_length,
         default_pool_slots: arguments.default_pool_task_slot_count.map(i64::from),
         ignore_syntax: arguments.reading.ignore_syntax(),
         dag_environment: arguments.reading.environment(),

@@ -34,7 +34,7 @@ pub(crate) struct ListArguments {
     run_id: Option<String>,
 
     /// Also those that are answered, or that nobody waits for any more
-    #[arg(long, short)]
+    #[arg(long)]
     all: bool,
 }
 
@@ -62,15 +62,15 @@ pub(crate) struct RespondArguments {
     task_id: String,
 
     /// What is chosen, e.g. `Approve`; give it again for several
-    #[arg(long, short, required = true, value_name = "OPTION")]
+    #[arg(long, required = true, value_name = "OPTION")]
     option: Vec<String>,
 
     /// What is filled into the form, as a JSON object
-    #[arg(long, short, value_name = "JSON", value_parser = crate::dags::parse_conf)]
+    #[arg(long, value_name = "JSON", value_parser = crate::dags::parse_conf)]
     params_input: Option<Value>,
 
     /// Who answers; if not given, the user of this machine
-    #[arg(long, short, value_name = "ID", env = "USER", hide_env = true, default_value = "cli")]
+    #[arg(long, value_name = "ID", env = "USER", hide_env = true, default_value = "cli")]
     user: String,
 }
 
@@ -79,7 +79,7 @@ pub(crate) async fn run(command: Command, session: &Session, printer: Printer) -
     match command {
         Command::List(arguments) => list(arguments, session, printer).await,
         Command::Show(arguments) => show(arguments, session, printer).await,
-        Command::Respond(arguments) => respond(arguments, session, printer).await,
+        Command::Respond(arguments) => Box::pin(respond(arguments, session, printer)).await,
     }
 }
 
@@ -122,7 +122,7 @@ async fn respond(arguments: RespondArguments, session: &Session, printer: Printe
     };
     let user = HitlUser { id: arguments.user.clone(), name: arguments.user };
     let answer = Answer { chosen_options: arguments.option, params_input, user };
-    let view = session.engine.respond(&run, task, &answer).await?;
+    let view = Box::pin(session.engine.respond(&run, task, &answer)).await?;
     if printer.is_for_programs() {
         return printer.value(&json_of(&view));
     }

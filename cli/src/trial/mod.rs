@@ -68,7 +68,7 @@ impl Trial {
         }
         let (items, queue) = (Arc::new(Memory::default()), Arc::new(LocalQueue::default()));
         let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let settings = Settings { hostname, ..place.settings() };
+        let settings = Settings { hostname, ..place.settings()? };
         let engine = Arc::new(Engine::new(items, queue, System, settings));
         let folder = place.read(&engine, dag_id, printer).await?;
         copy_named(metastore, &engine, printer).await;

@@ -30,13 +30,15 @@ pub(crate) struct Place {
 
 impl Place {
     /// The settings that reading depends on.
-    pub(super) fn settings(&self) -> Settings {
-        Settings {
+    pub(super) fn settings(&self) -> Result<Settings, Failure> {
+        let limits = Settings::default().with_limits(|name| std::env::var(name).ok())?;
+        Ok(Settings {
+            max_map_length: limits.max_map_length,
             ignore_syntax: self.reading.ignore_syntax(),
             dag_environment: self.reading.environment(),
             dag_variables: crate::dags::Reading::variables(),
             ..Settings::default()
-        }
+        })
     }
 
     /// Takes the files in, and makes sure that the DAG is among what they declare. Returns the DAG folder.

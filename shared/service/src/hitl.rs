@@ -216,7 +216,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let by = format!("{} ({})", answer.user.name, answer.user.id);
         let said = format!("{by} answered {}", response.chosen_options.join(", "));
         let key = AttemptKey { token: token.clone(), ..question };
-        let attempt = self.answer_item(&version, &run, task, &ended, detail.clone(), why, said);
+        let attempt = answer_item(&version, &run, task, &ended, detail.clone(), why, said);
         self.store.put_attempt(&key, &attempt).await?;
         // Whether a write of ours may have landed without our knowing.
         let mut is_unknown = false;
@@ -327,36 +327,6 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         Ok(response)
     }
 
-    /// The item of an answer.
-    #[expect(clippy::too_many_arguments, reason = "an item has as many parts")]
-    fn answer_item(
-        &self,
-        version: &Version,
-        run: &RunDoc,
-        task: TaskIndex,
-        ended: &Ended,
-        detail: HitlDetail,
-        message: Option<String>,
-        said: String,
-    ) -> Attempt {
-        let pushes = version.plan.task(task).do_xcom_push && ended.outcome == AttemptOutcome::Success;
-        let value = detail.response.as_ref().filter(|_| pushes).map(|response| hitl::returned(&detail, response));
-        let start_date = run.resumed(task).map_or(ended.end_date, |resumed| resumed.first_start);
-        Attempt {
-            // As many as Airflow makes of it: a pair of a mapping each, a value of a list each.
-            map_length: value.as_ref().and_then(|value| {
-                let length = value.as_array().map(Vec::len).or_else(|| value.as_object().map(Map::len));
-                length.and_then(|length| u32::try_from(length).ok())
-            }),
-            xcoms: value.map(|value| (RETURN_VALUE.to_owned(), ValueRef::Inline(value))).into_iter().collect(),
-            log: Some(format!("[{}] {said}\n", ended.end_date)),
-            message,
-            choice: ended.choice.clone(),
-            hitl: Some(detail),
-            ..Attempt::new(ended.outcome, start_date, ended.end_date)
-        }
-    }
-
     /// Ends what has waited for an answer long enough: by its defaults, or as failed. None: the run is gone.
     pub(crate) async fn time_out_questions(
         &self,
@@ -377,7 +347,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                     let said = format!("nobody answered in time: {}", response.chosen_options.join(", "));
                     let (ended, why) = hitl::answered(&detail, &response);
                     let detail = HitlDetail { response: Some(response), ..detail };
-                    self.answer_item(version, &run, task, &ended, detail, why, said)
+                    answer_item(version, &run, task, &ended, detail, why, said)
                 }
                 (asked, _) => {
                     let why = "nobody answered in time, and the task has no `defaults`";
@@ -408,6 +378,34 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             }
         }
         Ok(Some(run))
+    }
+}
+
+/// The item of an answer.
+fn answer_item(
+    version: &Version,
+    run: &RunDoc,
+    task: TaskIndex,
+    ended: &Ended,
+    detail: HitlDetail,
+    message: Option<String>,
+    said: String,
+) -> Attempt {
+    let pushes = version.plan.task(task).do_xcom_push && ended.outcome == AttemptOutcome::Success;
+    let value = detail.response.as_ref().filter(|_| pushes).map(|response| hitl::returned(&detail, response));
+    let start_date = run.resumed(task).map_or(ended.end_date, |resumed| resumed.first_start);
+    Attempt {
+        // As many as Airflow makes of it: a pair of a mapping each, a value of a list each.
+        map_length: value.as_ref().and_then(|value| {
+            let length = value.as_array().map(Vec::len).or_else(|| value.as_object().map(Map::len));
+            length.and_then(|length| u32::try_from(length).ok())
+        }),
+        xcoms: value.map(|value| (RETURN_VALUE.to_owned(), ValueRef::Inline(value))).into_iter().collect(),
+        log: Some(format!("[{}] {said}\n", ended.end_date)),
+        message,
+        choice: ended.choice.clone(),
+        hitl: Some(detail),
+        ..Attempt::new(ended.outcome, start_date, ended.end_date)
     }
 }
 

@@ -81,8 +81,17 @@ fn the_examples_run_to_their_ends() {
         let path = format!("callables/{callable}.py");
         cloud.upload(&path, &example(&path));
     }
-    let names =
-        ["etl", "retries", "calendar", "python_callable", "branching", "setup_teardown", "taskflow", "assets", "mapping"];
+    let names = [
+        "etl",
+        "retries",
+        "calendar",
+        "python_callable",
+        "branching",
+        "setup_teardown",
+        "taskflow",
+        "assets",
+        "mapping",
+    ];
     for name in names {
         cloud.upload(&format!("{name}.yaml"), &example(&format!("{name}.yaml")));
     }

@@ -110,10 +110,11 @@ fn the_first_signal_drains_and_the_second_stops() {
 #[test]
 fn a_crash_in_the_middle_of_a_map_loses_no_instance() {
     let place = Place::new();
-    let commands: Vec<String> = (0..200).map(|number| format!("echo {number}")).collect();
+    place.write("dags/list.py", "def commands():\n    return [f'echo {number}' for number in range(200)]\n");
     let dag = serde_json::json!({"map": {"schedule": null, "tasks": {
+        "list": {"operator": "PythonOperator", "python_callable_name": "commands", "python_callable_file": "list.py"},
         "each": {
-            "operator": "BashOperator", "expand": {"bash_command": commands}, "retries": 3, "retry_delay": 0,
+            "operator": "BashOperator", "expand": {"bash_command": "list.output"}, "retries": 3, "retry_delay": 0,
         },
         "sum": {
             "operator": "BashOperator", "dependencies": ["each"],
@@ -121,6 +122,12 @@ fn a_crash_in_the_middle_of_a_map_loses_no_instance() {
         },
     }}});
     place.write("dags/map.yaml", &dag.to_string());
+    // The limit of the deployment holds: with less than the list has, its task fails.
+    let server = Server::start(&place, &["--max-map-length", "199"]);
+    let refused = trigger(&place, "map");
+    expect_run(&place, "map", &refused, "failed");
+    assert!(task_states(&place, "map", &refused).contains(&"list=failed".to_owned()));
+    drop(server);
     let mut server = Server::start(&place, &[]);
     let run = trigger(&place, "map");
     for so_many in [1, 80] {

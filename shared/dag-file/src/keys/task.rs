@@ -57,7 +57,7 @@ pub const TASK: &[Key] = &[
     kept("queue", Shape::Text, "the queue that its messages go to"),
     key("multiple_outputs", Shape::Boolean, "each key of a returned mapping is kept by itself, too"),
     key("render_template_as_native_obj", Shape::Boolean, "templates give native values instead of text"),
-    kept("map_index_template", Shape::Text, "names the instances of a mapped task"),
+    key("map_index_template", Shape::Text, "names the instances of a mapped task"),
     key("inlets", Shape::Assets, "assets it reads"),
     key("outlets", Shape::Assets, "assets it writes"),
     key("on_execute_callback", Shape::Callback, "called before a try"),

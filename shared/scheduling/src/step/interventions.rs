@@ -218,7 +218,12 @@ fn give_slots_back(plan: &Plan, run: &RunDoc, change: &mut RunChange) {
 /// before an intervention is made.
 pub fn act_of(plan: &Plan, run: &RunDoc, intent: &Intent, task: TaskIndex) -> Option<Act> {
     let cell = run.cell(task);
-    let has_failed = matches!(cell.state(), TaskInstanceState::Failed | TaskInstanceState::UpstreamFailed);
+    // What is marked as failed, and is below something else that is, runs again: as in Airflow.
+    let state = match intent.act {
+        Act::Mark(end) if intent.tasks.contains(task) && intent.means_whole(task) => end.state(),
+        _ => cell.state(),
+    };
+    let has_failed = matches!(state, TaskInstanceState::Failed | TaskInstanceState::UpstreamFailed);
     if intent.resume.contains(task) && (has_failed || resumes_instances(plan, run, intent, task)) {
         return Some(Act::Clear);
     }
