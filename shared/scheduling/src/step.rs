@@ -265,7 +265,13 @@ pub fn answer(plan: &Plan, run: &RunDoc, held: &Held, ended: &Ended, now: Timest
     if *try_number != held.try_number {
         return None;
     }
-    let mut change = RunChange { if_cells: vec![(held.task, cell.clone())], ..RunChange::default() };
+    // Whoever answers may have no queue to send messages by: what follows is looked at at once.
+    let mut change = RunChange {
+        if_cells: vec![(held.task, cell.clone())],
+        if_wake_at: Some(run.wake_at),
+        wake_at: Some(Some(now)),
+        ..RunChange::default()
+    };
     let has_failed = settle(plan, run, held, now, ended, &mut change);
     if has_failed && let Some(step) = stop_others(plan, run, &[held.task], held.token.as_str(), &change, now) {
         return Some(step);

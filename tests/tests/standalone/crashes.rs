@@ -117,7 +117,7 @@ fn a_crash_in_the_middle_of_a_map_loses_no_instance() {
             "operator": "BashOperator", "expand": {"bash_command": "list.output"}, "retries": 3, "retry_delay": 0,
         },
         "sum": {
-            "operator": "BashOperator", "dependencies": ["each"],
+            "operator": "BashOperator", "dependencies": ["each"], "retries": 3, "retry_delay": 0,
             "bash_command": "echo {{ ti.xcom_pull(task_ids='each') | map('int') | sum }}",
         },
     }}});
