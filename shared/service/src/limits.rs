@@ -263,7 +263,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let Some(mut run) = self.store.run(&name.incarnation).await? else { return Ok(true) };
         for _ in 0..ROUNDS_MAX {
             let version = self.version(&run.facts.version).await?;
-            if !holders::is_alive(claim, Some(&run), name.task, false) {
+            if !holders::is_alive(claim, Some(&run), name.task, |_| false) {
                 return Ok(true);
             }
             if step::free_places(&version.plan, &run) > 0 || !matches!(run.cell(name.task), Cell::Scheduled { .. }) {

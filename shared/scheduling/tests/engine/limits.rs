@@ -355,7 +355,7 @@ fn slots_of_an_earlier_turn_are_dead() {
     assert_eq!(step.change.if_cells, [(A, before.cell(A).clone())]);
     let after = step.image(&before);
     assert_eq!(after.cell(A), &Cell::Scheduled { try_number: 1, resume: 0, turn: 1 });
-    assert!(!holders::is_alive(&first, Some(&after), A, false));
+    assert!(!holders::is_alive(&first, Some(&after), A, |_| false));
     let back = holders::given_back(&plan, &before, &after);
     assert_eq!(back.iter().map(|(_, (_, generation, _))| *generation).collect::<Vec<_>>(), [first.generation]);
     // It takes them anew, and the giving back comes late.
@@ -366,7 +366,7 @@ fn slots_of_an_earlier_turn_are_dead() {
     assert!(holders::turn(&taken, &[(name.clone(), first.generation)], &[], NOW).change.is_nothing());
     // Queued on whichever turn, it gives back all once it has ended.
     let queued = step::promote(A, second.generation, None).apply(&after);
-    assert!(holders::is_alive(&second, Some(&queued), A, false));
+    assert!(holders::is_alive(&second, Some(&queued), A, |_| false));
     assert!(second.generation.turn == 1 && holders::generation(&queued, A).gives_back(second.generation));
 }
 
