@@ -77,6 +77,59 @@ impl Cloud {
         sent.unwrap_or_else(|error| panic!("`{path}` was not uploaded: {error:?}"));
     }
 
+    /// An output of the stack.
+    ///
+    /// # Panics
+    /// If there is none of this name.
+    pub fn output(&self, name: &str) -> &str {
+        self.outputs.get(name).unwrap_or_else(|| panic!("the stack has no output `{name}`"))
+    }
+
+    /// What SDK clients need in order to reach the deployment's AWS.
+    pub fn settings(&self) -> aws_config::SdkConfig {
+        self.runtime.block_on(self.emulator.settings())
+    }
+
+    /// Waits for a request of a client of the caller's own.
+    pub fn block_on<T>(&self, request: impl Future<Output = T>) -> T {
+        self.runtime.block_on(request)
+    }
+
+    /// Takes the bucket's notifications away: of what is uploaded from now on nobody is told.
+    ///
+    /// # Panics
+    /// If the bucket refuses.
+    pub fn lose_notifications(&self) {
+        let none = aws_sdk_s3::types::NotificationConfiguration::builder().build();
+        let request = self.s3.put_bucket_notification_configuration().bucket(self.output("BucketName"));
+        let done = self.runtime.block_on(request.notification_configuration(none).send());
+        done.unwrap_or_else(|error| panic!("the notifications stay: {error:?}"));
+    }
+
+    /// Lets a queue give what was not done with again after three seconds, where people would have to wait for minutes.
+    ///
+    /// # Panics
+    /// If the queue refuses.
+    pub fn hurry(&self, queue: &str) {
+        let visibility = aws_sdk_sqs::types::QueueAttributeName::VisibilityTimeout;
+        let request = self.sqs.set_queue_attributes().queue_url(self.output(queue)).attributes(visibility, "3");
+        let done = self.runtime.block_on(request.send());
+        done.unwrap_or_else(|error| panic!("`{queue}` keeps its visibility timeout: {error:?}"));
+    }
+
+    /// How many messages lie in a queue.
+    ///
+    /// # Panics
+    /// If the queue does not say.
+    pub fn messages_in(&self, queue: &str) -> u32 {
+        let name = aws_sdk_sqs::types::QueueAttributeName::ApproximateNumberOfMessages;
+        let request = self.sqs.get_queue_attributes().queue_url(self.output(queue)).attribute_names(name.clone());
+        let answer = self.runtime.block_on(request.send());
+        let answer = answer.unwrap_or_else(|error| panic!("`{queue}` says nothing: {error:?}"));
+        let count = answer.attributes.and_then(|all| all.get(&name)?.parse().ok());
+        count.unwrap_or_else(|| panic!("`{queue}` does not say how many messages it has"))
+    }
+
     /// Sends any text to a queue, named by its output.
     ///
     /// # Panics
