@@ -6,10 +6,6 @@ use std::collections::BTreeSet;
 
 /// Operations that are not served yet, and those of logging in, which are served beside the contract.
 const MISSING: &[&str] = &[
-    "PATCH /dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/hitlDetails",
-    "GET /dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/hitlDetails",
-    "GET /dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/hitlDetails/tries/{try_number}",
-    "GET /dags/{dag_id}/dagRuns/{dag_run_id}/hitlDetails",
     "GET /auth/login",
     "GET /auth/logout",
 ];

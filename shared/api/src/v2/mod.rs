@@ -13,6 +13,7 @@ mod directory;
 mod error;
 mod event_logs;
 mod files;
+mod hitl;
 mod interventions;
 mod pools;
 mod query;
@@ -58,9 +59,23 @@ impl IntoResponse for NoContent {
     }
 }
 
+/// What tasks ask people, and the answers.
+fn of_people<P: Parts>(served: Served<P>) -> Served<P> {
+    const OF_INSTANCE: &str = "/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/hitlDetails";
+    served
+        .on("GET", "/dags/{dag_id}/dagRuns/{dag_run_id}/hitlDetails", hitl::list::<P>)
+        .on("GET", OF_INSTANCE, hitl::one::<P>)
+        .on("PATCH", OF_INSTANCE, hitl::respond::<P>)
+        .on(
+            "GET",
+            "/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/hitlDetails/tries/{try_number}",
+            hitl::of_try::<P>,
+        )
+}
+
 /// The routes below `/api/v2`, and what they serve.
 pub(crate) fn routes<P: Parts>() -> (Router<Api<P>>, Vec<(&'static str, &'static str)>) {
-    let served = of_interventions(of_state_stores(of_assets(of_runs(of_dags(of_logs(administration(Served::new())))))));
+    let served = of_people(of_interventions(of_state_stores(of_assets(of_runs(of_dags(of_logs(administration(Served::new()))))))));
     let (router, served) = served.finished();
     let router = router
         .fallback(|| async { Failure::not_found("Not Found") })

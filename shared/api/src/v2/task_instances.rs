@@ -27,6 +27,11 @@ pub(super) struct Named {
 }
 
 impl Named {
+    /// An instance by what names it.
+    pub(super) fn new(dag_id: String, dag_run_id: String, task_id: String, map_index: i64) -> Self {
+        Self { dag_id, dag_run_id, task_id, map_index: Some(map_index), task_try_number: None }
+    }
+
     /// The map index of the path or the query; -1 for an instance of a task that is not mapped.
     pub(super) fn map_index(&self, query: &Query) -> Result<i64, Failure> {
         match self.map_index {
