@@ -71,7 +71,7 @@ impl Defaults {
         let Value::Map(own) = &dag.value else { return Some(dag.clone()) };
         let files = self.files.as_ref().map(|files| without(files, own));
         let below = match (files, &self.block) {
-            (Some(files), Some(block)) => merge(&files, block),
+            (Some(files), Some(block)) => merge_dag(&files, block),
             (Some(files), None) => files,
             (None, Some(block)) => block.clone(),
             (None, None) => return Some(dag.clone()),
@@ -102,7 +102,7 @@ fn check_keys(map: &Map, sink: &Sink<'_>) {
     }
 }
 
-/// Two files of defaults: arguments of tasks key by key, tags united, everything else whole.
+/// Two files of defaults: arguments of tasks key by key, tags united, tasks and groups by their ids, everything else whole.
 fn nearer_wins(above: &Rc<Node>, near: &Rc<Node>) -> Rc<Node> {
     let (Value::Map(outer), Value::Map(inner)) = (&above.value, &near.value) else { return near.clone() };
     let mut map = Map::default();
@@ -110,7 +110,11 @@ fn nearer_wins(above: &Rc<Node>, near: &Rc<Node>) -> Rc<Node> {
         let value = match (outer.find(&entry.key), inner.find(&entry.key)) {
             (Some(below), Some(own)) if &*entry.name == "default_args" => merge(&below.value, &own.value),
             (Some(below), Some(own)) if &*entry.name == "tags" => united(&below.value, &own.value),
-            (_, Some(own)) => own.value.clone(),
+            (Some(below), Some(own)) => match id_key(&entry.name) {
+                Some(id) => merge_by_id(&below.value, &own.value, id),
+                None => own.value.clone(),
+            },
+            (None, Some(own)) => own.value.clone(),
             (_, None) => entry.value.clone(),
         };
         map.put(Entry { value, ..entry.clone() });
@@ -136,11 +140,13 @@ fn united(below: &Rc<Node>, own: &Rc<Node>) -> Rc<Node> {
     Rc::new(build::list(own.at, items))
 }
 
-/// Defaults of files without what the DAG says itself: other than a `default` block they do not reach into its values.
+/// Defaults of files without what the DAG says itself: other than a `default` block they do not reach into its values, but for arguments,
+/// tasks and groups.
 fn without(files: &Rc<Node>, own: &Map) -> Rc<Node> {
     let Value::Map(below) = &files.value else { return files.clone() };
     let mut map = Map::default();
-    for entry in below.entries().iter().filter(|e| &*e.name == "default_args" || own.find(&e.key).is_none()) {
+    let reaches_in = |e: &Entry| &*e.name == "default_args" || id_key(&e.name).is_some();
+    for entry in below.entries().iter().filter(|e| reaches_in(e) || own.find(&e.key).is_none()) {
         map.put(entry.clone());
     }
     Rc::new(build::map(files.at, map))

@@ -265,18 +265,24 @@ pub fn answer(plan: &Plan, run: &RunDoc, held: &Held, ended: &Ended, now: Timest
     if *try_number != held.try_number {
         return None;
     }
-    // Whoever answers may have no queue to send messages by: what follows is looked at at once.
-    let mut change = RunChange {
-        if_cells: vec![(held.task, cell.clone())],
-        if_wake_at: Some(run.wake_at),
-        wake_at: Some(Some(now)),
-        ..RunChange::default()
-    };
+    let mut change = RunChange { if_cells: vec![(held.task, cell.clone())], ..RunChange::default() };
     let has_failed = settle(plan, run, held, now, ended, &mut change);
-    if has_failed && let Some(step) = stop_others(plan, run, &[held.task], held.token.as_str(), &change, now) {
-        return Some(step);
+    let stopped =
+        if has_failed { stop_others(plan, run, &[held.task], held.token.as_str(), &change, now) } else { None };
+    let step = stopped.unwrap_or_else(|| with_decision(plan, run, change, Scope::Around(Vec::new()), now, None));
+    // Whoever answers may have no queue to send messages by: what follows is looked at at once.
+    Some(at_once(run, step, now))
+}
+
+/// The step, with the run's next look no later than now. One that is due already stays where it is: only a look may put it later.
+fn at_once(run: &RunDoc, mut step: Step, now: Timestamp) -> Step {
+    let planned = step.change.wake_at.unwrap_or(run.wake_at);
+    if planned.is_none_or(|at| at > now) {
+        step.change.if_wake_at_most = None;
+        step.change.if_wake_at = Some(run.wake_at);
+        step.change.wake_at = Some(Some(now));
     }
-    Some(with_decision(plan, run, change, Scope::Around(Vec::new()), now, None))
+    step
 }
 
 /// What follows in a DAG with `fail_fast` from these tasks having failed for good: an intervention in the run, with everything that

@@ -5,10 +5,7 @@ use crate::contract::{Operation, document, problems};
 use std::collections::BTreeSet;
 
 /// Operations that are not served yet, and those of logging in, which are served beside the contract.
-const MISSING: &[&str] = &[
-    "GET /auth/login",
-    "GET /auth/logout",
-];
+const MISSING: &[&str] = &["GET /auth/login", "GET /auth/logout"];
 
 /// The operation that a request is for.
 fn operation(method: &str, path: &str) -> Option<(&'static str, Operation)> {

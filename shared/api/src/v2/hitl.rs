@@ -128,7 +128,12 @@ const ORDERS: [&str; 10] = [
 ];
 
 /// The questions of these runs: those that wait, or those that were answered too.
-async fn asked<P: Parts>(api: &Api<P>, dag_id: &str, run_id: &str, only_waiting: bool) -> Result<Vec<HitlView>, Failure> {
+async fn asked<P: Parts>(
+    api: &Api<P>,
+    dag_id: &str,
+    run_id: &str,
+    only_waiting: bool,
+) -> Result<Vec<HitlView>, Failure> {
     if run_id != "~" {
         if dag_id == "~" {
             return Err(Failure::bad_request("dag_id is required when dag_run_id is specified"));
@@ -192,8 +197,8 @@ pub(super) async fn list<P: Parts>(
     let order = query.order_by("ti_id", &ORDERS)?;
     // Over all runs, what waits is looked for in the runs under way; what was never answered and waits no more is found by its state.
     let states = query.all("state");
-    let only_waiting = query.boolean("response_received")? == Some(false)
-        && (states.is_empty() || states == ["awaiting_input"]);
+    let only_waiting =
+        query.boolean("response_received")? == Some(false) && (states.is_empty() || states == ["awaiting_input"]);
     let mut found = Vec::new();
     for view in asked(&api, &dag_id, &run_id, only_waiting).await? {
         if holds(&query, &view)? {

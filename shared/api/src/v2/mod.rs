@@ -75,7 +75,9 @@ fn of_people<P: Parts>(served: Served<P>) -> Served<P> {
 
 /// The routes below `/api/v2`, and what they serve.
 pub(crate) fn routes<P: Parts>() -> (Router<Api<P>>, Vec<(&'static str, &'static str)>) {
-    let served = of_people(of_interventions(of_state_stores(of_assets(of_runs(of_dags(of_logs(administration(Served::new()))))))));
+    let served = of_people(of_interventions(of_state_stores(of_assets(of_runs(of_dags(of_logs(administration(
+        Served::new(),
+    ))))))));
     let (router, served) = served.finished();
     let router = router
         .fallback(|| async { Failure::not_found("Not Found") })

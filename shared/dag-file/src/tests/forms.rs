@@ -216,6 +216,26 @@ fn mapped_tasks_keep_what_they_are_expanded_over() {
 }
 
 #[test]
+fn tasks_of_defaults_are_merged_by_id_whatever_their_form() {
+    let loaded = with_files(
+        "default:\n  tasks: [{task_id: b, retries: 3}]\netl:\n  tasks: [{task_id: a, bash_command: echo own}]\n",
+        &[
+            ("defaults.yml", "tasks:\n  a: {operator: BashOperator, bash_command: echo far, retries: 1}\n"),
+            (
+                "team/defaults.yml",
+                "tasks: [{task_id: a, retries: 2}, {task_id: b, operator: EmptyOperator, retries: 1}]\n",
+            ),
+        ],
+    );
+    assert!(loaded.diagnostics.is_empty(), "{:?}", loaded.diagnostics);
+    let tasks = &loaded.dags[0].tasks;
+    let mut found: Vec<_> =
+        tasks.iter().map(|t| (t.task_id.as_str(), t.retries, t.arguments.get("bash_command"))).collect();
+    found.sort_by_key(|task| task.0);
+    assert_eq!(found, [("a", 2, Some(&json!("echo own"))), ("b", 3, None)]);
+}
+
+#[test]
 fn variables_are_taken_when_the_file_is_read_where_they_are_set() {
     let mut options = options();
     // Whatever case the file has it in: in the environment it is `AIRFLOW_VAR_CMD`.

@@ -139,7 +139,9 @@ async fn an_error_in_defaults_shows_the_line_of_the_defaults() {
     let expected = "\
 x/defaults.yml:2:12: error: `retries` must be a whole number, but is the text `two`
  2 |   retries: two
-   |            ^";
+   |            ^
+  key: b.default_args.retries
+  hint: write digits without quotes, such as `3`";
     assert_eq!(error.stack_trace.trim_end(), expected);
 }
 
