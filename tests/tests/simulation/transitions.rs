@@ -154,10 +154,26 @@ impl Seen<'_> {
                     Ok(Kind::Other)
                 }
                 End::UpstreamFailed if says == Some(Stand::UpstreamFailed) && *try_number == tries => Ok(Kind::Other),
+                // A setup further up that settles in the very write in which an upstream does: the rule alone may have spoken first.
+                End::Skipped
+                    if *try_number == tries && self.says_before_its_setups(&stands) == Some(Stand::Skipped) =>
+                {
+                    Ok(Kind::Other)
+                }
                 _ => Err(format!("the rule says {says:?} of {upstream:?}")),
             },
             _ => Err("nobody held it".to_owned()),
         }
+    }
+
+    /// What the rule says while the setups further up stand as they did before this write.
+    fn says_before_its_setups(&self, stands: &[Stand]) -> Option<Stand> {
+        let before = Monitor::stands(self.before, self.plan);
+        let mut mixed = stands.to_vec();
+        for setup in self.plan.indirect_setups(self.task) {
+            mixed[setup.at()] = before[setup.at()];
+        }
+        Shape::new(self.plan).says(self.task.at(), &mixed)
     }
 
     /// What may become of a sensor that waits: the same try goes on, or a rule ends it.

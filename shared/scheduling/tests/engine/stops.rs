@@ -100,9 +100,13 @@ proptest! {
             let after = step.image(&run);
             let still_waits = matches!(after.cell(task), Cell::Waiting { wait: Wait::Input, .. });
             prop_assert!(!still_waits);
-            if let Cell::Final { winner, .. } = after.cell(task) {
+            // A failure may be tried again, and that try be settled by its rule in the same write: then no answer has won.
+            if let Cell::Final { end: End::Success | End::Failed, winner, .. } = after.cell(task) {
                 prop_assert_eq!(winner.as_ref(), Some(&held.token));
             }
+            let due = run.wake_at.into_iter().chain([NOW]).min();
+            prop_assert!(after.wake_at.is_none_or(|at| Some(at) <= due), "looked at at once, and no later than before");
+            prop_assert!(after.wake_at.is_some() || after.state.is_finished());
             // The second of two answers is refused, and so is one to another try.
             prop_assert!(!step.change.holds(&after));
             let other = Held { try_number: held.try_number + 1, ..held };
