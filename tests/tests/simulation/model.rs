@@ -183,6 +183,8 @@ pub(crate) struct Reference {
     ends: Vec<(bool, Stand)>,
     leaves: Vec<usize>,
     fail_fast: bool,
+    /// Which tasks may have to wait for an earlier run: one that ends by itself is then not there at once.
+    waits: Vec<bool>,
 }
 
 impl Reference {
@@ -190,11 +192,12 @@ impl Reference {
     pub(crate) fn new(plan: &Plan, ends: &[Stand]) -> Self {
         let is_empty = |task: &updraft_model::Task| task.operator.ends_with("EmptyOperator");
         let ends = plan.dag.tasks.iter().zip(ends).map(|(task, end)| (is_empty(task), *end)).collect();
-        Self { fail_fast: plan.dag.fail_fast, ..Self::of(Shape::new(plan), ends) }
+        let waits = plan.dag.tasks.iter().map(|task| task.depends_on_past || task.wait_for_downstream).collect();
+        Self { fail_fast: plan.dag.fail_fast, waits, ..Self::of(Shape::new(plan), ends) }
     }
 
     fn of(shape: Shape, ends: Vec<(bool, Stand)>) -> Self {
-        Self { leaves: shape.leaves(), shape, ends, fail_fast: false }
+        Self { leaves: shape.leaves(), shape, waits: vec![false; ends.len()], ends, fail_fast: false }
     }
 
     /// All that may be where a task has just failed under `fail_fast`: whoever is under way fails if it runs, and is skipped if it waits.
@@ -204,6 +207,8 @@ impl Reference {
             match at[task] {
                 Success | Failed => {}
                 Nothing | Skipped | UpstreamFailed => all.iter_mut().for_each(|at| at[task] = Skipped),
+                // Nobody runs it: it has waited, or was just about to end.
+                Active if self.ends[task].0 => all.iter_mut().for_each(|at| at[task] = Skipped),
                 Active => {
                     let with = |to: Stand| {
                         move |mut at: [Stand; TASKS_MAX]| {
@@ -225,7 +230,7 @@ impl Reference {
             if before[index] == Nothing
                 && let Some(to) = self.shape.says(index, &before)
             {
-                after[index] = if to == Active && *empty { Success } else { to };
+                after[index] = if to == Active && *empty && !self.waits[index] { Success } else { to };
             }
         }
         after
@@ -255,7 +260,8 @@ impl Reference {
             open.push(looked);
             for task in active {
                 let mut next = at;
-                next[task] = self.ends[task].1;
+                let (empty, end) = self.ends[task];
+                next[task] = if empty { Success } else { end };
                 if self.fail_fast && next[task] == Failed {
                     open.extend(self.stopped(task, next));
                 } else {
