@@ -29,11 +29,9 @@ pub(crate) struct Arguments {
 /// not be checked.
 pub(crate) async fn run(arguments: &Arguments, printer: Printer) -> Result<(), Failure> {
     let syntax = arguments.reading.ignore_syntax();
-    let (scopes, mut missing) = sources::collect_there(&arguments.paths, Alone::InPlace, syntax).await?;
-    if scopes.is_empty()
-        && let Some(failure) = missing.pop()
-    {
-        return Err(failure);
+    let (scopes, missing) = sources::collect_there(&arguments.paths, Alone::InPlace, syntax).await?;
+    if scopes.is_empty() {
+        return missing.map_or(Ok(()), Err);
     }
     for scope in &scopes {
         refuse_other_files(scope)?;
@@ -49,7 +47,7 @@ pub(crate) async fn run(arguments: &Arguments, printer: Printer) -> Result<(), F
     printer.note(report::summary(&checked));
     let fails = |file: &Checked| file.has_errors() || arguments.strict && !file.diagnostics.is_empty();
     // What was not there could not be checked, which is worse than what was found in the rest.
-    match missing.into_iter().next() {
+    match missing {
         Some(failure) => Err(failure),
         None if checked.iter().any(fails) => Err(Failure::told()),
         None => Ok(()),

@@ -89,27 +89,24 @@ pub(crate) enum Alone {
 /// The places and files that paths stand for. In a folder that is all but what `.airflowignore` names.
 pub(crate) async fn collect(paths: &[PathBuf], alone: Alone, syntax: IgnoreSyntax) -> Result<Vec<Scope>, Failure> {
     let (scopes, missing) = collect_there(paths, alone, syntax).await?;
-    match missing.into_iter().next() {
-        Some(failure) => Err(failure),
-        None => Ok(scopes),
-    }
+    missing.map_or(Ok(scopes), Err)
 }
 
-/// The same of those paths at which there is something, and what is to be said of each other one.
+/// The same of those paths at which there is something, and what is to be said of the first of the others.
 pub(crate) async fn collect_there(
     paths: &[PathBuf],
     alone: Alone,
     syntax: IgnoreSyntax,
-) -> Result<(Vec<Scope>, Vec<Failure>), Failure> {
+) -> Result<(Vec<Scope>, Option<Failure>), Failure> {
     let mut scopes: Vec<Scope> = Vec::new();
-    let mut missing = Vec::new();
+    let mut missing = None;
     let mut seen = BTreeSet::new();
     for path in paths {
         if let Some(uri) = path.to_str().filter(|text| text.starts_with("s3://")) {
             if let Some((bucket, key)) = object(uri) {
                 let store = DagFolder::open_bucket(bucket).await?;
                 if store.read(key).await?.is_none() {
-                    missing.push(Failure::wrong_use(format!("there is no file `{uri}`")));
+                    missing.get_or_insert(Failure::wrong_use(format!("there is no file `{uri}`")));
                     continue;
                 }
                 let shown_before = store.location();
@@ -120,7 +117,7 @@ pub(crate) async fn collect_there(
             let shown_before = store.location();
             let found = folder(store, shown_before, syntax).await?;
             if found.listed.as_ref().is_some_and(Vec::is_empty) {
-                missing.push(Failure::wrong_use(format!("there is nothing below `{uri}`")));
+                missing.get_or_insert(Failure::wrong_use(format!("there is nothing below `{uri}`")));
             } else {
                 scopes.push(found);
             }
@@ -138,7 +135,8 @@ pub(crate) async fn collect_there(
                 file(path, alone, &mut scopes)?;
             }
         } else {
-            missing.push(Failure::wrong_use(format!("there is no file or folder `{}`", path.display())));
+            let failure = Failure::wrong_use(format!("there is no file or folder `{}`", path.display()));
+            missing.get_or_insert(failure);
         }
     }
     Ok((scopes, missing))
