@@ -61,6 +61,22 @@ pub(crate) fn warn_by_standing(key: &Key, cursor: &Cursor<'_>) {
     }
 }
 
+/// Of an older and a newer name for one thing, both given, leaves the one that counts: the newer, but for `concurrency`, which wins in dag-factory.
+pub(crate) fn settle_old(fields: &mut BTreeMap<&str, Cursor<'_>>, table: &'static [Key]) {
+    for key in table {
+        let Standing::Old(new) = key.standing else { continue };
+        let is_given = |name: &str| fields.get(name).is_some_and(|c| !c.is_none() && !c.is_not_given());
+        if !is_given(key.name) || !is_given(new) {
+            continue;
+        }
+        let (winner, loser) = if key.name == "concurrency" { (key.name, new) } else { (new, key.name) };
+        if let Some(cursor) = fields.remove(loser) {
+            let message = format!("`{loser}` has no effect: `{winner}` says the same, and wins");
+            cursor.warn("ignored-key", message, Some(format!("keep `{new}`, and remove `{}`", key.name)));
+        }
+    }
+}
+
 /// Default arguments as they were understood, for people to look at.
 pub(crate) fn understood(defaults: &BTreeMap<&str, Cursor<'_>>) -> JsonMap<String, Json> {
     let values = defaults.iter().filter(|(_, c)| c.sink.may_copy(c.node.weight));

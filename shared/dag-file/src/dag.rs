@@ -31,12 +31,14 @@ pub(crate) fn is_dag_key(name: &str) -> bool {
 pub(crate) fn dag<'a>(id: &'a str, cursor: &Cursor<'a>, options: &'a LoadOptions, file: &'a str) -> Option<Dag> {
     let dag_id = DagId::parse(id).map_err(|e| cursor.key_error("bad-id", e.to_string(), None)).ok();
     let map = cursor.mapping()?;
-    let fields: Fields<'a> = cursor.pairs(map).into_iter().collect();
+    let mut fields: Fields<'a> = cursor.pairs(map).into_iter().collect();
+    common::settle_old(&mut fields, keys::DAG);
     check_keys(id, &fields);
-    let defaults: Fields<'a> = match given(&fields, "default_args") {
+    let mut defaults: Fields<'a> = match given(&fields, "default_args") {
         Some(cursor) => cursor.mapping().map(|map| cursor.pairs(map)).unwrap_or_default().into_iter().collect(),
         None => Fields::new(),
     };
+    common::settle_old(&mut defaults, keys::TASK);
     let dates = Dates::read(&fields, &defaults, options);
     let paths = Paths { file, folder: options.dags_folder.as_deref() };
     let asset_files = AssetFiles { paths, options };
@@ -109,11 +111,26 @@ fn check_keys(id: &str, fields: &Fields<'_>) {
             None if name.starts_with("x-") => {}
             None => {
                 let current = keys::DAG.iter().filter(|k| !matches!(k.standing, Standing::Old(_)));
-                let hint = cursor.sink.did_you_mean(name, current.map(|k| k.name));
+                let near = cursor.sink.did_you_mean(name, current.map(|k| k.name));
+                let hint = near.or_else(|| hint_of_task_key(name, cursor));
                 cursor.warn("unknown-key", format!("a DAG has no key `{}`; it is ignored", clip(name)), hint);
             }
         }
     }
+}
+
+/// Where a key that a DAG does not have belongs, if tasks have it or one that is much like it.
+fn hint_of_task_key(name: &str, cursor: &Cursor<'_>) -> Option<String> {
+    let current = || keys::TASK.iter().filter(|k| !matches!(k.standing, Standing::Old(_))).map(|k| k.name);
+    if current().any(|known| known == name) {
+        return Some(format!("tasks have `{name}`: write it below `default_args`, for all of them, or in a task"));
+    }
+    let meant = task::WORDS.iter().find(|(word, meant)| *word == name && current().any(|known| known == *meant));
+    let near = match meant {
+        Some((_, meant)) => format!("did you mean `{meant}`?"),
+        None => cursor.sink.did_you_mean(name, current())?,
+    };
+    Some(format!("{near} That is a key of tasks: write it below `default_args`"))
 }
 
 /// The tasks by name, with the groups around them and their ids.

@@ -29,7 +29,9 @@ pub(crate) fn order(drafts: Vec<Draft<'_>>, groups: &[Group<'_>]) -> Option<Vec<
     if order.len() < drafts.len() {
         for cycle in cycles(&upstream, &order) {
             let at = drafts[cycle[0]].cursor.clone();
-            at.key_error("cycle", format!("tasks depend on each other in a circle: {}", shown(&cycle, &ids)), None);
+            let hint = if cycle.len() == 1 { Some("remove it from its own `dependencies`".to_owned()) } else { None };
+            let message = format!("tasks depend on each other in a circle: {}", shown(&cycle, &ids));
+            at.key_error("cycle", message, hint);
         }
         return None;
     }
@@ -116,7 +118,11 @@ fn upstreams(drafts: &[Draft<'_>], groups: &[Group<'_>]) -> (Vec<BTreeSet<usize>
 fn unknown(cursor: &Cursor<'_>, unit: Unit, name: &str, wanted: &str, net: &Net<'_>) {
     const NAMES_SHOWN: usize = 5;
     let others = || net.by_name.keys().copied().filter(|n| *n != name);
-    let hint = cursor.sink.did_you_mean(wanted, others()).or_else(|| {
+    // `outer.inner.task` is a task's id; files name tasks and groups by what stands last.
+    let last = wanted.rsplit('.').next().filter(|last| *last != wanted && others().any(|n| n == *last));
+    let by_id = last.map(|last| format!("did you mean `{last}`? Tasks are named without the groups around them"));
+    let near = || cursor.sink.did_you_mean(wanted, others());
+    let hint = by_id.or_else(near).or_else(|| {
         let shown: Vec<String> = others().take(NAMES_SHOWN).map(|n| format!("`{}`", clip(n))).collect();
         let more = if others().nth(NAMES_SHOWN).is_some() { " and others" } else { "" };
         (!shown.is_empty()).then(|| format!("the DAG has {}{more}", shown.join(", ")))

@@ -114,6 +114,7 @@ fn group<'a>(name: &'a str, cursor: &Cursor<'a>) -> Option<(Group<'a>, Option<(&
             "default_args" => {
                 let Some(map) = value.mapping() else { continue };
                 found.defaults = value.pairs(map).into_iter().collect();
+                common::settle_old(&mut found.defaults, keys::TASK);
                 found.model.default_args = common::understood(&found.defaults);
             }
             _ if keys::find(keys::GROUP, key).is_some() => {}

@@ -105,7 +105,7 @@ impl<'a> Sink<'a> {
             key_path: key_path.to_owned(),
             dag_id: dag_id.map(str::to_owned),
             message: problem.message,
-            hint: problem.hint,
+            hint: problem.hint.or_else(|| Some(crate::hints::usual(problem.code).to_owned())),
             code: problem.code,
         });
     }

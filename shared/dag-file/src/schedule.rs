@@ -72,7 +72,16 @@ fn from_map(cursor: &Cursor<'_>, map: &Map, settings: Settings<'_>) -> Option<Sc
         return Typed { cursor, map, settings }.schedule(class);
     }
     if !assets::is_condition(map) && map.get("timetable").is_none() {
-        cursor.error("schedule", "this mapping is no schedule", Some(FORMS.to_owned()));
+        let hint = match map.get("callable").map(|n| &n.value) {
+            Some(Value::Text(class)) => {
+                let class = clip(class);
+                format!(
+                    "dag-factory 1.0 dropped this form: write `schedule: {{__type__: {class}, ...}}` with its arguments beside `__type__`"
+                )
+            }
+            _ => FORMS.to_owned(),
+        };
+        cursor.error("schedule", "this mapping is no schedule", Some(hint));
         return None;
     }
     let timetable = match map.entry("timetable").map(|e| cursor.down(e)).filter(|c| !c.is_none()) {
@@ -103,7 +112,10 @@ fn from_text(cursor: &Cursor<'_>, text: &str, settings: Settings<'_>) -> Option<
         };
     }
     let error = match Timetable::from_schedule(Some(text), settings.zone, settings.style) {
-        Ok(timetable) => return Some(timetable),
+        Ok(timetable) => {
+            warn_of_days(cursor, text, settings);
+            return Some(timetable);
+        }
         Err(error) => error,
     };
     // `5m`, `1 days`, `PT5M`: no cron expression looks like one.
@@ -114,6 +126,23 @@ fn from_text(cursor: &Cursor<'_>, text: &str, settings: Settings<'_>) -> Option<
     }
     cursor.error("schedule", error.to_string(), None);
     None
+}
+
+/// Says what a valid expression does that its author will not expect: days that never come, and days that are ignored.
+fn warn_of_days(cursor: &Cursor<'_>, text: &str, settings: Settings<'_>) {
+    // Only a day of the month beside a month, a day of the week or a year can miss; searching costs more than reading.
+    let is_star = |field: &&str| matches!(*field, "*" | "?");
+    if text.split_ascii_whitespace().skip(2).filter(|field| !is_star(field)).count() < 2 {
+        return;
+    }
+    let Ok(cron) = CronExpression::parse(text) else { return };
+    if cron.next_after(settings.zone.zone().to_datetime(settings.now)).is_none() {
+        let message = format!("`{}` matches no date within 50 years: no run will ever be due", clip(text));
+        let hint = "check its days and months against each other, and its years if it has any";
+        cursor.warn("never-due", message, Some(hint.into()));
+    } else if let Some(caveat) = cron.caveat() {
+        cursor.warn("surprising-schedule", caveat, None);
+    }
 }
 
 fn unknown(cursor: &Cursor<'_>, class: &str) {

@@ -14,7 +14,10 @@ pub fn json_schema() -> Value {
         "default": { "$ref": "#/$defs/dag", "description": "what all DAGs of the file have in common" },
     });
     let mut defs = Map::new();
-    defs.insert("dag".into(), object(keys::DAG, true));
+    let mut dag = object(keys::DAG, true);
+    // Places for anchors.
+    dag["patternProperties"] = json!({ "^x-": {} });
+    defs.insert("dag".into(), dag);
     defs.insert("task".into(), task());
     defs.insert("group".into(), object(keys::GROUP, true));
     defs.insert("default_args".into(), object(keys::TASK, false));
@@ -119,7 +122,8 @@ fn shape(shape: Shape) -> Value {
             of_type("object"),
         ]),
         Shape::Tasks => any_of(vec![
-            json!({ "type": "object", "additionalProperties": { "$ref": "#/$defs/task" } }),
+            // A task of which everything comes from a `default` block is left empty.
+            json!({ "type": "object", "additionalProperties": { "anyOf": [{ "$ref": "#/$defs/task" }, { "type": "null" }] } }),
             json!({ "type": "array", "items": { "$ref": "#/$defs/task", "required": ["task_id"] } }),
         ]),
         Shape::Groups => any_of(vec![
@@ -271,6 +275,8 @@ mod tests {
             "a:\n  schedule: {__type__: datetime.timedelta, hours: 2}\n  default_args: {retry_delay: 5m, anything: 1}\n  tasks: {}\n",
             "default:\n  catchup: false\na:\n  tasks:\n    t: {decorator: airflow.sdk.task, python_callable: m.f, x: 1}\n",
             "a:\n  task_groups:\n    g: {tooltip: x}\n  tasks:\n    t: {operator: EmptyOperator, task_group_name: g}\n",
+            "a:\n  x-common: &c {retries: 1}\n  tasks:\n    t: {<<: *c, operator: EmptyOperator}\n",
+            "default:\n  tasks:\n    t: {operator: BashOperator, bash_command: x}\na:\n  tasks:\n    t:\n",
             "",
         ] {
             assert_eq!(errors(yaml), Vec::<String>::new(), "{yaml}");

@@ -24,13 +24,12 @@ pub(crate) fn apply(dag: &mut Dag, fields: &Fields<'_>, paths: Paths<'_>) {
     dag.dag_display_name = text("dag_display_name");
     dag.catchup = flag("catchup").unwrap_or(dag.catchup);
     dag.rerun_with_latest_version = flag("rerun_with_latest_version");
+    // Of an older and a newer name only one is left here.
     dag.fail_fast = flag("fail_fast").or_else(|| flag("fail_stop")).unwrap_or(false);
     dag.render_template_as_native_obj = flag("render_template_as_native_obj").unwrap_or(false);
     dag.is_paused_upon_creation = flag("is_paused_upon_creation");
     dag.max_active_runs = count("max_active_runs");
-    // The older name wins where both are given, as in dag-factory.
-    dag.max_active_tasks = count("max_active_tasks");
-    dag.max_active_tasks = count("concurrency").or(dag.max_active_tasks);
+    dag.max_active_tasks = count("max_active_tasks").or_else(|| count("concurrency"));
     let failed_runs = given("max_consecutive_failed_dag_runs").and_then(|c| c.count(0));
     dag.max_consecutive_failed_dag_runs = failed_runs.unwrap_or(0);
     let timeout = given("dagrun_timeout").or_else(|| given("dagrun_timeout_sec"));

@@ -7,6 +7,7 @@ use crate::common;
 use crate::hitl;
 use crate::keys::{self, Standing};
 use crate::mapping;
+use crate::others;
 use crate::paths::Paths;
 use crate::reader::Cursor;
 use crate::sensor;
@@ -114,7 +115,8 @@ pub(crate) fn task<'a>(heading: Heading<'a>, context: &TaskContext<'a, '_>) -> O
         start: None,
         end: None,
     };
-    let fields = fields(&cursor, map);
+    let mut fields = fields(&cursor, map);
+    common::settle_old(&mut fields, keys::TASK);
     let operator = operator(&cursor, map, &mut draft.task);
     let mut reader =
         Reader { context, defaults, operator, own: Fields::new(), expanded: Fields::new(), takes_any: false, draft };
@@ -135,14 +137,11 @@ pub(crate) fn task<'a>(heading: Heading<'a>, context: &TaskContext<'a, '_>) -> O
     warn_of_long_life(&fields, &reader.draft);
     if let Some(operator) = operator {
         hitl::check(&reader.draft.task, operator, &fields, &cursor);
+        others::check(operator, &fields);
     }
     let task = &mut reader.draft.task;
     task.multiple_outputs_as_annotated = task.decorator.is_some() && !says_outputs;
     task.has_effects = !(task.callbacks.is_empty() && task.inlets.is_empty() && task.outlets.is_empty());
-    if task.mapping.is_some() && !(task.callbacks.is_empty() && task.outlets.is_empty()) {
-        let message = "callbacks and outlets of a mapped task have no effect yet: its instances tell nobody";
-        cursor.warn("ignored-key", message, Some("put them on a task after it".into()));
-    }
     Some(reader.draft)
 }
 
@@ -404,16 +403,10 @@ impl<'a> Reader<'a, '_, '_> {
         if task.mapping.is_none() && self.group_arguments().is_none() {
             return;
         }
-        let is_limited = task.pool != updraft_model::dag_parts::POOL_DEFAULT
-            || task.max_active_tis_per_dag.is_some()
-            || task.max_active_tis_per_dagrun.is_some();
-        let kept = [
-            (is_limited, "limits hold back a mapped task as a whole, and not yet its instances one by one"),
-            (!task.callbacks.is_empty(), "callbacks of mapped instances are not called yet"),
-            (!task.outlets.is_empty(), "assets that mapped instances write make no events yet"),
-        ];
-        for (_, message) in kept.into_iter().filter(|(is_given, _)| *is_given) {
-            self.draft.cursor.warn("not-run-yet", message, None);
+        if task.pool != updraft_model::dag_parts::POOL_DEFAULT {
+            let message = "slots of a pool hold back a mapped task as a whole, and not yet its instances one by one";
+            let hint = "limit them by `max_active_tis_per_dag` or `max_active_tis_per_dagrun`";
+            self.draft.cursor.warn("not-run-yet", message, Some(hint.into()));
         }
     }
 
@@ -493,7 +486,9 @@ impl<'a> Reader<'a, '_, '_> {
             let value = self.own.get(argument.name).or_else(|| self.defaults.fields.get(argument.name));
             // Of sensors these are settings, read before.
             let is_setting = operator.sensor && operators::SENSOR_ARGUMENTS.iter().any(|a| a.name == argument.name);
-            match value.filter(|v| !v.is_null() && !v.is_not_given()) {
+            // The word `None` as Amazon's converter writes it; where something must be given it may be meant as text.
+            let says_nothing = |v: &Cursor<'a>| v.is_not_given() || v.is_null() || v.is_none() && !argument.required;
+            match value.filter(|v| !says_nothing(v)) {
                 Some(value) => {
                     if let Some(json) = self.of_group(value) {
                         self.draft.task.arguments.insert(argument.name.to_owned(), json);
@@ -604,7 +599,7 @@ fn unknown_argument(operator: &Operator, value: &Cursor<'_>) {
 }
 
 /// Words of other tools, and those that come to mind, with the arguments they stand for.
-const WORDS: &[(&str, &str)] = &[
+pub(crate) const WORDS: &[(&str, &str)] = &[
     ("retry", "retries"),
     ("max_retries", "retries"),
     ("depends_on", "dependencies"),

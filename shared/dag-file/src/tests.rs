@@ -1,5 +1,6 @@
 //! Whole files: text in, DAGs and problems out.
 
+mod advice;
 mod arguments;
 mod dags;
 mod forms;

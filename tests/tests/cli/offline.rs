@@ -113,10 +113,12 @@ dags/bad.yaml:2:13: error: `@fortnightly` is no known preset; use a cron express
  2 |   schedule: '@fortnightly'
    |             ^
   key: late.schedule
+  hint: write a cron expression such as `0 3 * * *`, a preset such as `@daily`, or `null`
 dags/bad.yaml:8:22: error: the task `a` depends on `b`, which does not exist
  8 |       dependencies: [b]
    |                      ^
   key: late.tasks.a.dependencies.0
+  hint: name a task or a group of this DAG
 dags/bad.yaml:16:29: error: there is no file `helpers/gone.py` in the DAG folder, which task `call` names
  16 |       python_callable_file: helpers/gone.py
     |                             ^

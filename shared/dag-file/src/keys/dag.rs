@@ -52,7 +52,7 @@ pub const DAG: &[Key] = &[
     no_effect("sla_miss_callback_file", Shape::Text, "gone in Airflow 3.1"),
     key("deadline", Shape::Any, "a promise on the time of a run"),
     key("owner_links", Shape::Mapping, "links of owners, by name"),
-    no_effect("access_control", Shape::Mapping, "who may see it; there are no users here"),
+    no_effect("access_control", Shape::Mapping, "roles are those of the deployment, for all DAGs alike"),
     no_effect("dag_id", Shape::Text, "the key above is the id"),
     no_effect("default_view", Shape::Text, "gone in Airflow 3"),
     no_effect("orientation", Shape::Text, "gone in Airflow 3"),

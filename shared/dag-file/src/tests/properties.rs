@@ -93,6 +93,7 @@ pub(super) fn check(bytes: &[u8]) {
         assert!(problem.line >= 1 && problem.column >= 1, "{problem:?}");
         assert!(problem.line as usize <= text.lines().count() + 1, "{problem:?}");
         assert!(!problem.render(&text, true).is_empty());
+        assert!(problem.hint.as_ref().is_some_and(|hint| !hint.is_empty()), "{problem:?}");
         // No message grows with the file.
         assert!(problem.message.len() < 2000, "{}", problem.message.len());
     }
