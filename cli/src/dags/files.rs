@@ -75,6 +75,7 @@ pub(crate) async fn check(scopes: &[Scope], reading: &Reading, now: Timestamp) -
         for path in python {
             noticed.extend(notice(scope, &folder, path).await?);
         }
+        noticed.extend(scope.files.iter().filter(|path| is_nearly_yaml(path)).map(|path| misnamed(scope, path)));
         found.extend(noticed);
         found.sort_by(|a, b| a.path.cmp(&b.path));
         checked.extend(found);
@@ -189,7 +190,28 @@ async fn notice<D: DagStore>(scope: &Scope, folder: &Folder<'_, D>, path: &str) 
         "`updraft dags convert {shown}` makes YAML of it where it can; if it is no DAG file, name it in `.airflowignore`"
     );
     let warning = Diagnostic { hint: Some(hint), ..problem(&shown, Severity::Warning, "python-dag", message) };
-    Ok(Some(Checked {
+    Ok(Some(told_only(path, shown, warning)))
+}
+
+/// Whether a file would be a DAG file if its suffix were in small letters.
+fn is_nearly_yaml(path: &str) -> bool {
+    let suffix = path.rsplit_once('.').map(|(_, suffix)| suffix);
+    !Scope::is_dag_file(path)
+        && suffix.is_some_and(|s| s != s.to_ascii_lowercase() && matches!(&*s.to_ascii_lowercase(), "yaml" | "yml"))
+}
+
+/// A file that nobody looks at because of its name.
+fn misnamed(scope: &Scope, path: &str) -> Checked {
+    let shown = scope.shown(path);
+    let message = "this file is not read: DAG files end in `.yaml` or `.yml`, in small letters".to_owned();
+    let hint = Some("give it such a name, or name it in `.airflowignore`".to_owned());
+    let warning = Diagnostic { hint, ..problem(&shown, Severity::Warning, "misnamed-file", message) };
+    told_only(path, shown, warning)
+}
+
+/// A file of which there is nothing but this to tell.
+fn told_only(path: &str, shown: String, warning: Diagnostic) -> Checked {
+    Checked {
         path: path.to_owned(),
         shown,
         bytes: Vec::new(),
@@ -198,7 +220,7 @@ async fn notice<D: DagStore>(scope: &Scope, folder: &Folder<'_, D>, path: &str) 
         diagnostics: vec![warning],
         references: BTreeSet::new(),
         defaults: Vec::new(),
-    }))
+    }
 }
 
 /// A file that may not be read is nobody's business as long as nobody refers to it.

@@ -45,6 +45,13 @@ pub(crate) async fn run(arguments: &Arguments, printer: Printer) -> Result<(), F
         printer.text(&report::render_all(&checked, printer.color()))?;
     }
     printer.note(report::summary(&checked));
+    let above: BTreeSet<PathBuf> = scopes.iter().filter_map(Scope::defaults_above).collect();
+    for path in above {
+        printer.note(format!(
+            "`{}` lies above what was checked, and was not merged: check the whole DAG folder, or from inside of it",
+            path.display()
+        ));
+    }
     let fails = |file: &Checked| file.has_errors() || arguments.strict && !file.diagnostics.is_empty();
     // What was not there could not be checked, which is worse than what was found in the rest.
     match missing {

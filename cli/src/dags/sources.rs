@@ -71,6 +71,22 @@ impl Scope {
         format!("{}{path}", self.shown_before)
     }
 
+    /// A file of defaults in a folder above, which is not read: the folder that is looked at counts as the DAG folder. A repository's
+    /// root is the highest place that is looked into.
+    pub(crate) fn defaults_above(&self) -> Option<PathBuf> {
+        let DagFolder::Directory(store) = &self.store else { return None };
+        let mut folder = store.root();
+        while !folder.join(".git").exists() {
+            folder = folder.parent()?;
+            let found =
+                updraft_dag_file::DEFAULTS_FILES.iter().map(|name| folder.join(name)).find(|path| path.is_file());
+            if found.is_some() {
+                return found;
+            }
+        }
+        None
+    }
+
     /// Whether a file is looked at for DAGs.
     pub(crate) fn is_dag_file(path: &str) -> bool {
         is_dag_file(path)
