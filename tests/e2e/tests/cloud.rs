@@ -238,6 +238,15 @@ fn a_bad_upload_is_an_import_error_while_the_old_version_runs_on() {
         errors("changing.yaml").ok_or_else(|| "no import error".to_owned())
     });
     assert!(error.contains("changing.yaml:2"), "it says where: {error}");
+    // The linter says the same of the file in the bucket, named by itself or found below the prefix.
+    let prefix = format!("s3://{}/dags", cloud.output("BucketName"));
+    for path in [format!("{prefix}/changing.yaml"), prefix.clone()] {
+        let linted = cloud.updraft(&["dags", "lint", &path]);
+        assert_eq!(linted.code, 1, "{linted:?}");
+        assert!(linted.stdout.contains("changing.yaml:2:13: error: `@fortnightly` is no known preset"), "{linted:?}");
+    }
+    let missing = cloud.updraft(&["dags", "lint", &format!("{prefix}/nowhere.yaml")]);
+    assert_eq!((missing.code, &*missing.stdout), (2, ""), "{missing:?}");
     let run_id = cloud.trigger("changing", &[]);
     assert_eq!(cloud.await_end("changing", &run_id, SHORT)["state"], "success");
     assert_eq!(cloud.xcom("changing", &run_id, "only"), "old");
