@@ -10,6 +10,7 @@ use serde_json::{Map as JsonMap, Value as Json};
 use std::collections::BTreeMap;
 use updraft_model::dag::RETRY_DELAY_DEFAULT;
 use updraft_model::dag_parts::{POOL_DEFAULT, QUEUE_DEFAULT};
+use updraft_model::workers::QUEUE_PYTHON;
 use updraft_model::{Task, TriggerRule, WeightRule};
 
 /// Keys of a task that say where it stands and what it is; they are read by the loader of tasks.
@@ -37,7 +38,7 @@ pub(crate) fn warn_kept(cursor: &Cursor<'_>) {
     let harmless = match &cursor.node.value {
         Value::Null => true,
         Value::Bool(value) => *value == (&*cursor.name == "ignore_first_depends_on_past"),
-        Value::Text(text) => matches!(&**text, "" | "None" | QUEUE_DEFAULT | POOL_DEFAULT),
+        Value::Text(text) => matches!(&**text, "" | "None" | POOL_DEFAULT),
         Value::Int(number) => (&*cursor.name == "pool_slots" && *number == 1) || *number == 0,
         Value::List(items) => items.is_empty(),
         Value::Map(map) => map.entries().is_empty() || cursor.is_not_given(),
@@ -134,7 +135,18 @@ pub(crate) fn apply(task: &mut Task, cursor: &Cursor<'_>) {
         "pool_slots" if none => task.pool_slots = 1,
         "pool_slots" => set(&mut task.pool_slots, cursor.count(1)),
         "queue" if none => QUEUE_DEFAULT.clone_into(&mut task.queue),
-        "queue" => set(&mut task.queue, text()),
+        "queue" => {
+            set(&mut task.queue, text());
+            if !matches!(&*task.queue, QUEUE_DEFAULT | QUEUE_PYTHON | "") {
+                let message =
+                    format!("there is no queue `{}`: the task goes where it would go without", clip(&task.queue));
+                cursor.warn(
+                    "ignored-key",
+                    message,
+                    Some(format!("`{QUEUE_PYTHON}` is the one there is; remove any other")),
+                );
+            }
+        }
         "params" => {
             if let Some(params) = params(cursor) {
                 (task.params, task.param_schemas) = (params.values, params.schemas);

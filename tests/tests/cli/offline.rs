@@ -175,7 +175,7 @@ fn the_linters_json_has_a_place_a_code_and_a_way_of_keys() {
             "key_path": "late.tasks.a.dependencies.0",
             "code": "unknown-dependency",
             "message": "the task `a` depends on `b`, which does not exist",
-            "hint": null,
+            "hint": "name a task or a group of this DAG",
         })
     );
     assert_eq!(found[2]["code"], "missing-file");

@@ -54,7 +54,7 @@ pub const TASK: &[Key] = &[
     key("max_active_tis_per_dagrun", Shape::Count(1), "how many instances may run at once, in one run"),
     key("pool", Shape::Text, "the pool it takes slots of"),
     key("pool_slots", Shape::Count(1), "how many slots it takes"),
-    kept("queue", Shape::Text, "the queue that its messages go to"),
+    key("queue", Shape::Text, "`python` sends it to workers with Python; there are no others to choose"),
     key("multiple_outputs", Shape::Boolean, "each key of a returned mapping is kept by itself, too"),
     key("render_template_as_native_obj", Shape::Boolean, "templates give native values instead of text"),
     key("map_index_template", Shape::Text, "names the instances of a mapped task"),

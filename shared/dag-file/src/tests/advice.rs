@@ -79,6 +79,14 @@ fn a_key_of_tasks_in_a_dag_is_told_where_it_belongs() {
 }
 
 #[test]
+fn a_queue_that_there_is_not_is_told() {
+    for (queue, codes) in [("python", vec![]), ("default", vec![]), ("None", vec![]), ("gpu", vec!["ignored-key"])] {
+        let found = told(&format!("default_args: {{queue: {queue}}}\ntasks: {{t: {{operator: EmptyOperator}}}}"));
+        assert_eq!(found.iter().map(|t| t.1).collect::<Vec<_>>(), codes, "{queue}");
+    }
+}
+
+#[test]
 fn a_dependency_by_id_is_told_the_name() {
     let text = "etl:\n  task_groups:\n    outer: {}\n    inner: {parent_group_name: outer}\n  tasks:\n    \
                 a: {operator: EmptyOperator, task_group_name: inner}\n    b: {operator: EmptyOperator, dependencies: [inner.a]}\n";
