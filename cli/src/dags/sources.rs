@@ -73,6 +73,7 @@ impl Scope {
 
     /// A file of defaults in a folder above, which is not read: the folder that is looked at counts as the DAG folder. A repository's
     /// root is the highest place that is looked into.
+    #[cfg_attr(not(feature = "aws"), expect(irrefutable_let_patterns, reason = "only AWS has buckets"))]
     pub(crate) fn defaults_above(&self) -> Option<PathBuf> {
         let DagFolder::Directory(store) = &self.store else { return None };
         let mut folder = store.root();

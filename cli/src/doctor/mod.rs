@@ -57,11 +57,12 @@ impl Finding {
 /// Looks over the state, and on AWS what runs on it. Findings are the data; exit code 1 says that something is wrong.
 pub(crate) async fn run(metastore: &MetastoreUrl, printer: Printer) -> Result<(), Failure> {
     let session = Session::open(metastore).await?;
-    let mut findings = state::look(&session).await;
+    let findings = state::look(&session).await;
     #[cfg(feature = "aws")]
-    if let MetastoreUrl::DynamoDb(table) = metastore {
-        findings.extend(deployment::look(table).await?);
-    }
+    let findings: Vec<Finding> = match metastore {
+        MetastoreUrl::DynamoDb(table) => findings.into_iter().chain(deployment::look(table).await?).collect(),
+        MetastoreUrl::File(_) => findings,
+    };
     let mut rows = Rows::new(&["check", "state", "found", "advice"]);
     for Finding { check, verdict, found, advice } in &findings {
         rows.push(vec![
