@@ -15,6 +15,7 @@ use updraft_metastore::{Metastore, Version};
 use updraft_model::{Dag, DagDoc, DagId, DagRunState, RunDoc};
 use updraft_service::{Continuation, Engine, Settings, TaskRef};
 use updraft_task_queue::Message;
+use updraft_timetables::{DataInterval, TimeRestriction};
 
 /// What is to be simulated.
 #[derive(Debug, Clone)]
@@ -268,9 +269,6 @@ impl Simulation {
 /// Puts a DAG into the store, as ingesting its file does. Runs that were due before are taken for made.
 fn found(metastore: &Metastore<Arc<Counting<Grid>>>, dag: &Dag, from: Timestamp) -> Result<(), Error> {
     let mut dag = dag.clone();
-    if dag.catchup {
-        dag.start_date = dag.start_date.map(|start| start.max(from));
-    }
     dag.callbacks.clear();
     dag.deadlines.clear();
     for task in &mut dag.tasks {
@@ -279,10 +277,19 @@ fn found(metastore: &Metastore<Arc<Counting<Grid>>>, dag: &Dag, from: Timestamp)
     let mut document = DagDoc::new(dag.dag_id.clone(), dag.file.clone(), false);
     document.max_active_runs = dag.max_active_runs_effective();
     document.wake_at = Some(from);
+    document.last = last_before(&dag, from);
     let version = Version { dag, files: BTreeMap::new() };
     document.version = Some(store(metastore.put_version(&version))?);
     store(metastore.put_dag(&document))?;
     Ok(())
+}
+
+/// The data interval of the last run that was due before.
+fn last_before(dag: &Dag, from: Timestamp) -> Option<DataInterval> {
+    // Not one by one from the start: the latest that was missed is what a DAG that does not catch up makes first.
+    let restriction = TimeRestriction { catchup: false, ..dag.time_restriction() };
+    let missed = dag.timetable.next_dagrun_info(None, &restriction, from).ok().flatten()?;
+    if missed.run_after < from { missed.data_interval } else { None }
 }
 
 impl Simulation {

@@ -154,3 +154,31 @@ fn a_wish_that_makes_no_sense_says_why() {
     wish.to = at("2025-01-01T00:00:00Z");
     assert!(simulate(&wish).unwrap_err().to_string().contains("before it begins"));
 }
+
+#[test]
+fn what_was_due_before_the_beginning_is_taken_for_done() {
+    // The first runs that a deployment would make if it had run all the time.
+    for (settings, first) in [
+        ("schedule: '0 1 * * *'", "2026-03-01T01:00:00Z"),
+        ("schedule: '0 1 * * *'\n  catchup: true", "2026-03-01T01:00:00Z"),
+        ("schedule: '@daily'", "2026-03-01T00:00:00Z"),
+        (
+            "schedule: {__type__: airflow.timetables.interval.CronDataIntervalTimetable, __args__: ['0 1 * * *', UTC]}",
+            "2026-03-01T01:00:00Z",
+        ),
+        (
+            "schedule: {__type__: airflow.timetables.interval.CronDataIntervalTimetable, __args__: ['0 1 * * *', UTC]}\n  catchup: true",
+            "2026-03-01T01:00:00Z",
+        ),
+    ] {
+        let text = format!(
+            "d:\n  {settings}\n  start_date: 2026-01-01\n  tasks: {{t: {{operator: BashOperator, bash_command: x}}}}\n"
+        );
+        let report = simulate(&wish(&text, 2)).expect("it can be simulated");
+        let due = report.runs.iter().map(|run| run.run_after).min();
+        assert_eq!(due, Some(at(first)), "{settings}");
+    }
+    let once =
+        "d:\n  schedule: '@once'\n  start_date: 2026-01-01\n  tasks: {t: {operator: BashOperator, bash_command: x}}\n";
+    assert_eq!(simulate(&wish(once, 2)).expect("it can be simulated").runs.len(), 0);
+}
