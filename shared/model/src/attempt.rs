@@ -7,7 +7,7 @@ use crate::hitl::HitlDetail;
 use crate::ids::{Incarnation, TaskIndex, Token};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// Values above this many bytes of JSON go to the blob store.
@@ -124,6 +124,9 @@ pub struct Attempt {
     /// The name of its mapped instance, as `map_index_template` renders it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rendered_map_index: Option<String>,
+    /// What its template fields became, of those that are not what the file says; secrets are hidden in it.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub rendered: Map<String, Value>,
     /// What people were asked by it; of an answer, what they were asked and what they said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hitl: Option<HitlDetail>,
@@ -146,6 +149,7 @@ impl Attempt {
             handover: None,
             map_length: None,
             rendered_map_index: None,
+            rendered: Map::new(),
             hitl: None,
         }
     }

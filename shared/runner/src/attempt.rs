@@ -28,6 +28,8 @@ pub(crate) struct Ended {
     pub(crate) handover: Option<Value>,
     /// The name of the mapped instance.
     pub(crate) rendered_map_index: Option<String>,
+    /// What its template fields became.
+    pub(crate) rendered: serde_json::Map<String, Value>,
     /// What it has asked people.
     pub(crate) hitl: Option<HitlDetail>,
 }
@@ -42,6 +44,7 @@ impl Ended {
             outlet_events: Vec::new(),
             handover: None,
             rendered_map_index: None,
+            rendered: serde_json::Map::new(),
             hitl: None,
         }
     }

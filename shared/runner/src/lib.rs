@@ -20,6 +20,7 @@ mod mail;
 mod operators;
 mod processes;
 mod render;
+mod rendered;
 mod runner;
 mod sensors;
 mod services;

@@ -30,6 +30,7 @@ use crate::arguments::Arguments;
 use crate::attempt::{Attempt, Break, End, Ended};
 use crate::log::Log;
 use crate::lookups::AttemptLookups;
+use crate::rendered::{self, without};
 use crate::services::Services;
 use crate::{expand, operators, processes, render};
 
@@ -150,16 +151,6 @@ fn checked_events(said: Vec<OutletEvent>) -> Result<Vec<OutletEvent>, String> {
     Ok(said)
 }
 
-/// A value without the secrets in its texts.
-fn without(value: Value, secrets: &[String]) -> Value {
-    match value {
-        Value::String(text) => Value::String(updraft_model::secrets::hide(&text, secrets)),
-        Value::Array(items) => Value::Array(items.into_iter().map(|item| without(item, secrets)).collect()),
-        Value::Object(map) => map.into_iter().map(|(name, item)| (name, without(item, secrets))).collect(),
-        other => other,
-    }
-}
-
 async fn until(instant: Option<tokio::time::Instant>) {
     match instant {
         Some(instant) => tokio::time::sleep_until(instant).await,
@@ -212,6 +203,7 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> ProcessRunner<I, Q, L, C> {
             Err(ended) => return Err(ended.hiding(&secrets).into()),
         };
         attempt.secrets = secrets;
+        let written = task.arguments.clone();
         attempt.arguments = Arguments::new(operator, values.clone());
         let end = operators::run(operator, &mut attempt).await;
         let mut ended = match end {
@@ -220,6 +212,8 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> ProcessRunner<I, Q, L, C> {
             Err(Break::Killed) => return Err(Break::Killed),
         }
         .hiding(&attempt.secrets);
+        let became = |name: &str| attempt.arguments.is_given(name).then(|| attempt.arguments.value(name));
+        ended.rendered = rendered::kept(operator, &written, became, &attempt.secrets);
         ended.outlet_events = checked_events(std::mem::take(&mut attempt.outlet_events))?;
         for (key, value) in attempt.pushed {
             ended.xcoms.entry(key).or_insert(value);
@@ -298,6 +292,7 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> ProcessRunner<I, Q, L, C> {
             handover: ended.handover,
             map_length,
             rendered_map_index: ended.rendered_map_index,
+            rendered: ended.rendered,
             hitl: ended.hitl,
             ..Finished::new(ended.outcome)
         };

@@ -33,6 +33,8 @@ pub struct TaskInstanceView {
     pub map_index: Option<u32>,
     /// The name of the instance, as `map_index_template` renders it.
     pub rendered_map_index: Option<String>,
+    /// What the template fields of its latest attempt became, of those that are not what the file says; none before there was one.
+    pub rendered: Option<serde_json::Map<String, Value>>,
     /// Its operator.
     pub operator: String,
     /// Its state.
@@ -301,11 +303,16 @@ pub(crate) type Latest = BTreeMap<(TaskIndex, Option<u32>), Attempt>;
 
 pub(crate) fn latest(attempts: Vec<(AttemptKey, Attempt)>) -> Latest {
     let mut latest = Latest::new();
-    for (key, attempt) in attempts {
+    for (key, mut attempt) in attempts {
         let instance = (key.task, key.map_index);
         // An answer begins with the attempt that asked, and ends later.
         let dates = |attempt: &Attempt| (attempt.start_date, attempt.end_date);
-        if latest.get(&instance).is_none_or(|other| dates(&attempt) >= dates(other)) {
+        let other = latest.get_mut(&instance);
+        if other.as_ref().is_none_or(|other| dates(&attempt) >= dates(other)) {
+            // An answer renders nothing: what it answers did.
+            if let (true, Some(other)) = (attempt.hitl.is_some() && attempt.rendered.is_empty(), other) {
+                attempt.rendered = std::mem::take(&mut other.rendered);
+            }
             latest.insert(instance, attempt);
         }
     }
@@ -335,6 +342,7 @@ pub(crate) fn instance_view(
         task_id: definition.task_id.to_string(),
         map_index,
         rendered_map_index: attempt.and_then(|a| a.rendered_map_index.clone()),
+        rendered: attempt.filter(|_| *cell != Cell::None).map(|a| a.rendered.clone()),
         operator: definition.operator.clone(),
         state: cell.state(),
         try_number: cell.try_number(),

@@ -131,6 +131,8 @@ pub struct Finished {
     pub map_length: Option<u32>,
     /// The name of its mapped instance, as `map_index_template` renders it.
     pub rendered_map_index: Option<String>,
+    /// What its template fields became, of those that are not what the file says.
+    pub rendered: serde_json::Map<String, serde_json::Value>,
     /// What it has asked people, where it waits for their answer.
     pub hitl: Option<HitlDetail>,
 }
@@ -149,6 +151,7 @@ impl Finished {
             handover: None,
             map_length: None,
             rendered_map_index: None,
+            rendered: serde_json::Map::new(),
             hitl: None,
         }
     }
@@ -306,6 +309,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             handover: finished.handover,
             map_length: finished.map_length,
             rendered_map_index: finished.rendered_map_index,
+            rendered: finished.rendered,
             hitl: finished.hitl,
         };
         measure(&work, &attempt);

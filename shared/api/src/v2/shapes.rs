@@ -1,5 +1,6 @@
 //! The JSON of Airflow's responses, field for field. What does not exist here has Airflow's value for "there is none".
 
+use super::redacted;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -267,6 +268,19 @@ fn with(mut object: Value, more: Value) -> Value {
     object
 }
 
+/// The template fields as the latest attempt had them; nothing before there was one.
+fn rendered_fields(plan: &Plan, view: &TaskInstanceView) -> Value {
+    let task = plan.task(view.task);
+    let (Some(rendered), Some(operator)) = (&view.rendered, updraft_model::operators::find(&task.operator)) else {
+        return json!({});
+    };
+    let field = |name: &str| {
+        let value = rendered.get(name).or_else(|| task.arguments.get(name));
+        (name.to_owned(), value.map_or(Value::Null, |value| redacted(value, name)))
+    };
+    operator.template_fields().map(field).collect::<serde_json::Map<_, _>>().into()
+}
+
 /// `TaskInstanceResponse`.
 pub(crate) fn task_instance(run: &RunDoc, of: Versioned<'_>, view: &TaskInstanceView, notes: &Notes) -> Value {
     let tried = match view.map_index {
@@ -286,7 +300,7 @@ pub(crate) fn task_instance(run: &RunDoc, of: Versioned<'_>, view: &TaskInstance
         "hostname": view.hostname.as_deref().unwrap_or_default(),
         "note": note.map(|note| &note.content),
         "rendered_map_index": view.rendered_map_index,
-        "rendered_fields": {},
+        "rendered_fields": rendered_fields(of.0, view),
         "trigger": null,
         "triggerer_job": null,
     });
