@@ -252,6 +252,7 @@ def of_task_instances(apis):
     assert instances.get_task_instances("~", "~", state=["success"]).total_entries >= 2
     one = instances.get_task_instance("etl", "mine", "extract")
     assert one.state == "success" and one.try_number == 1 and one.operator == "BashOperator"
+    assert one.rendered_fields == {"bash_command": 'echo "hello you"', "env": None, "cwd": None}, one.rendered_fields
     assert instances.get_mapped_task_instance("etl", "mine", "extract", -1).id == one.id
     batch = instances.get_task_instances_batch("~", "~", TaskInstancesBatchBody(dag_ids=["etl"], task_ids=["load"]))
     assert batch.total_entries == 1
@@ -421,8 +422,13 @@ def of_assets(apis):
     fails(404, assets.delete_asset_queued_events, asset.id)
     fails(404, assets.delete_dag_asset_queued_events, "reader")
     fails(404, assets.delete_dag_asset_queued_event, "reader", asset.id)
-    run = assets.materialize_asset(asset.id, MaterializeAssetBody())
+    wished = {"dag_run_id": "made-by-hand", "logical_date": "2026-01-02T00:00:00Z", "note": "why", "conf": {"a": 1},
+              "data_interval_start": "2026-01-01T00:00:00Z", "data_interval_end": "2026-01-02T00:00:00Z"}
+    run = assets.materialize_asset(asset.id, MaterializeAssetBody.from_dict(wished))
     assert run.dag_id == "writer" and run.run_type == "asset_materialization"
+    assert (run.dag_run_id, run.note, run.conf, run.logical_date.day) == ("made-by-hand", "why", {"a": 1}, 2), run
+    assert run.data_interval_start.day == 1 and run.triggering_user_name == "admin", run
+    fails(400, assets.materialize_asset, asset.id, MaterializeAssetBody(partition_key="k"))
     ended(apis, "writer", run.dag_run_id)
     store = apis["AssetStateStoreApi"]
     store.set_asset_state_store("mark", asset.id, AssetStateStoreBody.from_dict({"value": "a"}))

@@ -8,11 +8,12 @@ use updraft_clock::Clock;
 use updraft_metastore::{Items, Outcome};
 use updraft_model::run_id::Ending;
 use updraft_model::{
-    DagId, DagRunState, DagRunType, DataInterval, Incarnation, RunDoc, RunFacts, RunName, RunOrigin, TriggeredBy,
+    Dag, DagId, DagRunState, DagRunType, DataInterval, Incarnation, RunDoc, RunFacts, RunName, RunOrigin, TriggeredBy,
     run_id,
 };
 use updraft_scheduling::deadlines;
 use updraft_task_queue::{Message, Outgoing, TaskQueue};
+use updraft_timetables::Partition;
 
 /// The largest conf, in bytes of JSON: it lies in the run document, which every decision reads and writes.
 pub const CONF_BYTES_MAX: usize = 64 * 1024;
@@ -107,16 +108,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         check_conf(&trigger.conf)?;
         check_note(origin.note.as_deref().unwrap_or_default())?;
         let version = self.version(&version_id).await?;
-        if origin.partition_key.is_some() {
-            return Err(Error::Refused(if version.plan.dag.timetable.is_partitioned() {
-                format!(
-                    "the DAG `{}` makes the runs of its partitions by its schedule only; leave partition_key out",
-                    dag.dag_id
-                )
-            } else {
-                format!("the DAG `{}` is not partitioned and takes no partition_key; leave it out", dag.dag_id)
-            }));
-        }
+        let partition = partition(&version.plan.dag, origin.partition_key.as_deref())?;
         updraft_params::check_run(&version.plan.dag, &trigger.conf)
             .map_err(|problem| Error::Refused(format!("the DAG `{}` cannot be triggered: {problem}", dag.dag_id)))?;
         // Airflow's command line draws a tail only where no logical date is given.
@@ -143,7 +135,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             run_type: origin.run_type,
             logical_date,
             data_interval: interval.map_err(|e| Error::Refused(e.to_string()))?,
-            partition: None,
+            partition,
             run_after,
             queued_at: now,
             version: version_id,
@@ -194,6 +186,22 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         self.send(vec![Outgoing::now(Message::Run { incarnation })]).await;
         Ok(run)
     }
+}
+
+/// The part of the data that a key names.
+fn partition(dag: &Dag, key: Option<&str>) -> Result<Option<Partition>, Error> {
+    let Some(key) = key else { return Ok(None) };
+    if let Some(partition) = dag.timetable.partition_named(key) {
+        return Ok(Some(partition));
+    }
+    Err(Error::Refused(if dag.timetable.is_partitioned() {
+        format!(
+            "`{key}` is no partition of the DAG `{}`: give partition_key as its timetable's key_format writes it",
+            dag.dag_id
+        )
+    } else {
+        format!("the DAG `{}` is not partitioned and takes no partition_key; leave it out", dag.dag_id)
+    }))
 }
 
 pub(crate) fn check_conf(conf: &serde_json::Value) -> Result<(), Error> {

@@ -1,7 +1,8 @@
 //! Runs that each stand for a partition of the data.
 
 use jiff::Timestamp;
-use jiff::fmt::strtime;
+use jiff::civil::Time;
+use jiff::fmt::strtime::{self, BrokenDownTime};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
@@ -120,6 +121,20 @@ impl CronPartition {
         }
         let key = strtime::format(&self.key_format, &date.to_zoned(self.timezone.zone().clone()))?;
         Ok(Partition { key, date })
+    }
+
+    /// The partition of this key; none where the format makes no such key.
+    pub(crate) fn named(&self, key: &str) -> Option<Partition> {
+        let mut read = BrokenDownTime::parse(&self.key_format, key).ok()?;
+        // A key of a month is its first day's.
+        if read.to_date().is_err() {
+            read.set_month(Some(read.month().unwrap_or(1))).ok()?;
+            read.set_day(Some(read.day().unwrap_or(1))).ok()?;
+        }
+        let civil = read.to_date().ok()?.to_datetime(read.to_time().unwrap_or(Time::MIN));
+        let at = civil.to_zoned(self.timezone.zone().clone()).ok()?;
+        let is_its_key = strtime::format(&self.key_format, &at).is_ok_and(|made| made == key);
+        is_its_key.then(|| Partition { key: key.to_owned(), date: at.timestamp() })
     }
 
     fn schedule(&self) -> CronSchedule<'_> {

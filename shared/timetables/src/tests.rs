@@ -210,6 +210,14 @@ fn a_partition_is_named_on_the_clock_of_its_zone_and_outlives_storage() {
     assert_eq!((partition.key.as_str(), partition.date), ("2025/03/08", instant("2025-03-07T18:15Z")));
     assert!(timetable.is_partitioned());
 
+    assert_eq!(timetable.partition_named("2025/03/08"), Some(partition));
+    for key in ["2025/3/8", "2025/02/30", "2025/03/08 ", "", "yesterday"] {
+        assert_eq!(timetable.partition_named(key), None, "{key}");
+    }
+    let monthly = Timetable::CronPartition(build(0, "%Y-%m").unwrap());
+    let first = instant("2025-02-28T18:15Z");
+    assert_eq!(monthly.partition_named("2025-03").map(|partition| partition.date), Some(first));
+
     for format in ["", "%", "%!", &"%Y".repeat(60)] {
         assert!(matches!(build(0, format), Err(PartitionError::KeyFormat { .. })), "{format}");
     }

@@ -135,6 +135,14 @@ impl Timetable {
     pub fn is_partitioned(&self) -> bool {
         matches!(self, Self::CronPartition(_))
     }
+
+    /// The partition of this key; none where its runs stand for none, or have no such key.
+    pub fn partition_named(&self, key: &str) -> Option<crate::Partition> {
+        match self {
+            Self::CronPartition(timetable) => timetable.named(key),
+            _ => None,
+        }
+    }
 }
 
 /// One run, at the start date even if that is past and catchup is off.

@@ -7,6 +7,7 @@ mod backfills;
 mod contract;
 mod dags;
 mod interventions;
+mod partitions;
 mod state_store;
 
 use super::*;
@@ -114,6 +115,7 @@ fn setup() -> Setup {
     };
     Setup {
         access: Access::Open,
+        issuer: None,
         config: vec![option("core", "executor", "local"), option("api", "secret_key", "hunter22")],
     }
 }

@@ -3,6 +3,7 @@
 use super::query::{Query, sort_by};
 use super::{Failure, NoContent, dags, runs, shapes};
 use crate::audit::Made;
+use crate::auth::Caller;
 use crate::contract::{Body, instant};
 use crate::parts::{Api, Parts};
 use axum::extract::{Path, State};
@@ -14,6 +15,7 @@ use updraft_service::Error;
 use updraft_service::assets::{
     AliasView, AssetEventView, AssetView, EventFilter, EventWish, QueuedEvent, Related, RunOfEvent,
 };
+use updraft_service::interventions::bodies;
 
 type Answer = Result<Json<Value>, Failure>;
 
@@ -258,24 +260,21 @@ pub(super) async fn create_event<P: Parts>(State(api): State<Api<P>>, Body(body)
 /// `POST /assets/{asset_id}/materialize`.
 pub(super) async fn materialize<P: Parts>(
     State(api): State<Api<P>>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<i64>,
     Body(body): Body,
 ) -> Result<(Extension<Made>, Json<Value>), Failure> {
-    for name in ["data_interval_start", "data_interval_end", "logical_date", "run_after", "note", "partition_key"] {
-        if !body[name].is_null() {
-            return Err(Failure::bad_request(format!("`{name}` is not supported by this version; leave it out")));
-        }
-    }
     let view = find(&api, id).await?;
     let mut makers: Vec<&DagId> = view.producing_tasks.iter().map(|task| &task.dag_id).collect();
     makers.dedup();
-    match makers.len() {
-        0 => return Err(Failure::not_found(format!("No Dag materializes asset with ID: {id}"))),
-        1 => {}
+    let maker = match makers.as_slice() {
+        [] => return Err(Failure::not_found(format!("No Dag materializes asset with ID: {id}"))),
+        [maker] => *maker,
         _ => return Err(Failure::conflict(format!("More than one Dag materializes asset with ID: {id}"))),
-    }
-    let run_id = body["dag_run_id"].as_str().filter(|id| !id.is_empty()).map(str::to_owned);
-    let run = api.engine.materialize_asset(view.id, body["conf"].clone(), run_id).await?;
+    };
+    let (trigger, mut origin) = bodies::materialize(maker, &body)?;
+    origin.user = Some(caller.username);
+    let run = api.engine.trigger_from(trigger, &origin).await?;
     Ok((Extension(runs::made(&run)), Json(runs::shown(&api, &run).await?)))
 }
 

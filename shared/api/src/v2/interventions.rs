@@ -11,7 +11,7 @@ use axum::extract::{Path, State};
 use serde_json::{Map, Value, json};
 use updraft_metastore::{Note, Noted};
 use updraft_model::{DagId, RunDoc};
-use updraft_service::interventions::{Affected, ClearTaskInstances, Picks, TaskPick, bodies};
+use updraft_service::interventions::{Affected, ClearDagRun, ClearTaskInstances, Picks, TaskPick, bodies};
 
 type Answer = Result<Json<Value>, Failure>;
 
@@ -176,8 +176,7 @@ pub(super) async fn clear_runs<P: Parts>(
     })))
 }
 
-/// `POST /dags/{dag_id}/clearPartitions`: which partition a run makes is fixed here, so this says what it would do, and does it only where
-/// that is nothing.
+/// `POST /dags/{dag_id}/clearPartitions`: takes runs their partitions, and clears their task instances where that is asked for.
 pub(super) async fn clear_partitions<P: Parts>(
     State(api): State<Api<P>>,
     Path(dag_id): Path<String>,
@@ -197,15 +196,16 @@ pub(super) async fn clear_partitions<P: Parts>(
     };
     found.retain(|run| run.facts.partition.is_some());
     let dry_run = body["dry_run"].as_bool().unwrap_or(true);
-    if !dry_run && !found.is_empty() {
-        return Err(Failure::bad_request(
-            "the partition of a run cannot be taken from it in this version; clear the run instead",
-        ));
-    }
     let mut instances = 0;
-    if body["clear_task_instances"] == true {
-        for run in &found {
-            instances += api.engine.task_instances(run).await?.len();
+    for run in &found {
+        // First, so that what is cleared runs without it.
+        if !dry_run {
+            api.engine.clear_partition(run).await?;
+        }
+        if body["clear_task_instances"] == true {
+            let of = &run.facts;
+            let cleared = api.engine.clear_dag_run(&of.dag_id, &of.run_id, &ClearDagRun::default(), dry_run).await?;
+            instances += cleared.len();
         }
     }
     Ok(Json(json!({"dag_runs_cleared": found.len(), "task_instances_cleared": instances, "dry_run": dry_run})))

@@ -358,27 +358,35 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// # Errors
     /// [`Error::NotFound`] where no DAG does, [`Error::Refused`] where more than one does, or it cannot be triggered.
     pub async fn materialize_asset(&self, asset_id: u64, conf: Value, run_id: Option<String>) -> Result<RunDoc, Error> {
-        let topic = self.asset_topic(asset_id).await?;
-        let mut makers: Vec<DagId> = related(&topic, Role::Producer).into_iter().map(|maker| maker.dag_id).collect();
-        makers.dedup();
-        let dag_id = match makers.as_slice() {
-            [] => {
-                let name = topic.facts.topic.name().to_owned();
-                return Err(Error::NotFound { what: "a DAG that makes the asset", name, near: Vec::new() });
-            }
-            [dag_id] => dag_id.clone(),
-            several => {
-                let several: Vec<&str> = several.iter().map(DagId::as_str).collect();
-                return Err(Error::Refused(format!(
-                    "more than one DAG makes the asset `{}`: trigger one of `{}` instead",
-                    topic.facts.topic.name(),
-                    several.join("`, `")
-                )));
-            }
-        };
+        let dag_id = self.maker_of_asset(asset_id).await?;
         let origin =
             Origin { run_type: DagRunType::AssetMaterialization, without_logical_date: true, ..Origin::default() };
         self.trigger_from(Trigger { dag_id, run_id, logical_date: None, conf }, &origin).await
+    }
+
+    /// The one DAG that makes an asset.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] where no DAG does, [`Error::Refused`] where more than one does.
+    async fn maker_of_asset(&self, asset_id: u64) -> Result<DagId, Error> {
+        let topic = self.asset_topic(asset_id).await?;
+        let mut makers: Vec<DagId> = related(&topic, Role::Producer).into_iter().map(|maker| maker.dag_id).collect();
+        makers.dedup();
+        match makers.as_slice() {
+            [] => {
+                let name = topic.facts.topic.name().to_owned();
+                Err(Error::NotFound { what: "a DAG that makes the asset", name, near: Vec::new() })
+            }
+            [dag_id] => Ok(dag_id.clone()),
+            several => {
+                let several: Vec<&str> = several.iter().map(DagId::as_str).collect();
+                Err(Error::Refused(format!(
+                    "more than one DAG makes the asset `{}`: trigger one of `{}` instead",
+                    topic.facts.topic.name(),
+                    several.join("`, `")
+                )))
+            }
+        }
     }
 
     /// The events that wait for the rest of a schedule's condition: of a DAG, of an asset, or of both.

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use updraft_model::cell::End;
-use updraft_model::{DagId, DagRunState, DataInterval, ReprocessBehavior, TriggeredBy};
+use updraft_model::{DagId, DagRunState, DagRunType, DataInterval, ReprocessBehavior, TriggeredBy};
 
 /// A request, and whether it is only to say what it would do.
 #[derive(Debug, Clone, PartialEq)]
@@ -257,7 +257,26 @@ struct TriggerBody {
 /// # Errors
 /// [`Error::Invalid`] for a body of another form.
 pub fn trigger(dag_id: &DagId, body: &Value) -> Result<(Trigger, Origin), Error> {
-    let body: TriggerBody = read(body)?;
+    triggered(dag_id, read(body)?)
+}
+
+/// `POST /assets/{asset_id}/materialize`: what a trigger takes, all of it optional, and the body itself too.
+///
+/// # Errors
+/// [`Error::Invalid`] for a body of another form.
+pub fn materialize(dag_id: &DagId, body: &Value) -> Result<(Trigger, Origin), Error> {
+    let mut body = body.clone();
+    if body.is_null() {
+        body = Value::Object(Map::new());
+    }
+    if let Value::Object(fields) = &mut body {
+        fields.entry("logical_date").or_insert(Value::Null);
+    }
+    let (trigger, origin) = triggered(dag_id, read(&body)?)?;
+    Ok((trigger, Origin { run_type: DagRunType::AssetMaterialization, ..origin }))
+}
+
+fn triggered(dag_id: &DagId, body: TriggerBody) -> Result<(Trigger, Origin), Error> {
     check_note(body.note.as_deref().unwrap_or_default())?;
     let data_interval = match (body.data_interval_start, body.data_interval_end) {
         (Some(start), Some(end)) => Some(DataInterval { start, end }),

@@ -6,6 +6,7 @@ pub mod bodies;
 mod clear;
 mod instances;
 mod mark;
+mod partitions;
 mod runs;
 mod selection;
 
