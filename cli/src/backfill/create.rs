@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use updraft_model::backfill::BACKFILL_RUNS_DEFAULT;
 use updraft_model::{DagId, ReprocessBehavior};
 use updraft_service::backfill::NewBackfill;
+use updraft_task_queue::Message;
 
 /// Which dates of which DAG.
 #[derive(Debug, clap::Args)]
@@ -82,6 +83,11 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session, printer: Print
         return Ok(());
     }
     let backfill = Box::pin(session.engine.create_backfill(&wish)).await?;
+    // Its first look: the message that asks for it went to a queue that ends with this process.
+    let first = Message::Backfill { id: backfill.id.clone() };
+    if let Err(error) = Box::pin(session.engine.look_where(&first)).await {
+        printer.note(format_args!("note: its first runs are made within a minute, not yet: {error}"));
+    }
     super::show(&backfill, printer)?;
     if session.engine.store.dag(&backfill.dag_id).await?.is_some_and(|dag| dag.paused) {
         printer.note(format_args!(

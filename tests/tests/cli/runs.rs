@@ -1,7 +1,7 @@
 //! Triggering, waiting, and what is then to be read.
 
 use crate::harness::Place;
-use crate::server::{left, served};
+use crate::server::{ETL, Server, left, served};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read};
 
@@ -52,6 +52,21 @@ fn a_triggered_run_is_queued_without_a_server() {
         said.contains("│ property_name       ┆ property_value") && said.contains("│ dag_run_id          ┆ r2 "),
         "{said}"
     );
+}
+
+#[test]
+fn a_backfill_begins_where_it_is_made() {
+    let place = Place::new();
+    let daily = ETL.replace("schedule: null", "schedule: '@daily'\n  catchup: false");
+    place.write("dags/etl.yaml", &daily);
+    drop(Server::start(&place));
+    let dates = ["--from-date", "2026-01-05", "--to-date", "2026-01-20", "--max-active-runs", "2"];
+    let said = place.run(&[&["backfill", "create", "--dag-id", "etl"], &dates[..]].concat());
+    // Nobody serves the home: what is there was made by the command itself.
+    let runs = place.json(&["dags", "list-runs", "etl", "--output", "json"]);
+    let ids: Vec<&str> = runs.as_array().unwrap().iter().map(|run| run["run_id"].as_str().unwrap()).collect();
+    let made = ids.iter().filter(|id| id.starts_with("backfill__2026-01-0")).count();
+    assert_eq!(made, 2, "{ids:?}: {said}");
 }
 
 #[test]
