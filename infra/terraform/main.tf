@@ -106,7 +106,13 @@ locals {
       runtime = "provided.al2023"
       memory  = 256
       timeout = 30
-      more    = merge(local.secrets_environment, { UPDRAFT_JWT_ROLE_CLAIM = var.jwt_role_claim })
+      more = merge(local.secrets_environment, {
+        UPDRAFT_JWT_ROLE_CLAIM   = var.jwt_role_claim
+        UPDRAFT_JWT_ISSUER       = var.jwt_issuer == null ? "" : var.jwt_issuer
+        UPDRAFT_JWT_AUDIENCE     = var.jwt_audience
+        UPDRAFT_JWT_CLIENT       = var.jwt_client
+        UPDRAFT_JWT_LOGIN_ORIGIN = var.jwt_login_origin
+      })
     }
   }
 }
@@ -416,6 +422,14 @@ resource "aws_apigatewayv2_route" "tokens" {
   authorization_type = "JWT"
   authorizer_id      = aws_apigatewayv2_authorizer.tokens[0].id
   target             = "integrations/${aws_apigatewayv2_integration.tokens[0].id}"
+}
+
+# What a browser asks before it has a token.
+resource "aws_apigatewayv2_route" "open" {
+  for_each  = var.jwt_issuer == null ? toset([]) : toset(["GET /", "GET /assets/{name}", "GET /favicon.svg", "GET /auth/issuer"])
+  api_id    = aws_apigatewayv2_api.tokens[0].id
+  route_key = each.value
+  target    = "integrations/${aws_apigatewayv2_integration.tokens[0].id}"
 }
 
 resource "aws_apigatewayv2_stage" "tokens" {

@@ -118,6 +118,18 @@ variable "jwt_audience" {
   default     = "updraft"
 }
 
+variable "jwt_client" {
+  description = "The issuer's client that browsers log in with, one without a secret; empty: the audience."
+  type        = string
+  default     = ""
+}
+
+variable "jwt_login_origin" {
+  description = "The host that gives the issuer's tokens, where it is another than the issuer's (Cognito: https://NAME.auth.REGION.amazoncognito.com)."
+  type        = string
+  default     = ""
+}
+
 variable "jwt_role_claim" {
   description = "Which claim of a token names roles."
   type        = string

@@ -76,7 +76,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Error> {
     };
     let watcher = watch::start(server.clone(), stopping.clone());
     let running = loops::start(&server, workers, &stopping);
-    let setup = updraft_api::Setup { config: crate::config::of_server(&arguments), access };
+    let setup = updraft_api::Setup { config: crate::config::of_server(&arguments), access, issuer: None };
     let http = tokio::spawn(serve(listener, server.clone(), setup, stopping));
     let ended = wait_for_signals(&stop, running, home_gone(&home)).await;
     let _ = stop.send(Stopping::Now);

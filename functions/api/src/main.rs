@@ -1,7 +1,7 @@
 //! Lambda: the routes that `updraft standalone` serves, behind a Function URL and, where an issuer is named, an HTTP API.
 //!
-//! The URL's AuthType is AWS_IAM, and the HTTP API's only route asks for a token: AWS has checked who calls before this is started, and
-//! refused who may not.
+//! The URL's AuthType is AWS_IAM, and the HTTP API's routes ask for a token: AWS has checked who calls before this is started, and refused
+//! who may not. Open are the page, its scripts and where to log in, by which a browser gets its token.
 
 mod event;
 
@@ -42,7 +42,8 @@ async fn serve() -> Result<(), Error> {
     let engine = Arc::new(Engine::new(items, queue, System, settings).sealed_by(secrets.keys));
     let logs = Arc::new(S3LogStore::new(&aws, environment.bucket.clone()));
     let dags = Arc::new(S3DagStore::new(&aws, environment.bucket));
-    let router = updraft_api::router(engine, logs, dags, updraft_api::Setup::default());
+    let issuer = updraft_api::Issuer::configured(|name| std::env::var(name).ok());
+    let router = updraft_api::router(engine, logs, dags, updraft_api::Setup { issuer, ..Default::default() });
     let role_claim = std::env::var(ROLE_CLAIM).unwrap_or_default();
     lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| event::serve(&router, &role_claim, event.payload))).await
 }

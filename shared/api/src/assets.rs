@@ -1,6 +1,7 @@
 //! The built UI, embedded.
 
-use axum::extract::Path;
+use crate::parts::{Api, Parts};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rust_embed::RustEmbed;
@@ -15,8 +16,16 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The page, whatever the address says: the app reads the part behind `#`.
-pub(crate) async fn page(headers: HeaderMap) -> Response {
-    serve("index.html", &headers)
+pub(crate) async fn page<P: Parts>(State(api): State<Api<P>>, headers: HeaderMap) -> Response {
+    let mut response = serve("index.html", &headers);
+    // Logging in with an issuer, the page asks that one, and nobody else.
+    if let Some(issuer) = &api.auth.issuer {
+        let policy = POLICY.replace("connect-src 'self'", &format!("connect-src 'self' {}", issuer.origins()));
+        if let Ok(policy) = HeaderValue::from_str(&policy) {
+            response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+        }
+    }
+    response
 }
 
 /// The icon.

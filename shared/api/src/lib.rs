@@ -19,7 +19,7 @@ mod parts;
 mod v2;
 
 pub use audit::Peer;
-pub use auth::{Access, Caller};
+pub use auth::{Access, Caller, Issuer};
 pub use v2::ConfigOption;
 
 use parts::{Api, Parts};
@@ -47,6 +47,8 @@ pub struct Setup {
     pub config: Vec<ConfigOption>,
     /// Whether people have to log in.
     pub access: Access,
+    /// Where browsers get their tokens from, if whatever stands before this server wants an issuer's.
+    pub issuer: Option<Issuer>,
 }
 
 /// The routes over an engine, its logs and its DAG files.
@@ -56,7 +58,7 @@ pub fn router<I: Items, Q: TaskQueue, C: Clock, L: LogStore, D: DagStore>(
     dags: Arc<D>,
     setup: Setup,
 ) -> Router {
-    let auth = Arc::new(auth::Auth::new(setup.access));
+    let auth = Arc::new(auth::Auth::new(setup.access, setup.issuer));
     let (config, versions) = (setup.config.into(), Arc::default());
     routes(Api::<parts::Of<I, Q, C, L, D>> { engine, logs, dags, auth, config, versions })
 }
@@ -66,7 +68,7 @@ fn routes<P: Parts>(api: Api<P>) -> Router {
     let document = Arc::new(contract::document(&served));
     let openapi = move || async move { Json(document.as_ref().clone()) };
     Router::new()
-        .route("/", get(assets::page))
+        .route("/", get(assets::page::<P>))
         .route("/health", get(health::<P>))
         .route("/favicon.svg", get(assets::icon))
         .route("/assets/{name}", get(assets::asset))

@@ -129,6 +129,9 @@ fn is_unnamed(resource: &Value) -> bool {
     }
 }
 
+/// What browsers ask before they have a token: the page, its scripts, and where to log in.
+const OPEN_ROUTES: [&str; 4] = ["GET /", "GET /assets/{name}", "GET /favicon.svg", "GET /auth/issuer"];
+
 /// Whoever reaches a function by a URL has been checked by AWS.
 fn urls(template: &Value) -> Vec<String> {
     let urls = of_type(template, "AWS::Lambda::Url");
@@ -139,6 +142,9 @@ fn urls(template: &Value) -> Vec<String> {
     }
     for (name, route) in of_type(template, "AWS::ApiGatewayV2::Route") {
         let properties = &route["Properties"];
+        if OPEN_ROUTES.iter().any(|key| properties["RouteKey"] == *key) {
+            continue;
+        }
         let authorizer = target(&properties["AuthorizerId"]).unwrap_or_default();
         let checks = &template["Resources"][authorizer]["Properties"];
         if properties["AuthorizationType"] != "JWT" || target(&checks["JwtConfiguration"]["Issuer"]).is_none() {

@@ -48,6 +48,7 @@ fn breakages() -> Vec<(&'static str, Value, &'static str)> {
             json!("https://x"),
             "anybody may take the route",
         ),
+        ("/Resources/PageRoute/Properties/RouteKey", json!("GET /{any+}"), "anybody may take the route"),
         ("/Resources/TokenStage/Properties/DefaultRouteSettings", Value::Null, "no bound of its own"),
         ("/Resources/TokenApi/Condition", Value::Null, "`TokenApi` is made without an issuer"),
         (

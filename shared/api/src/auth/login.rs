@@ -7,6 +7,7 @@
 //! | GET `/auth/login` | a page with a form, without scripts |
 //! | POST `/auth/login` | the form, or the same as JSON: sets the cookie |
 //! | GET, POST `/auth/logout` | takes the cookie away |
+//! | GET `/auth/issuer` | whose tokens a gateway before this server wants, if there is one |
 //! | GET `/api/updraft/v1/me` | who is logged in |
 
 use super::{ANYBODY, Access, COOKIE, Caller, token};
@@ -35,6 +36,7 @@ pub(crate) fn routes<P: Parts>() -> Router<Api<P>> {
         .route("/auth/login", get(page).post(log_in::<P>))
         .route("/auth/login.css", get(style))
         .route("/auth/logout", get(log_out).post(log_out))
+        .route("/auth/issuer", get(super::issuer::shown::<P>))
         .route("/api/updraft/v1/me", get(me::<P>))
         .route("/api/v2/auth/login", get(redirect_to_login))
         .route("/api/v2/auth/logout", get(log_out))
@@ -83,12 +85,16 @@ fn credentials(headers: &HeaderMap, body: &Bytes) -> Result<Credentials, Failure
     })
 }
 
-/// How long somebody has to wait, in words and as a header.
-fn wait(left: Duration) -> Response {
+/// How long somebody has to wait, in words.
+pub(super) fn too_many(left: Duration) -> Failure {
     let seconds = left.as_secs() + 1;
-    let detail = format!("too many attempts to log in failed; wait {seconds} s");
-    let mut response = Failure::new(StatusCode::TOO_MANY_REQUESTS, detail).into_response();
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    Failure::new(StatusCode::TOO_MANY_REQUESTS, format!("too many attempts to log in failed; wait {seconds} s"))
+}
+
+/// The same, and as a header.
+fn wait(left: Duration) -> Response {
+    let mut response = too_many(left).into_response();
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(left.as_secs() + 1));
     response
 }
 

@@ -7,11 +7,13 @@
 //! A browser sends cookies by itself, so a request that changes something must come from a page of this server: cookies are `SameSite=Strict`,
 //! and a request that a browser says comes from elsewhere is refused, without a login too.
 
+mod issuer;
 mod login;
 mod roles;
 mod token;
 mod users;
 
+pub use issuer::Issuer;
 pub(crate) use login::routes;
 pub(crate) use roles::least;
 pub(crate) use users::routes as user_routes;
@@ -66,13 +68,14 @@ const KNOWN_MAX: usize = 1000;
 #[derive(Debug, Default)]
 pub(crate) struct Auth {
     pub(crate) access: Access,
+    pub(crate) issuer: Option<Issuer>,
     keys: OnceCell<Keys>,
     known: Mutex<BTreeMap<String, (Timestamp, Option<User>)>>,
 }
 
 impl Auth {
-    pub(crate) fn new(access: Access) -> Self {
-        Self { access, ..Self::default() }
+    pub(crate) fn new(access: Access, issuer: Option<Issuer>) -> Self {
+        Self { access, issuer, ..Self::default() }
     }
 
     /// The keys, drawn by whichever process needs them first.

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | GET `/api/updraft/v1/users` | all of them |
 //! | POST `/api/updraft/v1/users` | makes one: `username`, `role`, `password` |
-//! | PATCH `/api/updraft/v1/users/{username}` | gives another `password`; everybody may do that for themselves |
+//! | PATCH `/api/updraft/v1/users/{username}` | gives another `password`; everybody may do that for themselves, who say their `old_password` |
 //! | DELETE `/api/updraft/v1/users/{username}` | removes one |
 
 use super::Caller;
@@ -19,6 +19,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use updraft_model::User;
 use updraft_model::user::Role;
+use updraft_service::users::Login;
 
 pub(crate) fn routes<P: Parts>() -> Router<Api<P>> {
     Router::new()
@@ -83,6 +84,9 @@ async fn create<P: Parts>(
 #[serde(deny_unknown_fields)]
 struct NewPassword {
     password: String,
+    /// The one until now, of whoever changes their own: a login that was left open is not enough to take a user over.
+    #[serde(default)]
+    old_password: String,
 }
 
 async fn set_password<P: Parts>(
@@ -95,7 +99,14 @@ async fn set_password<P: Parts>(
     if caller.username != username {
         only_admins(&caller)?;
     }
-    let NewPassword { password } = read(body)?;
+    let NewPassword { password, old_password } = read(body)?;
+    if caller.username == username {
+        match api.engine.log_in(&username, &old_password).await? {
+            Login::In(_) => {}
+            Login::Wrong => return Err(Failure::forbidden("the old password is another; give it as `old_password`")),
+            Login::Wait(left) => return Err(super::login::too_many(left)),
+        }
+    }
     api.engine.set_password(&username, &password).await?;
     audit::record(&api, "set_password", &caller, &origin, &[("username", json!(username))]).await;
     Ok(NoContent)

@@ -8,7 +8,7 @@ use axum::http::HeaderMap;
 use serde_json::{Value, json};
 use std::cmp::Reverse;
 use updraft_metastore::DagSummary;
-use updraft_model::{DagDoc, DagId, DagRunState, Incarnation, RunDoc};
+use updraft_model::{Cell, DagDoc, DagId, DagRunState, Incarnation, RunDoc, TaskInstanceState};
 
 /// The latest runs of how many DAGs are looked at for failures: those that ran last by their timetable.
 pub(super) const LOOKED_AT_MAX: usize = 50;
@@ -58,7 +58,7 @@ pub(super) async fn home<P: Parts>(State(api): State<Api<P>>, headers: HeaderMap
             "import_errors": bad.len(),
         },
         "recent": {"success": ended(DagRunState::Success), "failed": ended(DagRunState::Failed)},
-        "running": running.iter().take(SHOWN_MAX).map(of_dag).collect::<Vec<_>>(),
+        "running": running.iter().take(SHOWN_MAX).map(under_way).collect::<Vec<_>>(),
         "failed": failed.collect::<Vec<_>>(),
         "next": coming,
     });
@@ -76,6 +76,14 @@ async fn latest<P: Parts>(api: &Api<P>, docs: &[DagDoc]) -> Result<Vec<RunDoc>, 
     runs.retain(|run: &RunDoc| run.state.is_finished());
     runs.sort_by_key(|run| Reverse(run.end_date));
     Ok(runs)
+}
+
+/// With how many of its tasks wait for an answer of people.
+fn under_way(run: &RunDoc) -> Value {
+    let asks = |cell: &&Cell| cell.state() == TaskInstanceState::AwaitingInput;
+    let mut shown = of_dag(run);
+    shown["asks"] = run.cells.values().filter(asks).count().into();
+    shown
 }
 
 fn of_dag(run: &RunDoc) -> Value {

@@ -229,6 +229,51 @@ async fn users_are_made_and_removed_by_admins() {
 }
 
 #[tokio::test]
+async fn who_changes_their_own_password_says_the_old_one() {
+    let engine = engine_with_users().await;
+    let bearer = format!("Bearer {}", token(&engine, Role::Admin).await);
+    let change = |of: &str, body: serde_json::Value| {
+        let request = Request::patch(format!("/api/updraft/v1/users/{of}"));
+        let request = request.header(header::CONTENT_TYPE, "application/json").body(Body::from(body.to_string()));
+        with(request.unwrap(), "authorization", &bearer)
+    };
+    let new = "a new password";
+    for body in [json!({"password": new}), json!({"password": new, "old_password": "not the password"})] {
+        let refused = send(&engine, change("admin", body)).await;
+        assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+        assert!(json_of(refused).await["detail"].as_str().unwrap().contains("old_password"));
+    }
+    assert_eq!(send(&engine, change("op", json!({"password": new}))).await.status(), StatusCode::NO_CONTENT);
+    let right = json!({"password": new, "old_password": password(Role::Admin)});
+    assert_eq!(send(&engine, change("admin", right)).await.status(), StatusCode::NO_CONTENT);
+    assert_eq!(send(&engine, to_login("/auth/token", "admin", new)).await.status(), StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn pages_learn_whose_tokens_are_wanted() {
+    let engine = engine();
+    let nowhere = std::path::Path::new("/nonexistent");
+    let (logs, dags) = (Arc::new(Directory::new(nowhere)), Arc::new(updraft_dag_store::Directory::new(nowhere)));
+    let issuer = Issuer {
+        url: "https://idp.example/pool".to_owned(),
+        audience: "updraft".to_owned(),
+        client_id: "pages".to_owned(),
+        login_origin: Some("https://login.example".to_owned()),
+    };
+    let setup = Setup { access: Access::Login, issuer: Some(issuer), ..setup() };
+    let router = router(engine.clone(), logs, dags, setup);
+    let get = |path: &str| router.clone().oneshot(Request::get(path).body(Body::empty()).unwrap());
+    let page = get("/").await.unwrap();
+    let policy = page.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+    assert!(policy.contains("connect-src 'self' https://idp.example https://login.example;"), "{policy}");
+    assert!(policy.contains("script-src 'self';"), "{policy}");
+    let told = json_of(get("/auth/issuer").await.unwrap()).await;
+    assert_eq!(told, json!({"issuer": "https://idp.example/pool", "client_id": "pages", "audience": "updraft"}));
+    let without = send(&engine, Request::get("/auth/issuer").body(Body::empty()).unwrap()).await;
+    assert_eq!(without.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
 async fn the_first_admin_is_made_once() {
     let engine = engine();
     let (username, password) = engine.first_admin().await.unwrap().unwrap();
