@@ -4,6 +4,7 @@ import { browser } from './harness.mjs';
 await import('./lists.mjs');
 await import('./dag.mjs');
 await import('./task.mjs');
+await import('./asking.mjs');
 await import('./actions.mjs');
 await import('./admin.mjs');
 await import('./everywhere.mjs');

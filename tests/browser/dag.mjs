@@ -196,7 +196,7 @@ test('10,000 instances: only what is in sight is in the page', async (t) => {
     tries: times.map(() => 1), start: times, end: times.map((at) => at + 500), upstream: times.map(() => []),
   };
   await at('#/home', async (page) => {
-    await page.getByText('All is well').waitFor();
+    await page.getByText('Server healthy').waitFor();
     await page.route('**/api/updraft/v1/dags/shop/grid?*', (route) => route.fulfill({ json: grid }));
     await page.route('**/api/updraft/v1/dags/shop/runs/large', (route) => route.fulfill({ json: whole }));
     const open = async (hash, sign) => {

@@ -4,6 +4,8 @@ import { test } from 'node:test';
 import { at, grave, link, run, until } from './harness.mjs';
 
 const id = await run('shop', { region: 'us' });
+const asking = await run('ask', {}, false);
+const fan = await run('fan');
 const VIEWS = {
   home: '#/home',
   dags: '#/dags',
@@ -12,6 +14,13 @@ const VIEWS = {
   'run details': link('shop', 'grid', { run: id, tab: 'details' }),
   log: link('shop', 'grid', { run: id, task: 'check' }),
   xcoms: link('shop', 'grid', { run: id, task: 'extract.orders', tab: 'xcoms' }),
+  rendered: link('shop', 'grid', { run: id, task: 'extract.orders', tab: 'rendered' }),
+  tries: link('shop', 'grid', { run: id, task: 'check', tab: 'tries' }),
+  cost: link('shop', 'grid', { run: id, tab: 'cost' }),
+  instances: link('fan', 'grid', { run: fan, task: 'each' }),
+  'an instance': link('fan', 'grid', { run: fan, task: 'each', map: 2 }),
+  approvals: '#/approvals',
+  question: link('ask', 'grid', { run: asking, task: 'sign_off' }),
   timing: link('shop', 'grid', { run: id, task: 'check', tab: 'timing' }),
   task: link('shop', 'grid', { run: id, task: 'check', tab: 'task' }),
   graph: link('shop', 'graph', { run: id }),

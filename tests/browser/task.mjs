@@ -62,6 +62,7 @@ test('tries, timing, XComs, templates and the task itself', async () => {
     await panel.getByText(/about \$0\.0000/).waitFor();
     await panel.getByRole('link', { name: 'Rendered' }).click();
     await panel.getByText('bash_command').waitFor();
+    await panel.getByLabel('bash_command', { exact: true }).getByText('echo "try 2"; test 2 -ge 2').waitFor();
     await panel.getByRole('link', { name: 'Task', exact: true }).click();
     await panel.getByText('1, after 1.0 s').waitFor();
   });

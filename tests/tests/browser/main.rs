@@ -4,6 +4,9 @@
 //! so and passes, unless `UPDRAFT_REQUIRE_BROWSER=1`, as CI sets it.
 
 #[cfg(test)]
+mod gateway;
+
+#[cfg(test)]
 #[path = "../cli/harness.rs"]
 #[allow(dead_code, reason = "shared with the tests of the command line, which use all of it")]
 mod harness;
@@ -73,12 +76,15 @@ fn each_view_and_each_action_works_in_a_browser() {
     guarded.write("dags/steady.yaml", &std::fs::read_to_string(folder.join("dags/steady.yaml")).expect("it is text"));
     let login = server::Server::start(&guarded, &[]);
     make_viewer(&guarded);
+    let gateway = gateway::Gateway::start();
     let status = Command::new("node")
         .args(["--test", "--test-reporter=spec", "all.test.mjs"])
         .current_dir(&folder)
         .env("BASE", &server.url)
         .env("LOGIN_BASE", &login.url)
         .env("LOGIN_PASSWORD", PASSWORD)
+        .env("GATEWAY_BASE", &gateway.url)
+        .env("ISSUER_PORT", gateway.issuer_port.to_string())
         .env("DAGS", place.path().join("dags"))
         .env("CHROMIUM", chromium().expect("it was found before"))
         .status()

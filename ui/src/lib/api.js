@@ -14,12 +14,12 @@ function said(detail) {
   return detail?.reason ?? detail?.message ?? '';
 }
 
-/** What to call when the server asks who is there. Set by the session. */
-export const hooks = { unauthorized: () => {}, headers: () => ({}) };
+/** Set by the session: what to call when the server asks who is there, which says whether to ask once more; and what says it. */
+export const hooks = { unauthorized: async () => false, headers: () => ({}) };
 
-async function ask(path, options = {}) {
+async function ask(path, options = {}, again = true) {
   let answer;
-  const headers = { Accept: 'application/json', ...(options.method ? hooks.headers() : {}), ...options.headers };
+  const headers = { Accept: 'application/json', ...hooks.headers(), ...options.headers };
   try {
     answer = await fetch(path, { ...options, headers, credentials: 'same-origin' });
   } catch (error) {
@@ -28,7 +28,7 @@ async function ask(path, options = {}) {
   }
   const text = await answer.text();
   if (answer.ok) return { text, answer };
-  if (answer.status === 401) hooks.unauthorized();
+  if (answer.status === 401 && (await hooks.unauthorized()) && again) return ask(path, options, false);
   let detail = answer.statusText;
   try {
     detail = JSON.parse(text).detail ?? detail;

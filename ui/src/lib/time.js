@@ -34,6 +34,13 @@ export const short = (at) => (at ? format(at, { month: 'short', day: 'numeric', 
 export const clockTime = (at) => (at ? format(at, { hour: '2-digit', minute: '2-digit', second: '2-digit' }) : '');
 export const day = (at) => (at ? format(at, { weekday: 'short', year: 'numeric', month: 'short', day: 'numeric' }) : '');
 
+const CAME = { manual: 'by hand', scheduled: 'scheduled', backfill: 'backfill', asset_triggered: 'by assets', operator_triggered: 'by a DAG', asset_materialization: 'to make an asset' };
+/** A run in a few words: its id, where somebody chose one, else how it came and when it was due. */
+export const runName = (run) => {
+  const id = run.run_id ?? run.dag_run_id;
+  return id.startsWith(`${run.run_type}__`) ? `${CAME[run.run_type] ?? run.run_type}, ${short(run.run_after)}` : id;
+};
+
 /** The calendar day, as `2026-01-31`. */
 export function dayKey(at) {
   const date = new Date(at);

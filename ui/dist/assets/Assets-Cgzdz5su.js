@@ -1,1 +1,0 @@
-import{s as o,c as a,a as d,f as v}from"./index-BN4EobW2.js";import{A as e}from"./AssetList-Cmn69-5N.js";import"./Pages-Bw6ETvGT.js";var m=v('<div class="stack"><h1>Assets</h1> <div><!></div></div>');function l(i){var s=m(),t=o(a(s),2),r=a(t);e(r,{}),d(i,s)}export{l as default};

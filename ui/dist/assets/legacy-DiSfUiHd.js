@@ -1,0 +1,1 @@
+import{ad as a}from"./Problem-BBdj6pEq.js";a();
