@@ -185,7 +185,7 @@ test('assets say who makes them, who waits, and what happened', async () => {
 
 test('10,000 instances: only what is in sight is in the page', async (t) => {
   const count = 10_000;
-  const tasks = { ids: Array.from({ length: count }, (_, i) => `task_${i}`), labels: {}, groups: {}, operators: ['BashOperator'], operator: Array(count).fill(0), mapped: [] };
+  const tasks = { ids: Array.from({ length: count }, (_, i) => `task_${i}`), labels: {}, groups: [], group: [], operators: ['BashOperator'], operator: Array(count).fill(0), mapped: [] };
   const states = 'sfsxsrsqs-'.repeat(count / 10);
   const times = Array.from({ length: count }, (_, i) => i * 10);
   const one = { run_id: 'large', run_type: 'manual', state: 'running', run_after: '2026-01-01T00:00:00Z', start_date: '2026-01-01T00:00:00Z', end_date: null };

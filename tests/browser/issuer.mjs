@@ -51,7 +51,7 @@ export async function startIssuer(port, audience, origin) {
     } else if (at.pathname === '/end') {
       page('The issuer has ended the login.');
     } else {
-      response.writeHead(404).end();
+      response.writeHead(at.pathname === '/favicon.ico' ? 204 : 404).end();
     }
   });
   await new Promise((done) => server.listen(port, '127.0.0.1', done));

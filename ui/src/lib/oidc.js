@@ -62,6 +62,7 @@ export async function finish() {
   const begun = read(BEGUN);
   if (!said.has('state') || !begun) return;
   history.replaceState(null, '', `/${begun.hash}`);
+  dispatchEvent(new HashChangeEvent('hashchange'));
   if (said.get('state') !== begun.state) throw new Error('The answer of the issuer belongs to another login. Log in again.');
   if (said.has('error')) throw new Error(said.get('error_description') ?? said.get('error'));
   await ask(begun.endpoint, begun.config.audience, { grant_type: 'authorization_code', code: said.get('code'), redirect_uri: home(), client_id: begun.config.client_id, code_verifier: begun.verifier });

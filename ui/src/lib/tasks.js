@@ -4,12 +4,13 @@ const known = new WeakMap();
 export function readTasks(answer) {
   if (!answer?.tasks) return answer && { ...answer, tasks: [] };
   if (known.has(answer)) return known.get(answer);
-  const { ids, labels, groups, operators, operator, mapped } = answer.tasks;
+  const { ids, labels, groups, group, operators, operator, mapped } = answer.tasks;
+  const within = (id, its) => (its && id.startsWith(`${its}.`) ? id.slice(its.length + 1) : id);
   const isMapped = new Set(mapped);
   const tasks = ids.map((task_id, i) => ({
     task_id,
-    label: labels[i] ?? task_id,
-    group: groups[i] ?? null,
+    label: labels[i] ?? within(task_id, groups[group[i]]),
+    group: groups[group[i]] ?? null,
     operator: operators[operator[i]],
     is_mapped: isMapped.has(i),
   }));

@@ -64,19 +64,22 @@ pub(super) fn tasks(plan: &Plan) -> Value {
             operators.len() - 1
         }));
     }
-    let some = |of: &dyn Fn(&updraft_model::Task) -> Option<Value>| -> Map<String, Value> {
-        all.iter().enumerate().filter_map(|(index, task)| Some((index.to_string(), of(task)?))).collect()
-    };
+    // Names that somebody gave; the others are the id, without that of the group where it begins with it.
     let label = |task: &updraft_model::Task| {
-        let id = task.task_id.as_str();
-        let label = task.task_display_name.as_deref().unwrap_or_else(|| within(id, task.group.as_deref()));
-        (label != id).then(|| label.into())
+        let name = task.task_display_name.as_deref()?;
+        (name != within(task.task_id.as_str(), task.group.as_deref())).then(|| name.into())
     };
+    let labels: Map<String, Value> =
+        all.iter().enumerate().filter_map(|(index, task)| Some((index.to_string(), label(task)?))).collect();
+    let groups: Vec<&str> = plan.dag.groups.iter().map(|group| group.group_id.as_str()).collect();
+    let place: BTreeMap<&str, usize> = groups.iter().enumerate().map(|(index, id)| (*id, index)).collect();
+    let group = |task: &updraft_model::Task| task.group.as_deref().and_then(|id| place.get(id)).copied();
     let mapped = plan.tasks().filter(|task| plan.unit_of(*task).is_some()).map(TaskIndex::at).collect::<Vec<_>>();
     json!({
         "ids": all.iter().map(|task| task.task_id.as_str()).collect::<Vec<_>>(),
-        "labels": some(&label),
-        "groups": some(&|task| task.group.clone().map(Value::from)),
+        "labels": labels,
+        "groups": groups,
+        "group": if groups.is_empty() { Vec::new() } else { all.iter().map(group).collect() },
         "operators": operators,
         "operator": operator,
         "mapped": mapped,

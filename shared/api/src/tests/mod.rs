@@ -8,6 +8,7 @@ mod contract;
 mod dags;
 mod interventions;
 mod partitions;
+mod requests;
 mod state_store;
 
 use super::*;
