@@ -43,7 +43,15 @@ impl Checked {
     }
 
     fn error(&mut self, code: &'static str, message: String) {
-        self.diagnostics.push(problem(&self.shown, Severity::Error, code, message));
+        let hint = match code {
+            "gone" => "lint again: it was removed meanwhile",
+            "unreadable" => {
+                "see that it can be read and is no larger than that, or name it in `.airflowignore` if it is no DAG file"
+            }
+            _ => "see that it can be read, or name another",
+        };
+        let hint = Some(hint.to_owned());
+        self.diagnostics.push(Diagnostic { hint, ..problem(&self.shown, Severity::Error, code, message) });
     }
 }
 
