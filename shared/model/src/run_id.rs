@@ -45,7 +45,8 @@ pub fn isoformat(at: Timestamp) -> String {
 /// As [`isoformat`], on the clock of `offset`.
 fn isoformat_in(at: Timestamp, offset: Offset) -> String {
     let zoned = at.to_zoned(TimeZone::fixed(offset));
-    let micros = match at.subsec_nanosecond() / 1000 {
+    // Of the clock, not of the instant: before 1970 an instant counts its fraction backwards.
+    let micros = match zoned.subsec_nanosecond() / 1000 {
         0 => String::new(),
         micros => format!(".{micros:06}"),
     };

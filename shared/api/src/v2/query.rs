@@ -136,17 +136,22 @@ impl Query {
 
     /// Whether a value matches `<name>_pattern` (SQL's wildcards, any case, alternatives by `|`) and `<name>_prefix_pattern`.
     pub(crate) fn matches(&self, name: &str, value: &str) -> bool {
-        let given = |suffix: &str| self.text(&format!("{name}_{suffix}")).filter(|p| *p != "~");
-        let pattern = given("pattern").is_none_or(|p| p.split('|').any(|p| Self::like(p.trim(), value)));
-        pattern && given("prefix_pattern").is_none_or(|p| p.split('|').any(|p| value.starts_with(p.trim())))
+        let pattern = self.asked(name, "pattern").is_none_or(|p| p.split('|').any(|p| Self::like(p.trim(), value)));
+        pattern && self.asked(name, "prefix_pattern").is_none_or(|p| p.split('|').any(|p| value.starts_with(p.trim())))
+    }
+
+    /// What `<name>_<suffix>` asks for, if anything. Nothing is allocated: this is asked of each row.
+    fn asked(&self, name: &str, suffix: &str) -> Option<&str> {
+        let is_it = |given: &str| given.strip_prefix(name).and_then(|rest| rest.strip_prefix('_')) == Some(suffix);
+        let last = self.0.iter().rev().find(|(given, _)| is_it(given));
+        last.map(|(_, value)| value.as_str()).filter(|value| *value != "~")
     }
 
     /// As [`Query::matches`], for a value that may be missing: it matches where nothing is asked for.
     pub(crate) fn matches_optional(&self, name: &str, value: Option<&str>) -> bool {
-        let is_asked = |suffix: &str| self.text(&format!("{name}_{suffix}")).is_some_and(|p| p != "~");
         match value {
             Some(value) => self.matches(name, value),
-            None => !is_asked("pattern") && !is_asked("prefix_pattern"),
+            None => self.asked(name, "pattern").is_none() && self.asked(name, "prefix_pattern").is_none(),
         }
     }
 
@@ -225,8 +230,18 @@ impl Query {
 
     /// Whether a value is one of those given for a name, if any are.
     pub(crate) fn is_one_of(&self, name: &str, value: &str) -> bool {
-        let wanted = self.all(name);
-        wanted.is_empty() || wanted.contains(&value)
+        self.any_is(name, |wanted| wanted == value)
+    }
+
+    /// Whether one of the values of a name is this number, if any are given.
+    pub(crate) fn is_number(&self, name: &str, value: i64) -> bool {
+        // As text, so that `007` is no 7: it is none of the values that were listed.
+        self.any_is(name, |wanted| *wanted == value.to_string())
+    }
+
+    fn any_is(&self, name: &str, is_it: impl Fn(&str) -> bool) -> bool {
+        let mut wanted = self.0.iter().filter(|(given, _)| given == name).peekable();
+        wanted.peek().is_none() || wanted.any(|(_, wanted)| is_it(wanted))
     }
 
     /// The sort keys of `order_by`, each with whether it is descending.

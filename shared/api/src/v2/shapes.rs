@@ -18,7 +18,9 @@ pub(super) const BUNDLE: &str = "dags-folder";
 
 /// An instant as pydantic prints it: `Z` for UTC.
 pub(crate) fn time(at: Timestamp) -> Value {
-    isoformat(at).replace("+00:00", "Z").into()
+    // What `isoformat` writes, at a fraction of its cost: pages have hundreds of instants.
+    let digits = if at.as_nanosecond().rem_euclid(1_000_000_000) < 1000 { 0 } else { 6 };
+    jiff::fmt::temporal::DateTimePrinter::new().precision(Some(digits)).timestamp_to_string(&at).into()
 }
 
 pub(crate) fn time_or_null(at: Option<Timestamp>) -> Value {
@@ -341,4 +343,27 @@ pub(super) fn import_error(error: &ImportError) -> Value {
 pub(super) fn import_error_id(error: &ImportError) -> u32 {
     let digest = Sha256::digest(error.path.as_bytes());
     u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]) >> 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants_are_written_as_python_writes_them() {
+        for text in [
+            "2026-01-31T12:00:00Z",
+            "2026-01-31T12:00:00.5Z",
+            "2026-01-31T12:00:00.000001Z",
+            "2026-01-31T12:00:00.123456789Z",
+            "2026-01-31T12:00:00.000000999Z",
+            "1970-01-01T00:00:00Z",
+            "1969-12-31T23:59:59.25Z",
+            "0001-01-01T00:00:00Z",
+            "9999-12-30T22:00:00.999999Z",
+        ] {
+            let at: Timestamp = text.parse().expect("an instant");
+            assert_eq!(time(at), Value::from(isoformat(at).replace("+00:00", "Z")), "{text}");
+        }
+    }
 }
