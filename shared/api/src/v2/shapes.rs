@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use updraft_metastore::{ImportError, Note, Noted};
-use updraft_model::run_id::isoformat;
 use updraft_model::{Dag, DagRunType, Plan, RunDoc, TaskIndex, TaskInstanceState};
 use updraft_service::views::{DagView, TaskInstanceView, TryView};
 
@@ -348,6 +347,7 @@ pub(super) fn import_error_id(error: &ImportError) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use updraft_model::run_id::isoformat;
 
     #[test]
     fn instants_are_written_as_python_writes_them() {
