@@ -111,17 +111,17 @@ struct State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Without {
     Nothing,
-    /// Whoever takes the next event sees to the last one's items first.
+    /// D2: whoever takes the next event sees to the last one's items first.
     Help,
-    /// A topic takes an event only if it has taken no other since it was read.
+    /// D2: a topic takes an event only if it has taken no other since it was read.
     Count,
-    /// A consumer keeps what it has consumed, and is told of nothing again.
+    /// D2: a consumer keeps what it has consumed, and is told of nothing again.
     Told,
-    /// A run is made and its events are taken out of the queue by one write.
+    /// D2: a run is made and its events are taken out of the queue by one write.
     OneWrite,
-    /// A run takes what was seen, and only that.
+    /// D2: a run takes what was seen, and only that.
     Seen,
-    /// An event is struck out only once it was delivered.
+    /// D3: an event is struck out only once it was delivered.
     StrikeOutLast,
 }
 

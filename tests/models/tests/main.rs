@@ -7,4 +7,5 @@ mod explore;
 mod pages;
 mod places;
 mod pools;
+mod rules;
 mod slots;

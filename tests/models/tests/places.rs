@@ -107,9 +107,11 @@ enum Without {
     PlaceBeforeRun,
     /// A run is put only once it has its place.
     PlaceBeforePut,
+    /// C3: a run is put only where none is.
+    OnlyAbsent,
     /// C3: a deleted run leaves a tombstone.
     Tombstone,
-    /// Somebody looks at what is active.
+    /// C3: somebody looks at what is active, and puts what is owed.
     Sweep,
     /// A place is taken where there is room.
     Limit,
@@ -282,6 +284,11 @@ impl Places {
                     self.put(&mut next, *run);
                     steps.push((label("puts a run"), next));
                 }
+                Run::There(_) if self.lacks(Without::OnlyAbsent) => {
+                    let mut next = becomes(Agent::Idle);
+                    self.put(&mut next, *run);
+                    steps.push((label("puts a run that is there"), next));
+                }
                 Run::There(_) => steps.push((label("finds the run put"), becomes(Agent::Idle))),
                 Run::Tombstone => steps.push((label("finds the run deleted"), becomes(Agent::Forgets(*run, 0)))),
             },
@@ -450,6 +457,7 @@ fn each_rule_is_missed() {
     places(0, 1, 0, 1, Without::Epoch);
     places(0, 1, 0, 0, Without::PlaceBeforeRun);
     places(0, 0, 0, 0, Without::PlaceBeforePut);
+    places(0, 0, 0, 0, Without::OnlyAbsent);
     places(1, 0, 1, 0, Without::Tombstone);
     places(1, 0, 0, 0, Without::Sweep);
     places(0, 1, 0, 0, Without::Limit);

@@ -86,6 +86,9 @@ impl Attempts {
             return false;
         }
         let mut after = change.apply(&state.run);
+        if self.lacks(Without::EarlierIds) {
+            after.operations.truncate(1);
+        }
         if self.is_swept {
             // Counting would make equal states differ, and tells only that nothing more is to be decided.
             after.revision = 0;
@@ -246,7 +249,7 @@ fn each_rule_is_missed() {
         breaks(rule, Attempts::join(Budget { clears: 1, ..Budget::default() }).without(rule));
     }
     let lost = Budget { clears: 2, lost_interventions: 2, ..Budget::default() };
-    for rule in [Without::OperationId, Without::InterventionEpoch] {
+    for rule in [Without::OperationId, Without::EarlierIds, Without::InterventionEpoch] {
         breaks(rule, Attempts { users: 2, ..Attempts::alone(lost) }.without(rule));
     }
 }

@@ -35,6 +35,8 @@ pub(crate) enum Without {
     Sweep,
     /// F1: an intervention finds itself done.
     OperationId,
+    /// F1: the ids of earlier interventions are kept beside the last one's.
+    EarlierIds,
     /// F1: an intervention asks for the epoch it saw.
     InterventionEpoch,
 }
