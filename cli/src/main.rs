@@ -74,8 +74,14 @@ fn main() -> ExitCode {
     }
 }
 
+/// The stack of a thread, as that of a process's first one: templates recurse, and two MiB are too few for them in an unoptimised build.
+const STACK_BYTES: usize = 8 << 20;
+
 fn run(arguments: Arguments) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Runtime::new()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_stack_size(STACK_BYTES)
+        .build()
         .map_err(|e| Failure::fault("the program could not start its threads").cause(e.to_string()))?;
     let metastore = arguments.metastore.clone();
     runtime.block_on(async {

@@ -8,7 +8,7 @@ use minijinja::{Environment, Error, State, Value};
 
 use crate::draw::Draw;
 use crate::error::{ErrorKind, raise, type_error};
-use crate::fuel::charge;
+use crate::fuel::{charge, charge_bytes};
 use crate::names;
 use crate::operators::defined;
 use crate::python::text;
@@ -124,9 +124,9 @@ fn wordwrap(state: &State<'_, '_>, value: Value, width: Option<usize>, kwargs: K
         }
         lines.push(line);
     }
-    let wrapped = lines.join(&newline);
-    state.consume_fuel(wrapped.len() as u64 / 64)?;
-    Ok(wrapped)
+    let breaks = lines.len().saturating_mul(newline.len());
+    charge_bytes(state, lines.iter().map(String::len).sum::<usize>().saturating_add(breaks))?;
+    Ok(lines.join(&newline))
 }
 
 /// The attributes of an XML element from a dict; what is None is left out.

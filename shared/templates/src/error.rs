@@ -117,7 +117,8 @@ pub(crate) fn translate(error: &minijinja::Error, field: &str, known: &[&str]) -
                 (ErrorKind::Limit, "the template does too much work: too many steps or too much text".to_owned())
             }
             Engine::TooManyArguments | Engine::MissingArgument => {
-                (ErrorKind::Evaluation, format!("{}: {detail}", error.kind()))
+                let what = if detail.is_empty() { "in the call of a function or a filter" } else { detail };
+                (ErrorKind::Evaluation, format!("{}: {what}", error.kind()))
             }
             Engine::InvalidOperation if detail.starts_with("range has too many") => {
                 (ErrorKind::Limit, "the range has too many elements".to_owned())

@@ -258,7 +258,16 @@ fn striptags(text: &str) -> String {
     kept.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Methods the engine's Python layer lacks; `None` if it is not ours either.
+/// `str.replace(old, new, count)`.
+fn replace(state: &State<'_, '_>, text: &str, args: &[Value]) -> Result<Value, Error> {
+    let (old, new, count): (&str, &str, Option<i64>) = from_args(args)?;
+    let most = count.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX);
+    let times = text.matches(old).count().min(most);
+    charge_bytes(state, text.len().saturating_add(times.saturating_mul(new.len())))?;
+    Ok(Value::from(text.replacen(old, new, times)))
+}
+
+/// Methods that the engine's Python layer lacks, or does not pay for; `None` if it is not ours.
 pub(crate) fn text_method(
     state: &State<'_, '_>,
     value: &Value,
@@ -275,6 +284,11 @@ pub(crate) fn text_method(
     }
     Some(match method {
         "format" => formats::str_format(text, args).map(Value::from),
+        // Each puts a text of its arguments in as often as it pleases, so what comes of it is paid for before it is made.
+        "replace" => replace(state, text, args),
+        "join" => from_args::<(Value,)>(args)
+            .and_then(|(items,)| join(state, items, Some(value.clone()), None))
+            .map(Value::from),
         "center" => from_args::<(u64,)>(args).and_then(|(width,)| center(value, width)).map(Value::from),
         "zfill" => from_args::<(u64,)>(args)
             .and_then(|(width,)| match text.strip_prefix(['-', '+']) {

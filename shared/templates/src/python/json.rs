@@ -7,10 +7,13 @@ use minijinja::{Error, Value};
 
 use super::list::List;
 use super::text;
-use crate::error::type_error;
+use crate::error::{ErrorKind, raise, type_error};
 
 /// Nesting beyond this is refused; Python gives up as well.
 const DEPTH_MAX: usize = 200;
+
+/// Longest text. What is written costs nothing before it is there, and indents may be most of it.
+const BYTES_MAX: usize = 32 << 20;
 
 /// How to write.
 #[derive(Debug, Clone, Copy, Default)]
@@ -102,6 +105,9 @@ fn write_items(
 ) -> Result<(), Error> {
     out.push(open);
     for index in 0..count {
+        if out.len() > BYTES_MAX {
+            return Err(raise(ErrorKind::Limit, format!("JSON of more than {BYTES_MAX} bytes")));
+        }
         match style.indent {
             Some(width) => {
                 out.push_str(if index > 0 { ",\n" } else { "\n" });
