@@ -103,7 +103,9 @@ async fn poke(server: Arc<Server>) {
         match server.items.changed_elsewhere() {
             Ok(false) => {}
             Ok(true) => {
-                if let Err(error) = server.engine.tick().await {
+                let looked = server.engine.tick().await.map(|_| ());
+                let asked = server.engine.ask_about_attempts().await;
+                if let Err(error) = looked.and(asked) {
                     tracing::error!(%error, "a look after another process's write failed");
                 }
             }

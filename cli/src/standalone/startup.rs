@@ -64,7 +64,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Error> {
         dags = %arguments.dags.display(),
         home = %home.display(),
         files = ingested.parsed.len() + ingested.unchanged,
-        unfinished = recovered.looked_at,
+        due = recovered.looked_at,
         ms = begun.elapsed().as_millis(),
         "ready: {url}"
     );

@@ -99,7 +99,10 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             // Somebody else has closed them, and gone on.
             let Some(step) = step.filter(|_| run.epoch == epoch) else { return Ok(Some(run)) };
             match self.store.update_run(&run.facts.incarnation, &step.change).await? {
-                Outcome::Updated(image) => return Ok(Some(image)),
+                Outcome::Updated(image) => {
+                    self.attended.tell(&image.facts.incarnation, Some(&image));
+                    return Ok(Some(image));
+                }
                 Outcome::Refused(Some(image)) => run = image,
                 Outcome::Refused(None) => return Ok(None),
             }

@@ -6,10 +6,11 @@ use updraft_clock::Clock;
 use updraft_metastore::{Items, Outcome};
 use updraft_model::{DagChange, DagId, OperationId, RunDoc};
 use updraft_scheduling::{attention, step};
-use updraft_task_queue::TaskQueue;
+use updraft_task_queue::{Message, Outgoing, TaskQueue};
 
 impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
-    /// Deletes a run with its attempts. Attempts that run are stopped at their next renewal. Deleting again what was deleted half is fine.
+    /// Deletes a run with its attempts. Attempts that run are stopped at their next renewal, or when somebody
+    /// looks at the run in their process. Deleting again what was deleted half is fine.
     ///
     /// # Errors
     /// [`Error::NotFound`] where there is no such run.
@@ -46,6 +47,9 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 Outcome::Updated(image) => {
                     let version = self.version(&run.facts.version).await?;
                     Box::pin(self.hold(&version, Some(&run), image.clone())).await?;
+                    if run.cells.values().any(|cell| cell.holder().is_some()) {
+                        self.send(vec![Outgoing::now(Message::Run { incarnation: incarnation.clone() })]).await;
+                    }
                     run = image;
                 }
                 Outcome::Refused(Some(image)) => run = image,

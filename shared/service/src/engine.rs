@@ -1,5 +1,6 @@
 //! What every use case needs: the ports, the settings, and the plans already read.
 
+use crate::attended::Attended;
 use jiff::SignedDuration;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -147,6 +148,7 @@ pub struct Engine<I, Q, C> {
     /// What may differ between deployments.
     pub settings: Settings,
     plans: Mutex<BTreeMap<VersionId, Arc<Version>>>,
+    pub(crate) attended: Attended,
 }
 
 /// A version as the engine uses it: the plan and the files its tasks need.
@@ -166,7 +168,14 @@ pub(crate) const ROUNDS_MAX: usize = 64;
 impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// Binds the ports.
     pub fn new(items: I, queue: Q, clock: C, settings: Settings) -> Self {
-        Self { store: Metastore::new(items), queue, clock, settings, plans: Mutex::default() }
+        Self {
+            store: Metastore::new(items),
+            queue,
+            clock,
+            settings,
+            plans: Mutex::default(),
+            attended: Attended::default(),
+        }
     }
 
     /// The same, with variables and connections encrypted in the metastore.

@@ -21,6 +21,7 @@
 //! - [`views`]: what people are shown.
 
 pub mod assets;
+mod attended;
 pub mod backfill;
 pub mod callbacks;
 pub mod closing;

@@ -42,7 +42,11 @@ pub enum Leases {
 impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// Looks at a run: whatever could have been missed is made up for. Harmless at any time, any number at once.
     pub async fn look_at_run(&self, incarnation: &Incarnation, leases: Leases) -> Result<(), Error> {
-        let Some(mut run) = self.store.run_or_tombstone(incarnation).await? else { return Ok(()) };
+        let Some(mut run) = self.store.run_or_tombstone(incarnation).await? else {
+            self.attended.tell(incarnation, None);
+            return Ok(());
+        };
+        self.attended.tell(incarnation, Some(&run));
         if run.deleted_at.is_some() {
             return self.forget_deleted(&run).await;
         }
@@ -221,6 +225,9 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
 
     /// What follows an accepted step: messages for what it queued, and a look at what waits when it is due.
     pub(crate) async fn after(&self, version: &Version, step: &Step, image: &RunDoc) {
+        if step.change.epoch.is_some() {
+            self.attended.tell(&image.facts.incarnation, Some(image));
+        }
         let mut messages = Self::task_messages(&version.plan, image, step.tries_queued());
         let now = self.clock.now();
         for (_, cell) in &step.change.cells {

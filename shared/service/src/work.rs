@@ -398,8 +398,13 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// lease is over.
     async fn keep_lease(&self, work: &Work, deadline: Option<Timestamp>, stop: tokio::sync::oneshot::Sender<String>) {
         let mut stands = work.lease.clone();
+        let mut attending = self.attended.attend(&work.run);
         let why = loop {
-            self.clock.sleep(self.settings.renew_every).await;
+            tokio::select! {
+                biased;
+                () = attending.changed() => {}
+                () = self.clock.sleep(self.settings.renew_every) => {}
+            }
             match self.renew(work, &mut stands, deadline).await {
                 Ok(Outcome::Updated(_)) => {}
                 Ok(Outcome::Refused(image)) => {
@@ -591,13 +596,16 @@ impl Image {
 
 /// What a runner says, where it can be: a branch that follows what is not there has failed.
 fn checked(work: &Work, finished: Finished) -> Finished {
-    let Some(choice) = &finished.choice else { return finished };
-    match choices::chosen(&work.version.plan, work.task, work.try_number, choice) {
-        Ok(_) => finished,
-        Err(error) => {
-            Finished { outcome: AttemptOutcome::Failed, message: Some(error.to_string()), choice: None, ..finished }
-        }
+    match finished.choice.as_ref().and_then(|choice| unknown_branch(work, choice)) {
+        None => finished,
+        Some(why) => Finished { outcome: AttemptOutcome::Failed, message: Some(why), choice: None, ..finished },
     }
+}
+
+/// Why a choice cannot be followed, where it names something that is not in the DAG: the attempt has then failed. Runners ask, so that
+/// logs say so.
+pub fn unknown_branch(work: &Work, choice: &Choice) -> Option<String> {
+    choices::chosen(&work.version.plan, work.task, work.try_number, choice).err().map(|error| error.to_string())
 }
 
 /// Leases are kept in whole milliseconds.
