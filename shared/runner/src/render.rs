@@ -7,7 +7,7 @@ use updraft_execution::AssetContext;
 use updraft_log_store::LogStore;
 use updraft_metastore::Items;
 use updraft_model::{Dag, Task, references, variable};
-use updraft_operators::Operator;
+use updraft_operators::{Operator, Runner};
 use updraft_service::{Error, Lookup, Work, xcoms};
 use updraft_templates::{
     Context, DagFacts, Options, Renderer, Stored, Syntax, TaskFacts, TemplateError, Undefined, Wanted, XComNeeds, XComs,
@@ -88,7 +88,8 @@ impl<I: Items, L: LogStore> Source<'_, I, L> {
         let fields = Value::Object(fields);
         let template = |e: TemplateError| Ended::failed(format!("a template could not be rendered: {e}"));
         let unreachable = |e: Error| Ended::failed(e.to_string());
-        let options = options(&work.version.plan.dag, task).map_err(Ended::failed_for_good)?;
+        let mut options = options(&work.version.plan.dag, task).map_err(Ended::failed_for_good)?;
+        options.tagged = options.native && calls_python(operator.runner);
         let needs = self.renderer.needs(&fields, task.task_id.as_str(), &options.syntax).map_err(template)?;
         let xcoms = self.fetch(&needs.xcoms).await.map_err(unreachable)?;
         let mut context = context(work, params);
@@ -213,7 +214,30 @@ fn options(dag: &Dag, task: &Task) -> Result<Options, String> {
     };
     let native = task.renders_native(dag);
     let syntax = Syntax::from_kwargs(&dag.templates.environment).map_err(|e| e.to_string())?;
-    Ok(Options { undefined, native, syntax })
+    Ok(Options { undefined, native, tagged: false, syntax })
+}
+
+/// Whether what is rendered goes to a callable in Python, as the value it is.
+fn calls_python(runner: Runner) -> bool {
+    matches!(
+        runner,
+        Runner::Python | Runner::BranchPython | Runner::ShortCircuit | Runner::PythonSensor | Runner::DecoratedBash
+    )
+}
+
+/// Values for people: dates and times as their texts.
+pub(crate) fn untagged(value: Value) -> Value {
+    match value {
+        Value::Array(items) => items.into_iter().map(untagged).collect(),
+        Value::Object(mut entries) => match (entries.len(), entries.remove("__var")) {
+            (2, Some(text)) if entries.contains_key("__type") => text,
+            (_, var) => {
+                entries.extend(var.map(|var| ("__var".to_owned(), var)));
+                Value::Object(entries.into_iter().map(|(name, entry)| (name, untagged(entry))).collect())
+            }
+        },
+        other => other,
+    }
 }
 
 /// Puts a file's text where a template field names the file by one of the operator's endings.

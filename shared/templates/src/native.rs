@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use minijinja::value::{Object, ObjectRepr, ValueKind, from_args};
 use minijinja::{Error, State, UndefinedBehavior, Value};
-use serde_json::{Map, Number, Value as Json};
+use serde_json::{Map, Number, Value as Json, json};
 
 use crate::error::{ErrorKind, raise};
 use crate::fuel::charge;
@@ -57,7 +57,19 @@ impl Native {
     /// The value as JSON, for those who pass it on to a process. What JSON cannot hold becomes what is nearest: tuples and sets become
     /// lists, keys and all other objects their text, and something undefined null.
     pub fn into_json(self) -> Json {
+        self.into_json_with(false)
+    }
+
+    /// The same for a Python callable, which is given dates and times as they are: in the form in which XComs keep them.
+    pub fn into_tagged_json(self) -> Json {
+        self.into_json_with(true)
+    }
+
+    fn into_json_with(self, tagged: bool) -> Json {
         match self {
+            Self::Object { class, text } if tagged && kind_of_moment(&class).is_some() => {
+                json!({"__type": kind_of_moment(&class), "__var": text})
+            }
             Self::None => Json::Null,
             Self::Bool(value) => Json::Bool(value),
             Self::Int(number) => match (i64::try_from(number), u64::try_from(number)) {
@@ -68,11 +80,11 @@ impl Native {
             Self::Float(number) => Number::from_f64(number).map_or_else(|| text::float(number).into(), Json::Number),
             Self::Bytes(bytes) => Json::String(String::from_utf8_lossy(&bytes).into_owned()),
             Self::List(items) | Self::Tuple(items) | Self::Set(items) => {
-                items.into_iter().map(Self::into_json).collect()
+                items.into_iter().map(|item| item.into_json_with(tagged)).collect()
             }
             Self::Dict(entries) => entries
                 .into_iter()
-                .map(|(key, value)| (key.into_key(), value.into_json()))
+                .map(|(key, value)| (key.into_key(), value.into_json_with(tagged)))
                 .collect::<Map<_, _>>()
                 .into(),
             Self::Object { class, .. } if class.ends_with("Undefined") => Json::Null,
@@ -173,6 +185,16 @@ impl Native {
             Self::Bytes(bytes) => Value::from_bytes(bytes.clone()),
             other => to_value(&other.clone().into_json()),
         }
+    }
+}
+
+/// What an XCom calls an instant, a date or a time of this class. All are written as Python's `fromisoformat` reads them.
+fn kind_of_moment(class: &str) -> Option<&'static str> {
+    match class {
+        "DateTime" | "datetime" => Some("datetime"),
+        "date" | "Date" => Some("date"),
+        "time" | "Time" => Some("time"),
+        _ => None,
     }
 }
 

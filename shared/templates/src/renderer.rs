@@ -52,6 +52,8 @@ pub struct Options {
     pub undefined: Undefined,
     /// Whether templates give values instead of texts: Airflow's `render_template_as_native_obj`.
     pub native: bool,
+    /// Whether native dates and times are kept as such, for a Python callable ([`Native::into_tagged_json`]).
+    pub tagged: bool,
     /// How templates are written: Airflow's `jinja_environment_kwargs`.
     pub syntax: Syntax,
 }
@@ -97,6 +99,7 @@ impl Renderer {
         options: &Options,
     ) -> Result<Json, TemplateError> {
         let mut render = Render::new(self, context, xcoms, options)?;
+        let json = |native: Native| if options.tagged { native.into_tagged_json() } else { native.into_json() };
         match fields {
             // Each is a field of its own, and Airflow leaves an empty one alone.
             Json::Object(fields) => Ok(Json::Object(
@@ -104,11 +107,11 @@ impl Renderer {
                     .iter()
                     .map(|(name, field)| {
                         let mut path = name.clone();
-                        render.field(field, &mut path).map(|rendered| (name.clone(), rendered.into_json()))
+                        render.field(field, &mut path).map(|rendered| (name.clone(), json(rendered)))
                     })
                     .collect::<Result<_, _>>()?,
             )),
-            field => render.field(field, &mut String::new()).map(Native::into_json),
+            field => render.field(field, &mut String::new()).map(json),
         }
     }
 

@@ -53,6 +53,11 @@ fn prints_as_python_prints() {
         ("{{ dag_run.run_type }} {{ dag_run.run_type == 'scheduled' }}", "DagRunType.SCHEDULED True"),
         ("{{ 'x'.zfill(3) }} {{ '-7'.zfill(3) }} {{ 'a'.ljust(3, '.') }}", "00x -07 a.."),
         ("{{ none ~ true ~ [1] }}", "NoneTrue[1]"),
+        (
+            "{{ 'aXaX'.replace('X', '-') }} {{ 'aaa'.replace('a', 'b', 2) }} {{ 'ab'.replace('', '.') }}",
+            "a-a- bba .a.b.",
+        ),
+        ("{{ 'aa'.replace('a', 'b', 0) }} {{ 'aa'.replace('a', 'b', -1) }} {{ '-'.join(['a', 'b']) }}", "aa bb a-b"),
     ];
     for (template, expected) in cases {
         assert_eq!(render(template).as_deref(), Ok(expected), "{template}");
@@ -258,6 +263,16 @@ fn a_template_that_does_too_much_is_stopped() {
         "{{ 'x'.zfill(1000000000) }}",
         "{{ {'a': 1} | tojson(indent=1000000000) }}",
         "{{ macros.json.dumps([1], indent=1000000000) }}",
+        "{{ ('a' * 1000000).replace('a', 'b' * 100000) }}",
+        "{{ ('a' * 1000000) | replace('a', 'b' * 100000) }}",
+        "{{ ('b' * 1000000).join(range(100000)) }}",
+        "{{ range(100000) | join('b' * 1000000) }}",
+        "{{ ('a ' * 100000) | wordwrap(1, wrapstring='b' * 1000000) }}",
+        "{{ ('a\n' * 100000) | indent(100000) }}",
+        "{{ ([1] * 100000) | tojson(indent=10000) }}",
+        "{{ macros.json.dumps([1] * 100000, indent=10000) }}",
+        "{{ [1] | batch(1000000000, 0) | list }}",
+        "{{ [1] | slice(1000000000) | list }}",
         "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
         "{% set a = 'aaaaaaaaaaaaaaaa' * 60000 %}{% for i in range(12) %}{{ a }}{% endfor %}",
         // Reading costs as well as making.
@@ -461,6 +476,24 @@ fn what_a_template_builds_can_be_walked_and_freed() {
     let chain = "{% set ns = namespace(end=[]) %}{% set root = [ns.end] %}{% for i in range(9000) %}{% set new = [] %}\
                  {% do ns.end.append(new) %}{% set ns.end = new %}{% endfor %}";
     assert_eq!(render_with(chain, &context(), &Options::default()).expect_err("a chain").kind, ErrorKind::Evaluation);
+}
+
+#[test]
+fn native_dates_stay_dates_for_a_callable() {
+    let native = |tagged| Options { native: true, tagged, ..Options::default() };
+    let render = |template: &str, tagged| {
+        Renderer::new()
+            .render(&json!({"f": template}), &context(), &XComs::new(), &native(tagged))
+            .expect("it is right")["f"]
+            .clone()
+    };
+    let instant = "2025-01-02 00:00:00+00:00";
+    let tag = json!({"__type": "datetime", "__var": instant});
+    assert_eq!(render("{{ logical_date }}", true), tag);
+    assert_eq!(render("{{ [logical_date, {'a': logical_date}] }}", true), json!([tag, {"a": tag}]));
+    assert_eq!(render("{{ logical_date.date() }}", true), json!({"__type": "date", "__var": "2025-01-02"}));
+    assert_eq!(render("{{ logical_date }}", false), json!(instant));
+    assert_eq!(render("{{ logical_date }} ", true), json!(format!("{instant} ")), "joined with others it is a text");
 }
 
 #[test]

@@ -95,6 +95,7 @@ fn options(case: &Value) -> Options {
     Options {
         undefined: undefined(case["undefined"].as_str()),
         native: case["native"] == true,
+        tagged: false,
         syntax: Syntax::from_kwargs(&kwargs).unwrap_or_else(|error| panic!("{error}")),
     }
 }

@@ -127,6 +127,8 @@ def typed(value, path):
         return [typed(entry, "%s[%d]" % (path, index)) for index, entry in enumerate(value)]
     if not isinstance(value, dict):
         return value
+    if set(value) == {"__type", "__var"}:
+        return from_json(value)
     parts = {key: typed(entry, "%s[%r]" % (path, key)) for key, entry in value.items()}
     kind = {
         "datetime.timedelta": timedelta,

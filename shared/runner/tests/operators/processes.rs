@@ -131,3 +131,36 @@ c: {operator: EmptyOperator, dependencies: [b]}
 ";
     assert_eq!(World::run_of(tasks).await.states, ["a=success", "b=success", "c=success"]);
 }
+
+/// With native values a callable is given the objects that its templates name.
+#[tokio::test]
+async fn a_callable_is_given_native_values_and_dates() {
+    let callable = "def kinds(**kwargs):\n    names = ('when', 'many', 'number', 'text')\n    \
+                    return [[type(kwargs[n]).__name__, str(kwargs[n])] for n in names] + [kwargs['when'].utcoffset().total_seconds()]\n";
+    let dag = "d:
+  schedule: null
+  render_template_as_native_obj: true
+  tasks:
+    a:
+      operator: PythonOperator
+      python_callable_name: kinds
+      python_callable_file: f.py
+      op_kwargs:
+        when: '{{ dag_run.run_after }}'
+        many: '{{ [1, dag_run.run_after.date()] }}'
+        number: '{{ 1 + 1 }}'
+        text: '{{ dag_run.run_after }} and more'
+";
+    let mut world = World::new(&[("d.yaml", dag), ("f.py", callable)]).await;
+    let run = world.trigger("d", serde_json::Value::Null).await;
+    let after = run.facts.run_after;
+    let ran = world.finish(run).await;
+    assert_eq!(ran.states, ["a=success"], "{}", ran.log("a"));
+    let returned = ran.returned("a").expect("it returned something");
+    assert_eq!((returned[0][0].as_str(), returned[4].as_f64()), (Some("datetime"), Some(0.0)), "{returned}");
+    let date = after.to_zoned(jiff::tz::TimeZone::UTC).date();
+    let (year, month, day) = (date.year(), date.month(), date.day());
+    assert_eq!(returned[1], json!(["list", format!("[1, datetime.date({year}, {month}, {day})]")]), "{returned}");
+    assert_eq!(returned[2], json!(["int", "2"]));
+    assert_eq!(returned[3][0], "str");
+}
