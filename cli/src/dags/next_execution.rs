@@ -84,6 +84,13 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session, printer: Print
             version.plan.dag.schedule_summary()
         ));
     }
+    let shows_nothing = |info: &DagRunInfo| arguments.field.of(info).is_none();
+    if !arguments.table && !next.is_empty() && next.iter().all(shows_nothing) {
+        printer.note(format_args!(
+            "note: its runs have no {}; `--field run_after` says when they are due",
+            arguments.field.name()
+        ));
+    }
     if arguments.table || printer.is_for_programs() {
         let mut rows = Rows::new(&Field::ALL.map(Field::name));
         for info in &next {

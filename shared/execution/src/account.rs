@@ -43,6 +43,13 @@ pub(crate) fn end(
     if spec.operator == OperatorCall::Empty && *outcome == Outcome::Success {
         return None;
     }
+    // What kept a command from running is told all the same.
+    let is_an_answer = *outcome == Outcome::Success
+        || (exit.is_some()
+            && matches!(
+                (&spec.operator, outcome),
+                (OperatorCall::Bash(_), Outcome::Skipped { .. } | Outcome::Failed { .. })
+            ));
     let exit = match exit {
         Some(Exit::Code(code)) => format!(", exit code {code}"),
         Some(Exit::Signal(signal)) => format!(", ended by signal {signal}"),
@@ -51,6 +58,7 @@ pub(crate) fn end(
     let after = format!("after {:.3} s{exit}", ran_for.as_secs_f64());
     let message = outcome.message();
     Some(match outcome {
+        _ if spec.is_judged && is_an_answer => (Level::Info, format!("ended {after}")),
         Outcome::Success => (Level::Info, format!("success {after}")),
         Outcome::Skipped { .. } => (Level::Info, format!("skipped {after}: {message}")),
         Outcome::Rescheduled { .. } => (Level::Info, format!("rescheduled {after}: {message}")),

@@ -191,7 +191,8 @@ async fn settle(
             return Settled { xcoms: said.pushed, ..Settled::new(Outcome::Killed { why }) };
         }
         // A result that was complete in time counts, also if the process did not manage to exit.
-        Verdict::TimedOut(after) if said.done.is_none() => {
+        Verdict::TimedOut(left) if said.done.is_none() => {
+            let after = spec.whole_timeout.unwrap_or(left);
             return Settled { xcoms: said.pushed, ..Settled::new(Outcome::TimedOut { after }) };
         }
         Verdict::TimedOut(_) => None,

@@ -33,6 +33,12 @@ pub struct AttemptSpec {
     /// How long the process may run; nothing for ever.
     #[serde(default)]
     pub execution_timeout: Option<Duration>,
+    /// The task's timeout, where part of it was over before the process began: what is said when it has passed.
+    #[serde(default)]
+    pub whole_timeout: Option<Duration>,
+    /// Whether the operator judges how the process ended, as a sensor does: an exit code is then no failure by itself.
+    #[serde(default)]
+    pub is_judged: bool,
     /// Whether the operator's result is reported as the XCom `return_value`.
     #[serde(default = "yes")]
     pub do_xcom_push: bool,
@@ -294,6 +300,8 @@ impl AttemptSpec {
             context: RunContext::default(),
             operator,
             execution_timeout: None,
+            whole_timeout: None,
+            is_judged: false,
             do_xcom_push: true,
             multiple_outputs: false,
             multiple_outputs_as_annotated: false,

@@ -177,17 +177,17 @@ impl<S: Services> Attempt<'_, S> {
 
     /// Runs a process to its end; its result is the attempt's. A process that was killed because the attempt is to stop ends the attempt.
     pub(crate) async fn process(&mut self, call: OperatorCall) -> Result<Report, Break> {
-        self.process_that(call, self.task().do_xcom_push).await
+        self.process_that(call, self.task().do_xcom_push, false).await
     }
 
     /// Runs a process to its end, whose result is the operator's business and no XCom.
     pub(crate) async fn helper_process(&mut self, call: OperatorCall) -> Result<Report, Break> {
-        let mut report = self.process_that(call, false).await?;
+        let mut report = self.process_that(call, false, true).await?;
         self.pushed.extend(std::mem::take(&mut report.xcoms));
         Ok(report)
     }
 
-    async fn process_that(&mut self, call: OperatorCall, do_xcom_push: bool) -> Result<Report, Break> {
+    async fn process_that(&mut self, call: OperatorCall, do_xcom_push: bool, is_judged: bool) -> Result<Report, Break> {
         use std::sync::atomic::Ordering;
         let left = self.time_over.map(|over| over.duration_since(tokio::time::Instant::now()));
         let mut spec = crate::processes::spec(self.work, &self.params, call);
@@ -195,6 +195,8 @@ impl<S: Services> Attempt<'_, S> {
         spec.secrets.clone_from(&self.secrets);
         spec.context.assets.clone_from(&self.assets);
         spec.execution_timeout = left.map(|left| left.max(Duration::from_millis(1)));
+        spec.whole_timeout = self.task().execution_timeout.and_then(|timeout| Duration::try_from(timeout).ok());
+        spec.is_judged = is_judged;
         self.busy.store(true, Ordering::SeqCst);
         let report = self.services.process(self.work, &spec, self.log, self.cancel.clone()).await;
         self.busy.store(false, Ordering::SeqCst);

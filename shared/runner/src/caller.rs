@@ -39,7 +39,7 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> Caller for ProcessRunner<I, 
         };
         let error = ended.err().map(hidden);
         if let Some(error) = &error {
-            log.conclude(self.engine.clock.now(), error).await;
+            log.conclude(self.engine.clock.now(), Level::Error, error).await;
         }
         let mut kept = Finished::new(AttemptOutcome::Success);
         log.keep(&self.logs, &mut kept).await;

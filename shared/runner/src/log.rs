@@ -18,6 +18,8 @@ pub(crate) struct Log {
     bytes: u64,
     /// At least the last [`INLINE_BYTES_MAX`] bytes, at most twice as many.
     end: Vec<u8>,
+    /// Why the spool was given up, if it was.
+    lost: Option<String>,
 }
 
 impl Log {
@@ -28,7 +30,7 @@ impl Log {
             Some(path) => tokio::fs::File::create(path).await.ok(),
             None => None,
         };
-        Self { name, spool, file, bytes: 0, end: Vec::new() }
+        Self { name, spool, file, bytes: 0, end: Vec::new(), lost: None }
     }
 
     /// Writes lines of the operator's own.
@@ -38,11 +40,11 @@ impl Log {
     }
 
     /// Writes why the attempt ended, unless a process has just said so.
-    pub(crate) async fn conclude(&mut self, now: Timestamp, message: &str) {
+    pub(crate) async fn conclude(&mut self, now: Timestamp, level: Level, message: &str) {
         let said = String::from_utf8_lossy(&self.end);
         if !said.lines().next_back().is_some_and(|line| message.lines().next_back().is_some_and(|m| line.ends_with(m)))
         {
-            self.say(now, Level::Info, message).await;
+            self.say(now, level, message).await;
         }
     }
 
@@ -66,7 +68,10 @@ impl Log {
         let tail = self.tail();
         let whole = tail.len() as u64 == self.bytes;
         let Some(spool) = self.spool.filter(|_| written) else {
-            finished.log = Some(tail);
+            finished.log = Some(match self.lost.filter(|_| !whole) {
+                Some(why) => only_the_end(&why, &tail),
+                None => tail,
+            });
             return;
         };
         if whole {
@@ -78,10 +83,28 @@ impl Log {
             Ok(uri) => finished.log_uri = Some(uri),
             Err(error) => {
                 tracing::warn!(%error, name = self.name, "a log was not kept");
-                finished.log = Some(format!("[only the end of this log was kept: {error}]\n{tail}"));
+                finished.log = Some(only_the_end(&error.to_string(), &tail));
             }
         }
     }
+
+    /// Gives up a spool that cannot grow, and what it takes of the disk with it: where that is full the attempt's end, and everybody
+    /// else's, needs the space. What follows is kept as far as memory does.
+    async fn give_up(&mut self, error: &std::io::Error) {
+        self.lost = Some(error.to_string());
+        if let Some(file) = self.file.take() {
+            // Whoever reads it live keeps it open.
+            let _ = file.set_len(0).await;
+        }
+        if let Some(spool) = self.spool.take() {
+            tracing::warn!(%error, name = self.name, "a log was given up, all but its end");
+            remove(&spool).await;
+        }
+    }
+}
+
+fn only_the_end(why: &str, tail: &str) -> String {
+    format!("[only the end of this log was kept: {why}]\n{tail}")
 }
 
 async fn remove(spool: &Path) {
@@ -98,13 +121,15 @@ impl LogSink for Log {
             let from = self.end.len() - INLINE_BYTES_MAX;
             self.end.drain(..from);
         }
-        match &mut self.file {
-            Some(file) => {
-                file.write_all(chunk).await?;
-                file.flush().await
-            }
-            None => Ok(()),
+        let Some(file) = &mut self.file else { return Ok(()) };
+        let written = match file.write_all(chunk).await {
+            Ok(()) => file.flush().await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &written {
+            Box::pin(self.give_up(error)).await;
         }
+        written
     }
 }
 
@@ -113,7 +138,7 @@ mod tests {
     use super::*;
 
     fn unspooled() -> Log {
-        Log { name: String::new(), spool: None, file: None, bytes: 0, end: Vec::new() }
+        Log { name: String::new(), spool: None, file: None, bytes: 0, end: Vec::new(), lost: None }
     }
 
     #[tokio::test]
@@ -128,14 +153,36 @@ mod tests {
         assert!(tail.len() > INLINE_BYTES_MAX - 4 && !tail.contains('\u{fffd}'));
     }
 
+    /// A disk that is full costs the log and not the attempt, and what the log took of it is free again.
+    #[tokio::test]
+    async fn a_spool_that_cannot_grow_is_given_up() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let spool = folder.path().join("spool");
+        std::fs::write(&spool, "some megabytes").expect("it is written");
+        let full = tokio::fs::OpenOptions::new().write(true).open("/dev/full").await.expect("there is one");
+        let mut log = Log { spool: Some(spool.clone()), file: Some(full), ..unspooled() };
+        let filler = "x".repeat(1024);
+        for _ in 0..=INLINE_BYTES_MAX / filler.len() {
+            let _ = log.write(filler.as_bytes()).await;
+        }
+        log.say(Timestamp::UNIX_EPOCH, Level::Info, "the last line").await;
+        assert!(!spool.exists());
+        let logs = updraft_log_store::Directory::new(folder.path().to_owned());
+        let mut finished = Finished::new(updraft_model::AttemptOutcome::Success);
+        log.keep(&logs, &mut finished).await;
+        let kept = finished.log.expect("its end is kept");
+        assert!(kept.starts_with("[only the end of this log was kept: No space left"), "{kept:.100}");
+        assert!(kept.ends_with("the last line\n"));
+    }
+
     #[tokio::test]
     async fn a_short_log_is_kept_whole() {
         let mut log = unspooled();
         let now = Timestamp::UNIX_EPOCH;
         log.say(now, Level::Info, "one").await;
-        log.conclude(now, "two").await;
-        log.conclude(now, "two").await;
-        let expected = "[1970-01-01T00:00:00.000Z] INFO - one\n[1970-01-01T00:00:00.000Z] INFO - two\n";
+        log.conclude(now, Level::Error, "two").await;
+        log.conclude(now, Level::Error, "two").await;
+        let expected = "[1970-01-01T00:00:00.000Z] INFO - one\n[1970-01-01T00:00:00.000Z] ERROR - two\n";
         assert_eq!((log.tail().as_str(), log.bytes), (expected, expected.len() as u64));
     }
 }

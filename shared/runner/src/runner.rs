@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use updraft_clock::Clock;
-use updraft_execution::{AssetContext, AttemptSpec, Cancel, Launcher, Report, cancellation};
+use updraft_execution::{AssetContext, AttemptSpec, Cancel, Launcher, Level, Report, cancellation};
 use updraft_log_store::LogStore;
 use updraft_metastore::Items;
 use updraft_model::asset::EXTRA_BYTES_MAX;
@@ -22,6 +22,7 @@ use updraft_model::{
 };
 use updraft_notify::SnsSigner;
 use updraft_service::engine::Version;
+use updraft_service::work::unknown_branch;
 use updraft_service::{Engine, Environment, Error, Finished, Lookup, Origin, Runner, Trigger, Work, xcoms};
 use updraft_task_queue::TaskQueue;
 use updraft_templates::Renderer;
@@ -120,7 +121,7 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> Runner for ProcessRunner<I, 
             Err(Break::Killed) if out_of_time => Ended::failed(format!("timeout: {OUT_OF_TIME}")),
             Err(Break::Killed) => return None,
         };
-        Some(self.finished(work, ended, log).await)
+        Some(Box::pin(self.finished(work, ended, log)).await)
     }
 }
 
@@ -247,7 +248,9 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> ProcessRunner<I, Q, L, C> {
         let rendered = source.render(operator, params, &mut secrets, expanded).await;
         let mut arguments = rendered.map_err(|ended| why(ended.hiding(&secrets)))?;
         let fields = operator.template_fields();
-        Ok(fields.filter_map(|name| Some((name.to_owned(), without(arguments.remove(name)?, &secrets)))).collect())
+        Ok(fields
+            .filter_map(|name| Some((name.to_owned(), without(render::untagged(arguments.remove(name)?), &secrets))))
+            .collect())
     }
 
     pub(crate) fn source<'a>(&'a self, work: &'a Work) -> render::Source<'a, I, L> {
@@ -281,8 +284,13 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> ProcessRunner<I, Q, L, C> {
                 BTreeMap::new()
             }
         };
+        if let Some(why) = ended.choice.as_ref().and_then(|choice| unknown_branch(work, choice)) {
+            ended = Ended { outcome: AttemptOutcome::Failed, message: Some(why), choice: None, ..ended };
+        }
         if let Some(message) = &ended.message {
-            log.conclude(self.engine.clock.now(), message).await;
+            let failed = matches!(ended.outcome, AttemptOutcome::Failed | AttemptOutcome::FailedForGood);
+            let level = if failed { Level::Error } else { Level::Info };
+            log.conclude(self.engine.clock.now(), level, message).await;
         }
         let mut finished = Finished {
             message: ended.message,

@@ -6,6 +6,8 @@
 mod harness;
 
 #[cfg(test)]
+mod bad_input;
+#[cfg(test)]
 mod crashes;
 #[cfg(test)]
 mod examples;
@@ -15,3 +17,5 @@ mod folder;
 mod order;
 #[cfg(test)]
 mod server;
+#[cfg(test)]
+mod stops;

@@ -94,7 +94,7 @@ pub(crate) async fn watch<S: Services>(attempt: &mut Attempt<'_, S>, mut sensor:
         // Where a worker is paid by the second and has to go, nobody waits in it.
         if rescheduled || attempt.work.deadline.is_some() {
             let until = now.checked_add(wait).unwrap_or(until);
-            attempt.say(&format!("not yet; looking again at {until}")).await;
+            attempt.say(&format!("not yet; looking again at {}", shown(until))).await;
             return Ok(Ended::rescheduled(until));
         }
         attempt.services.sleep(wait).await;
@@ -121,8 +121,14 @@ async fn after_trouble<S: Services>(
     }
 }
 
+/// To the millisecond: nobody reads more.
 fn seconds(duration: SignedDuration) -> String {
-    format!("{} s", duration.as_secs_f64())
+    format!("{} s", duration.as_millis() as f64 / 1000.0)
+}
+
+/// An instant for people, to the millisecond.
+fn shown(at: Timestamp) -> Timestamp {
+    at.round(jiff::Unit::Millisecond).unwrap_or(at)
 }
 
 /// How long to wait for the next look.
