@@ -316,7 +316,9 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             };
         }
         let (mut base, mut step, mut run) = (Cow::Borrowed(base), Cow::Borrowed(step), Cow::Borrowed(after));
-        for _ in 0..ROUNDS_MAX {
+        // Only refusals count, as in the sweep: a run of many tasks takes more writes than that.
+        let mut refused = 0;
+        while refused < ROUNDS_MAX {
             let version = self.current(version, &run).await?;
             let version = version.as_ref();
             let all_is_said = step.says_all(&run);
@@ -335,7 +337,10 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                     base = std::mem::replace(&mut run, Cow::Owned(image));
                     step = Cow::Owned(next);
                 }
-                Outcome::Refused(Some(image)) => run = Cow::Owned(image),
+                Outcome::Refused(Some(image)) => {
+                    refused += 1;
+                    run = Cow::Owned(image);
+                }
                 Outcome::Refused(None) => return Ok(()),
             }
         }

@@ -15,6 +15,8 @@ mod history;
 #[cfg(test)]
 mod interventions;
 #[cfg(test)]
+mod large;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod mapped;
