@@ -37,6 +37,12 @@ pub(crate) async fn dag_folder(uri: &str) -> Result<S3DagStore, Failure> {
     })
 }
 
+/// The DAG folder below a prefix that ends with `/`, or in the bucket as a whole.
+pub(crate) async fn dag_folder_below(bucket: &str, prefix: &str) -> Result<S3DagStore, Failure> {
+    let settings = updraft_metastore_dynamodb::settings().await?;
+    Ok(S3DagStore::with_prefix(&settings, bucket, prefix))
+}
+
 /// Bucket and prefix, without slashes at its ends.
 fn parse_uri(uri: &str) -> Option<(&str, Option<&str>)> {
     let (bucket, prefix) = uri.strip_prefix("s3://")?.split_once('/').unwrap_or((uri.strip_prefix("s3://")?, ""));

@@ -106,6 +106,17 @@ impl DagFolder {
         crate::aws::dag_folder(uri).await.map(Self::S3)
     }
 
+    /// A DAG folder below a prefix that ends with `/`, or in the bucket as a whole.
+    #[cfg(feature = "aws")]
+    pub(crate) async fn open_prefix(bucket: &str, prefix: &str) -> Result<Self, Failure> {
+        crate::aws::dag_folder_below(bucket, prefix).await.map(Self::S3)
+    }
+
+    #[cfg(not(feature = "aws"))]
+    pub(crate) async fn open_prefix(bucket: &str, prefix: &str) -> Result<Self, Failure> {
+        Self::open_bucket(&format!("s3://{bucket}/{prefix}")).await
+    }
+
     #[cfg(not(feature = "aws"))]
     #[expect(clippy::unused_async, reason = "the same call with AWS built in waits")]
     pub(crate) async fn open_bucket(uri: &str) -> Result<Self, Failure> {
