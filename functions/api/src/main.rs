@@ -45,5 +45,10 @@ async fn serve() -> Result<(), Error> {
     let issuer = updraft_api::Issuer::configured(|name| std::env::var(name).ok());
     let router = updraft_api::router(engine, logs, dags, updraft_api::Setup { issuer, ..Default::default() });
     let role_claim = std::env::var(ROLE_CLAIM).unwrap_or_default();
-    lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| event::serve(&router, &role_claim, event.payload))).await
+    let handle = async |event: LambdaEvent<Value>| {
+        let answer = event::serve(&router, &role_claim, event.payload).await;
+        updraft_function::traces::flush().await;
+        answer
+    };
+    lambda_runtime::run(service_fn(handle)).await
 }

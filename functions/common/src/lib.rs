@@ -4,6 +4,7 @@ pub mod batch;
 pub mod cost;
 pub mod metrics;
 pub mod settings;
+pub mod traces;
 
 pub use batch::{BatchAnswer, Record};
 pub use settings::Environment;

@@ -1,6 +1,6 @@
 //! Every environment variable that functions read, once. `infra/template.yaml` sets them.
 
-use crate::metrics;
+use crate::{metrics, traces};
 use std::path::PathBuf;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
@@ -39,6 +39,9 @@ pub enum Error {
     /// Set to no kind of worker.
     #[error("the environment variable `{WORKER}` is `{0}`; write `plain` or `python`")]
     Worker(String),
+    /// Traces cannot be as the environment asks for them.
+    #[error("{0}")]
+    Traces(String),
     /// Set to what cannot be used.
     #[error(
         "the environment variable `{name}` is no filter for logs: {why}; use `info`, or `warn,updraft_service=debug`"
@@ -112,13 +115,15 @@ pub fn log_as_json() -> Result<(), Error> {
     let wanted = std::env::var(LOG).unwrap_or_else(|_| "info".to_owned());
     let filter = EnvFilter::try_new(&wanted).map_err(|e| Error::Filter { name: LOG, why: e.to_string() })?;
     let ours = tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false).without_time();
-    // Figures go their own way: no filter for logs keeps them back, and none of them is logged twice.
+    // Figures and spans go their own ways: no filter for logs keeps them back, and none of them is logged twice.
     let is_figure = |metadata: &tracing::Metadata<'_>| metadata.target() == metrics::TARGET;
-    let lines = ours.with_filter(filter).with_filter(filter_fn(move |metadata| !is_figure(metadata)));
+    let is_told = move |metadata: &tracing::Metadata<'_>| is_figure(metadata) || metadata.target() == traces::TARGET;
+    let lines = ours.with_filter(filter).with_filter(filter_fn(move |metadata| !is_told(metadata)));
     let wanted = std::env::var(METRICS).is_ok_and(|value| value == "true");
     let table = std::env::var(TABLE).unwrap_or_default();
     let figures = wanted.then(|| metrics::Embedded::new(table).with_filter(filter_fn(is_figure)));
-    tracing_subscriber::registry().with(lines).with(figures).init();
+    let spans = traces::layer().map_err(Error::Traces)?;
+    tracing_subscriber::registry().with(lines).with(figures).with(spans).init();
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 use updraft_clock::{Clock, System};
 use updraft_dag_store_s3::S3DagStore;
 use updraft_function::cost::Used;
-use updraft_function::{BatchAnswer, Error, Record, batch};
+use updraft_function::{BatchAnswer, Error, Record, batch, traces};
 use updraft_metastore_dynamodb::DynamoDb;
 use updraft_service::Engine;
 use updraft_service::ingest::Ingested;
@@ -37,6 +37,7 @@ impl Scheduler {
         let answer = Box::pin(self.settle(payload)).await;
         let used = self.used().since(before);
         (if is_batch { used.with_a_batch() } else { used }).tell(begun.elapsed());
+        traces::flush().await;
         answer
     }
 

@@ -10,7 +10,7 @@ use std::time::Instant;
 use updraft_clock::{Clock, System};
 use updraft_dag_store_s3::S3DagStore;
 use updraft_function::cost::Used;
-use updraft_function::{BatchAnswer, Error, Record, batch};
+use updraft_function::{BatchAnswer, Error, Record, batch, traces};
 use updraft_log_store_s3::S3LogStore;
 use updraft_metastore_dynamodb::DynamoDb;
 use updraft_model::WorkerKind;
@@ -42,6 +42,7 @@ impl Worker {
         let (before, begun) = (self.used(), Instant::now());
         let answer = Box::pin(self.settle(event)).await;
         self.used().since(before).with_a_batch().tell(begun.elapsed());
+        traces::flush().await;
         answer
     }
 
@@ -125,6 +126,7 @@ mod tests {
     #[test]
     fn figures_are_told_where_they_are_looked_for() {
         assert_eq!(updraft_function::metrics::TARGET, METRICS);
+        assert_eq!(updraft_function::traces::TARGET, updraft_service::spans::TRACES);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::assets::is_due;
 use crate::dates::{Claimed, name_of};
 use crate::engine::{Engine, Error, ROUNDS_MAX, Version};
+use crate::figures;
 use crate::tick::LOOK_AHEAD;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -236,6 +237,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let (run, queued) = step::begin(&version.plan, RunDoc::new(facts.clone(), DagRunState::Running, now), now);
         match self.store.put_run(&run).await? {
             Outcome::Updated(image) => {
+                figures::started(&image, now);
                 let tries: Vec<_> = queued.into_iter().map(|task| (task, image.cell(task).try_number())).collect();
                 self.send(Self::task_messages(&version.plan, &image, tries)).await;
                 let Some((image, _)) = Box::pin(self.follow(&version, None, image)).await? else { return Ok(true) };

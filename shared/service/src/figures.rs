@@ -1,9 +1,11 @@
 //! What is told of an attempt beside its state: the span its log lines carry, its figures, and how its writes wait.
 
 use crate::engine::METRICS;
+use crate::spans;
 use crate::work::Work;
+use jiff::Timestamp;
 use std::time::Duration;
-use updraft_model::{Attempt, AttemptOutcome, Token};
+use updraft_model::{Attempt, AttemptOutcome, RunDoc, Token};
 
 /// What every line about an attempt says.
 pub(crate) fn span(work: &Work) -> tracing::Span {
@@ -16,6 +18,17 @@ pub(crate) fn span(work: &Work) -> tracing::Span {
         try_number = work.try_number,
         attempt = %work.lease.token,
     )
+}
+
+/// Tells of a run that has begun: how late it is.
+pub(crate) fn started(run: &RunDoc, now: Timestamp) {
+    tracing::debug!(
+        target: METRICS,
+        dag_id = run.facts.dag_id.as_str(),
+        run_id = run.facts.run_id,
+        scheduling_delay_ms = now.duration_since(run.facts.run_after).as_millis() as i64,
+    );
+    spans::start(run, now);
 }
 
 /// Tells the figures of an attempt.

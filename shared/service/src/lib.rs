@@ -18,6 +18,7 @@
 //! - [`users`]: who may use the web server.
 //! - [`hitl`]: what people are asked, and their answers.
 //! - [`history`]: what is removed of the past.
+//! - [`spans`]: what traces are made of.
 //! - [`views`]: what people are shown.
 
 pub mod assets;
@@ -44,6 +45,7 @@ pub mod pages;
 pub mod past;
 pub mod pools;
 pub mod runs;
+pub mod spans;
 pub mod tick;
 pub mod trigger;
 pub mod users;

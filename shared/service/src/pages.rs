@@ -3,6 +3,7 @@
 use crate::engine::{Engine, Error, ROUNDS_MAX, Version};
 use crate::instances::OnPage;
 use crate::runs::Leases;
+use crate::spans;
 use std::time::Duration;
 use updraft_clock::Clock;
 use updraft_metastore::{Items, Outcome};
@@ -196,7 +197,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             match self.store.update_page(key, page.first, &step.change).await? {
                 Outcome::Updated(image) => {
                     self.after_page(&version, &run, &step, &image).await;
-                    self.bury_instances(&image, &expired).await;
+                    self.bury_instances(&version, &run, &image, &expired).await;
                     sent.extend(step.queued.iter().map(|(slot, _)| *slot));
                     // The dead are settled once; who claims from now on lives.
                     all_dead = false;
@@ -360,7 +361,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     }
 
     /// Leaves an item for each attempt that died without one, once its cell has been settled.
-    async fn bury_instances(&self, page: &PageDoc, settled: &[Expired]) {
+    async fn bury_instances(&self, version: &Version, run: &RunDoc, page: &PageDoc, settled: &[Expired]) {
         for Expired { slot, cell, left } in settled {
             let (Cell::Running { try_number, lease }, None) = (cell, left) else { continue };
             let key = instance_key(page, *slot, *try_number, &lease.token);
@@ -368,6 +369,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 message: Some("its worker died, or did not renew its lease in time".to_owned()),
                 ..Attempt::new(AttemptOutcome::Failed, lease.since, self.clock.now())
             };
+            spans::attempt(version, run, &key, &attempt);
             if let Err(error) = self.store.put_attempt(&key, &attempt).await {
                 tracing::warn!(%error, "an attempt that died is not recorded");
             }

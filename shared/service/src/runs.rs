@@ -1,6 +1,7 @@
 //! Looking at a run: start it, settle what died, decide what is undecided, deliver what is owed, send again what may be lost.
 
-use crate::engine::{Engine, Error, METRICS, ROUNDS_MAX, Version};
+use crate::engine::{Engine, Error, ROUNDS_MAX, Version};
+use crate::{figures, spans};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -162,7 +163,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             match self.store.update_run(&run.facts.incarnation, &step.change).await? {
                 Outcome::Updated(image) => {
                     self.after(version, &step, &image).await;
-                    self.bury(&image, &expired).await;
+                    self.bury(version, &image, &expired).await;
                     sent.extend(step.queued);
                     // The dead are settled once; who claims from now on lives.
                     all_dead = false;
@@ -180,7 +181,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
 
     /// Leaves an item for each attempt that died without one, so that people see the try. Only once its cell has been settled: an item
     /// before that would settle it, and the attempt may yet thaw and put its own.
-    async fn bury(&self, run: &RunDoc, settled: &[Expired]) {
+    async fn bury(&self, version: &Version, run: &RunDoc, settled: &[Expired]) {
         for Expired { cell, task, left } in settled {
             let (Cell::Running { try_number, lease }, None) = (cell, left) else { continue };
             let key = AttemptKey {
@@ -194,6 +195,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 message: Some("its worker died, or did not renew its lease in time".to_owned()),
                 ..Attempt::new(AttemptOutcome::Failed, lease.since, self.clock.now())
             };
+            spans::attempt(version, run, &key, &attempt);
             if let Err(error) = self.store.put_attempt(&key, &attempt).await {
                 tracing::warn!(%error, "an attempt that died is not recorded");
             }
@@ -372,6 +374,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     async fn deliver_one(&self, run: &RunDoc, entry: &OutboxEntry) -> Result<(), Error> {
         match entry {
             OutboxEntry::Leave { epoch } => {
+                spans::run(run);
                 self.pause_after_failures(run).await?;
                 self.leave(run, *epoch).await
             }
@@ -487,13 +490,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             let step = step::start(&version.plan, &run, self.clock.now());
             match self.store.update_run(&incarnation, &step.change).await? {
                 Outcome::Updated(image) => {
-                    let late = self.clock.now().duration_since(run.facts.run_after);
-                    tracing::debug!(
-                        target: METRICS,
-                        dag_id = %run.facts.dag_id,
-                        run_id = run.facts.run_id,
-                        scheduling_delay_ms = late.as_millis() as i64,
-                    );
+                    figures::started(&image, self.clock.now());
                     self.after(&version, &step, &image).await;
                     self.send(Self::open_page_messages(&version.plan, &image)).await;
                     return self.settle(&version, &run, &step, &image).await;

@@ -3,6 +3,7 @@
 use crate::engine::{Engine, Error, ROUNDS_MAX, Version};
 use crate::figures::{jittered, measure, span};
 use crate::instances::OnPage;
+use crate::spans;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -315,6 +316,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         measure(&work, &attempt);
         let key = work.key();
         self.insist(&work, || self.store.put_attempt(&key, &attempt)).await?;
+        spans::attempt(&work.version, &work.run, &key, &attempt);
         self.finish(work, Ended::from(&attempt), deadline, may_continue).await
     }
 

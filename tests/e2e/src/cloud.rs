@@ -13,8 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
 /// What makes the binaries under test.
-const BUILD: &str =
-    "cargo build -p updraft -p updraft-scheduler-function -p updraft-worker-function -p updraft-api-function";
+const BUILD: &str = "cargo build --workspace --all-targets";
 
 /// Seconds of one worker invocation: the shortest that the template has, so that leases of killed workers end soon.
 pub const WORKER_TIMEOUT: &str = "30";
@@ -48,17 +47,22 @@ impl Cloud {
     /// If a binary is missing, or the stack does not come up.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Cloud> = OnceLock::new();
-        SHARED.get_or_init(Self::deploy)
+        SHARED.get_or_init(|| Self::deploy(&[]))
     }
 
-    fn deploy() -> Self {
+    /// A deployment with these parameters, for a test that must not share it.
+    ///
+    /// # Panics
+    /// If a binary is missing, or the stack does not come up.
+    pub fn deploy(parameters: &[(&str, &str)]) -> Self {
         let (scheduler, worker) = (built("updraft-scheduler-function"), built("updraft-worker-function"));
         let (updraft, api) = (built("updraft"), built("updraft-api-function"));
         let emulator = Emulator::shared();
         // A name of its own, since an emulator that was there before may have the stack of an earlier run.
         let stack = format!("e2e-{}", std::process::id());
         let binaries = Binaries { scheduler: &scheduler, worker: &worker, api: &api };
-        let outputs = emulator.deploy(&stack, binaries, &[("WorkerTimeout", WORKER_TIMEOUT)]);
+        let parameters = [&[("WorkerTimeout", WORKER_TIMEOUT)], parameters].concat();
+        let outputs = emulator.deploy(&stack, binaries, &parameters);
         let runtime = Runtime::new().expect("threads can be started");
         let settings = runtime.block_on(emulator.settings());
         let s3 = aws_sdk_s3::config::Builder::from(&settings).force_path_style(true).build();
