@@ -15,11 +15,11 @@ data "aws_region" "this" {}
 data "aws_partition" "this" {}
 
 locals {
-  account     = data.aws_caller_identity.this.account_id
-  bucket      = coalesce(var.bucket, "${lower(var.name)}-dags-${local.account}-${data.aws_region.this.name}")
-  bucket_arn  = "arn:${data.aws_partition.this.partition}:s3:::${local.bucket}"
-  functions   = toset(["scheduler", "worker", "python-worker", "api"])
-  senders     = [aws_sqs_queue.tasks.arn, aws_sqs_queue.python.arn, aws_sqs_queue.looks.arn]
+  account    = data.aws_caller_identity.this.account_id
+  bucket     = coalesce(var.bucket, "${lower(var.name)}-dags-${local.account}-${data.aws_region.this.name}")
+  bucket_arn = "arn:${data.aws_partition.this.partition}:s3:::${local.bucket}"
+  functions  = toset(["scheduler", "worker", "python-worker", "api"])
+  senders    = [aws_sqs_queue.tasks.arn, aws_sqs_queue.python.arn, aws_sqs_queue.looks.arn]
   environment = {
     UPDRAFT_TABLE               = aws_dynamodb_table.this.name
     UPDRAFT_BUCKET              = local.bucket
@@ -29,6 +29,8 @@ locals {
     UPDRAFT_VERSION             = var.release
     UPDRAFT_METRICS             = tostring(var.metrics)
     UPDRAFT_HISTORY_DAYS        = tostring(var.history_days)
+    OTEL_EXPORTER_OTLP_ENDPOINT = var.traces_endpoint
+    OTEL_EXPORTER_OTLP_HEADERS  = var.traces_headers
     RUST_LOG                    = var.log_level
   }
   # What whoever reads variables and connections is told, and may read.
@@ -89,8 +91,8 @@ locals {
 
   # The zip, runtime, memory and time of each function, and what it is told beside the others.
   built = {
-    scheduler     = { zip = "scheduler", runtime = "provided.al2023", memory = var.scheduler_memory, timeout = 60, more = {} }
-    worker        = { zip = "worker", runtime = "provided.al2023", memory = var.worker_memory, timeout = var.worker_timeout, more = local.secrets_environment }
+    scheduler = { zip = "scheduler", runtime = "provided.al2023", memory = var.scheduler_memory, timeout = 60, more = {} }
+    worker    = { zip = "worker", runtime = "provided.al2023", memory = var.worker_memory, timeout = var.worker_timeout, more = local.secrets_environment }
     python-worker = {
       zip     = "worker"
       runtime = var.python_runtime
@@ -340,7 +342,7 @@ resource "aws_lambda_function" "this" {
   role             = aws_iam_role.this[each.key].arn
   runtime          = local.built[each.key].runtime
   handler          = "bootstrap"
-  architectures    = ["x86_64"]
+  architectures    = [var.architecture]
   filename         = "${var.zips}/${local.built[each.key].zip}.zip"
   source_code_hash = filebase64sha256("${var.zips}/${local.built[each.key].zip}.zip")
   memory_size      = local.built[each.key].memory
@@ -437,10 +439,28 @@ resource "aws_apigatewayv2_stage" "tokens" {
   api_id      = aws_apigatewayv2_api.tokens[0].id
   name        = "$default"
   auto_deploy = true
+  # The gateway's own bound, so that a script gone wrong takes neither the account's functions nor its money.
   default_route_settings {
     throttling_burst_limit = 100
     throttling_rate_limit  = 50
   }
+  access_log_settings {
+    destination_arn = aws_cloudwatch_log_group.tokens[0].arn
+    format = jsonencode({
+      at     = "$context.requestTime"
+      who    = "$context.authorizer.claims.sub"
+      from   = "$context.identity.sourceIp"
+      route  = "$context.httpMethod $context.path"
+      status = "$context.status"
+      error  = "$context.authorizer.error"
+    })
+  }
+}
+
+resource "aws_cloudwatch_log_group" "tokens" {
+  count             = var.jwt_issuer == null ? 0 : 1
+  name              = "/aws/apigateway/${var.name}-api"
+  retention_in_days = var.log_retention_days
 }
 
 resource "aws_lambda_permission" "tokens" {
@@ -502,14 +522,14 @@ resource "aws_scheduler_schedule" "tick" {
 locals {
   alarms = merge(
     { for name, queue in { dead_tasks = aws_sqs_queue.dead_tasks, dead_looks = aws_sqs_queue.dead_looks } : name => {
-      namespace = "AWS/SQS", metric = "ApproximateNumberOfMessagesVisible", dimensions = { QueueName = queue.name }
-      statistic = "Maximum", period = 60, of = 1, within = 1, above = 0
-      text      = "A message was given up after five attempts. Its run goes on by the sweep; the cause should be found."
+      namespace                       = "AWS/SQS", metric = "ApproximateNumberOfMessagesVisible", dimensions = { QueueName = queue.name }
+      statistic                       = "Maximum", period = 60, of = 1, within = 1, above = 0
+      text                            = "A message was given up after five attempts. Its run goes on by the sweep; the cause should be found."
     } },
     { for name, queue in { tasks = aws_sqs_queue.tasks, python = aws_sqs_queue.python } : "${name}_age" => {
-      namespace = "AWS/SQS", metric = "ApproximateAgeOfOldestMessage", dimensions = { QueueName = queue.name }
-      statistic = "Maximum", period = 300, of = 1, within = 1, above = 900
-      text      = "Tasks wait for a worker for more than 15 minutes."
+      namespace                  = "AWS/SQS", metric = "ApproximateAgeOfOldestMessage", dimensions = { QueueName = queue.name }
+      statistic                  = "Maximum", period = 300, of = 1, within = 1, above = 900
+      text                       = "Tasks wait for a worker for more than 15 minutes."
     } },
     { looks_age = {
       namespace = "AWS/SQS", metric = "ApproximateAgeOfOldestMessage", dimensions = { QueueName = aws_sqs_queue.looks.name }
@@ -525,7 +545,7 @@ locals {
 }
 
 resource "aws_cloudwatch_metric_alarm" "this" {
-  for_each            = local.alarms
+  for_each            = var.alarms ? local.alarms : {}
   alarm_name          = "${var.name}-${each.key}"
   alarm_description   = each.value.text
   namespace           = each.value.namespace
@@ -543,6 +563,7 @@ resource "aws_cloudwatch_metric_alarm" "this" {
 }
 
 resource "aws_cloudwatch_metric_alarm" "tick" {
+  count               = var.alarms ? 1 : 0
   alarm_name          = "${var.name}-tick"
   alarm_description   = "The scheduler was not called for ten minutes. Nothing starts on schedule and nothing is repaired until it is."
   namespace           = "AWS/Scheduler"
@@ -557,4 +578,80 @@ resource "aws_cloudwatch_metric_alarm" "tick" {
   treat_missing_data  = "breaching"
   alarm_actions       = var.alarm_topic == null ? [] : [var.alarm_topic]
   ok_actions          = var.alarm_topic == null ? [] : [var.alarm_topic]
+}
+
+# ---- Dashboard ---------------------------------------------------------------------------------------------------------
+
+locals {
+  # Each widget's title, statistic, period, and lines: namespace, metric, its dimensions, and how the line differs.
+  widgets = [
+    {
+      title = "Waiting", stat = "Maximum", period = 60, metrics = [
+        ["AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", aws_sqs_queue.tasks.name, { label = "tasks, oldest (s)" }],
+        ["AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", aws_sqs_queue.python.name, { label = "Python tasks, oldest (s)" }],
+        ["AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", aws_sqs_queue.looks.name, { label = "looks, oldest (s)" }],
+        ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", aws_sqs_queue.dead_tasks.name, { label = "dead tasks" }],
+        ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", aws_sqs_queue.dead_looks.name, { label = "dead looks" }],
+      ]
+    },
+    {
+      title = "Running", stat = "Maximum", period = 60, metrics = [
+        ["AWS/Lambda", "ConcurrentExecutions", "FunctionName", "${var.name}-worker", { label = "workers" }],
+        ["AWS/Lambda", "ConcurrentExecutions", "FunctionName", "${var.name}-python-worker", { label = "Python workers" }],
+        ["AWS/Lambda", "ConcurrentExecutions", "FunctionName", "${var.name}-scheduler", { label = "schedulers" }],
+      ]
+    },
+    {
+      title = "Going wrong", stat = "Sum", period = 300, metrics = [
+        ["AWS/Lambda", "Errors", "FunctionName", "${var.name}-scheduler", { label = "scheduler errors" }],
+        ["AWS/Lambda", "Errors", "FunctionName", "${var.name}-worker", { label = "worker errors" }],
+        ["AWS/Lambda", "Errors", "FunctionName", "${var.name}-python-worker", { label = "Python worker errors" }],
+        ["AWS/Lambda", "Throttles", "FunctionName", "${var.name}-worker", { label = "worker throttles" }],
+        ["AWS/DynamoDB", "ThrottledRequests", "TableName", var.name, "Operation", "UpdateItem", { label = "throttled writes" }],
+      ]
+    },
+    {
+      title = "What it costs", stat = "Sum", period = 3600, metrics = [
+        ["AWS/DynamoDB", "ConsumedWriteCapacityUnits", "TableName", var.name, { label = "write units" }],
+        ["AWS/DynamoDB", "ConsumedReadCapacityUnits", "TableName", var.name, { label = "read units" }],
+        ["AWS/SQS", "NumberOfMessagesSent", "QueueName", aws_sqs_queue.tasks.name, { label = "task messages" }],
+        ["AWS/Lambda", "Invocations", "FunctionName", "${var.name}-worker", { label = "worker invocations" }],
+      ]
+    },
+    {
+      title = "Delays and ends (with the variable metrics)", stat = "p99", period = 300, metrics = [
+        ["Updraft", "scheduling_delay_ms", "deployment", var.name, { stat = "p99" }],
+        ["Updraft", "queue_delay_ms", "deployment", var.name, { stat = "p99" }],
+        ["Updraft", "duration_ms", "deployment", var.name, { stat = "p50" }],
+        ["Updraft", "succeeded", "deployment", var.name, { stat = "Sum", yAxis = "right" }],
+        ["Updraft", "failed", "deployment", var.name, { stat = "Sum", yAxis = "right" }],
+      ]
+    },
+    {
+      title = "Millionths of a dollar (with the variable metrics)", stat = "Sum", period = 3600, metrics = [
+        ["Updraft", "cost_microdollars", "deployment", var.name, { label = "functions, table and queues" }],
+      ]
+    },
+  ]
+}
+
+resource "aws_cloudwatch_dashboard" "this" {
+  count          = var.dashboard ? 1 : 0
+  dashboard_name = var.name
+  dashboard_body = jsonencode({
+    widgets = [for number, widget in local.widgets : {
+      type   = "metric"
+      x      = number % 2 * 12
+      y      = floor(number / 2) * 6
+      width  = 12
+      height = 6
+      properties = {
+        title   = widget.title
+        region  = data.aws_region.this.name
+        stat    = widget.stat
+        period  = widget.period
+        metrics = widget.metrics
+      }
+    }]
+  })
 }

@@ -145,3 +145,38 @@ variable "history_days" {
     error_message = "History is kept for ever (0), or for 30 days or more."
   }
 }
+
+variable "traces_endpoint" {
+  description = "URL of an OpenTelemetry collector that takes OTLP over HTTP; given, each run is a trace. `infra/deploy --traces --zips` builds the functions for it."
+  type        = string
+  default     = ""
+}
+
+variable "traces_headers" {
+  description = "What the collector wants to be told with every request, as `name=value,name=value`."
+  type        = string
+  default     = ""
+  sensitive   = true
+}
+
+variable "alarms" {
+  description = "Whether there are alarms. Each costs $0.10 a month beyond the ten that are free in an account."
+  type        = bool
+  default     = true
+}
+
+variable "dashboard" {
+  description = "Whether there is a CloudWatch dashboard. Three are free in an account, each further one costs $3 a month."
+  type        = bool
+  default     = true
+}
+
+variable "architecture" {
+  description = "The processor the zip files are built for: x86_64 or arm64, which costs a fifth less."
+  type        = string
+  default     = "x86_64"
+  validation {
+    condition     = contains(["x86_64", "arm64"], var.architecture)
+    error_message = "architecture is x86_64 or arm64."
+  }
+}
