@@ -43,9 +43,13 @@ impl Asker {
     }
 
     fn url(&self, service: &str) -> String {
-        let domain = if self.region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-        let public = || format!("https://{service}.{}.{domain}", self.region);
+        let public = || public(service, &self.region);
         self.endpoint.as_ref().map_or_else(public, |endpoint| endpoint.trim_end_matches('/').to_owned())
+    }
+
+    /// Where it asks.
+    pub(super) fn region(&self) -> &str {
+        &self.region
     }
 
     /// Asks, and returns the answer if it is one; else what is wrong, in a line.
@@ -64,7 +68,7 @@ impl Asker {
         let identity = self.credentials.clone().into();
         let params = v4::SigningParams::builder()
             .identity(&identity)
-            .region(&self.region)
+            .region(signed_for(service, &self.region))
             .name(service)
             .time(SystemTime::now())
             .settings(SigningSettings::default())
@@ -91,6 +95,26 @@ impl Asker {
     pub(super) async fn json(&self, service: &str, ask: Ask<'_>) -> Result<Value, String> {
         let answer = self.ask(service, ask).await?;
         serde_json::from_str(&answer.text).map_err(|error| format!("`{service}` answers no JSON: {error}"))
+    }
+}
+
+/// Where a service answers.
+fn public(service: &str, region: &str) -> String {
+    match (service, region.starts_with("cn-")) {
+        // One for all regions.
+        ("iam", false) => "https://iam.amazonaws.com".to_owned(),
+        ("iam", true) => "https://iam.cn-north-1.amazonaws.com.cn".to_owned(),
+        (service, false) => format!("https://{service}.{region}.amazonaws.com"),
+        (service, true) => format!("https://{service}.{region}.amazonaws.com.cn"),
+    }
+}
+
+/// The region that requests to a service are signed for.
+fn signed_for<'a>(service: &str, region: &'a str) -> &'a str {
+    match (service, region.starts_with("cn-")) {
+        ("iam", false) => "us-east-1",
+        ("iam", true) => "cn-north-1",
+        _ => region,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::Finding;
 use super::aws::{Ask, Asker, all_between, date};
+use super::permissions;
 use crate::failure::Failure;
 use crate::settings::{PYTHON_QUEUE_URL, SCHEDULER_QUEUE_URL, TASK_QUEUE_URL};
 use jiff::Timestamp;
@@ -25,7 +26,11 @@ pub(super) async fn look(stack: &str) -> Result<Vec<Finding>, Failure> {
     let mut concurrency = 0;
     for (end, polls) in FUNCTIONS {
         let name = format!("{stack}-{end}");
-        findings.push(function(&asker, &name).await);
+        let (finding, configuration) = function(&asker, &name).await;
+        findings.push(finding);
+        if let Some(configuration) = &configuration {
+            findings.push(permissions::look(&asker, end, &name, stack, configuration).await);
+        }
         findings.push(recursion(&asker, &name).await);
         if polls {
             let (finding, most) = mapping(&asker, &name).await;
@@ -40,7 +45,7 @@ pub(super) async fn look(stack: &str) -> Result<Vec<Finding>, Failure> {
     Ok(findings)
 }
 
-fn unanswered(check: &'static str, why: String, action: &str) -> Finding {
+pub(super) fn unanswered(check: &'static str, why: String, action: &str) -> Finding {
     Finding::unsure(check, why, format!("allow whoever asks `{action}`, if the answer says that access is denied"))
 }
 
@@ -84,23 +89,20 @@ async fn backups(asker: &Asker, table: &str) -> Finding {
     }
 }
 
-async fn function(asker: &Asker, name: &str) -> Finding {
+async fn function(asker: &Asker, name: &str) -> (Finding, Option<Value>) {
     let check = "function";
     let answer = match asker.json("lambda", Ask::Get(&format!("/2015-03-31/functions/{name}/configuration"))).await {
         Err(why) if why.contains(" 404 ") => {
-            return Finding::wrong(
-                check,
-                format!("`{name}` does not exist"),
-                "deploy with `infra/deploy --stack`, the table's name",
-            );
+            let advice = "deploy with `infra/deploy --stack`, the table's name";
+            return (Finding::wrong(check, format!("`{name}` does not exist"), advice), None);
         }
-        Err(why) => return unanswered(check, why, "lambda:GetFunctionConfiguration"),
+        Err(why) => return (unanswered(check, why, "lambda:GetFunctionConfiguration"), None),
         Ok(answer) => answer,
     };
     let state = answer["State"].as_str().unwrap_or("Active");
     let ours = env!("CARGO_PKG_VERSION");
     let theirs = answer.pointer("/Environment/Variables/UPDRAFT_VERSION").and_then(Value::as_str);
-    match (state, theirs) {
+    let finding = match (state, theirs) {
         ("Active" | "Inactive", Some(theirs)) if theirs == ours => {
             Finding::fine(check, format!("`{name}` is of version {ours}"))
         }
@@ -113,7 +115,8 @@ async fn function(asker: &Asker, name: &str) -> Finding {
             let why = answer["StateReason"].as_str().unwrap_or("no reason given");
             Finding::wrong(check, format!("`{name}` is {state}: {why}"), "deploy again with `infra/deploy`")
         }
-    }
+    };
+    (finding, Some(answer))
 }
 
 async fn recursion(asker: &Asker, name: &str) -> Finding {
@@ -204,13 +207,35 @@ async fn alarms(asker: &Asker, stack: &str) -> Finding {
     match asker.ask("monitoring", Ask::Form(&form)).await {
         Err(why) => unanswered(check, why, "cloudwatch:DescribeAlarms"),
         Ok(answer) => match all_between(&answer.text, "<AlarmName>", "</AlarmName>") {
-            none if none.is_empty() => Finding::fine(check, "none is raised"),
+            none if none.is_empty() => quiet(asker, stack).await,
             raised => Finding::wrong(
                 check,
                 format!("raised: {}", raised.join(", ")),
                 "infra/README.md tells what each means and wants",
             ),
         },
+    }
+}
+
+/// Whether there are alarms at all, and whether anybody is told of them.
+async fn quiet(asker: &Asker, stack: &str) -> Finding {
+    let check = "alarms";
+    let form = format!("Action=DescribeAlarms&Version=2010-08-01&AlarmNamePrefix={stack}-");
+    let answer = match asker.ask("monitoring", Ask::Form(&form)).await {
+        Err(why) => return unanswered(check, why, "cloudwatch:DescribeAlarms"),
+        Ok(answer) => answer.text,
+    };
+    let count = all_between(&answer, "<AlarmName>", "</AlarmName>").len();
+    let told =
+        all_between(&answer, "<AlarmActions>", "</AlarmActions>").iter().any(|actions| actions.contains("<member>"));
+    match (count, told) {
+        (0, _) => Finding::unsure(check, "there are none", "deploy with the parameter `Alarms=true`"),
+        (_, true) => Finding::fine(check, format!("none of {count} is raised")),
+        (_, false) => Finding::unsure(
+            check,
+            format!("none of {count} is raised, and none of them would tell anybody"),
+            "deploy with the parameter `AlarmTopic`, the ARN of an SNS topic",
+        ),
     }
 }
 

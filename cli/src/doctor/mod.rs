@@ -4,6 +4,8 @@
 mod aws;
 #[cfg(feature = "aws")]
 mod deployment;
+#[cfg(feature = "aws")]
+mod permissions;
 mod state;
 
 use crate::failure::Failure;
