@@ -23,6 +23,8 @@ mod mapped;
 #[cfg(test)]
 mod triggers;
 #[cfg(test)]
+mod upgrades;
+#[cfg(test)]
 mod versions;
 #[cfg(test)]
 mod world;
