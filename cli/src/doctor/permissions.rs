@@ -97,7 +97,16 @@ pub(super) async fn look(asker: &Asker, end: &str, name: &str, table: &str, conf
         let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
         match asker.ask("iam", Ask::Form(&form)).await {
             Err(why) => return unanswered(check, why, "iam:SimulatePrincipalPolicy"),
-            Ok(answer) => denied.extend(refused(&answer.text).into_iter().map(|action| format!("{action} on {arn}"))),
+            Ok(answer) => match refused(&answer.text, actions.len()) {
+                Some(refused) => denied.extend(refused.into_iter().map(|action| format!("{action} on {arn}"))),
+                None => {
+                    return unanswered(
+                        check,
+                        "`iam` does not say of each action whether it is allowed".to_owned(),
+                        "iam:SimulatePrincipalPolicy",
+                    );
+                }
+            },
         }
     }
     if denied.is_empty() {
@@ -112,11 +121,13 @@ pub(super) async fn look(asker: &Asker, end: &str, name: &str, table: &str, conf
     )
 }
 
-/// The actions that an answer does not call allowed.
-fn refused(answer: &str) -> Vec<String> {
+/// The actions that an answer does not call allowed; none where it does not speak of as many as were asked for.
+fn refused(answer: &str, asked: usize) -> Option<Vec<String>> {
     let names = all_between(answer, "<EvalActionName>", "</EvalActionName>");
     let decisions = all_between(answer, "<EvalDecision>", "</EvalDecision>");
-    names.into_iter().zip(decisions).filter(|(_, decision)| decision != "allowed").map(|(name, _)| name).collect()
+    let decided = names.into_iter().zip(decisions);
+    (decided.len() == asked)
+        .then(|| decided.filter(|(_, decision)| decision != "allowed").map(|(name, _)| name).collect())
 }
 
 #[cfg(test)]
@@ -148,7 +159,9 @@ mod tests {
             )
         };
         let answer = [result("a:B", "allowed"), result("a:C", "implicitDeny"), result("a:D", "explicitDeny")].concat();
-        assert_eq!(refused(&answer), ["a:C", "a:D"]);
+        assert_eq!(refused(&answer, 3), Some(vec!["a:C".to_owned(), "a:D".to_owned()]));
+        assert_eq!(refused(&answer, 4), None, "of one it says nothing");
+        assert_eq!(refused("<Response/>", 1), None);
     }
 
     /// Who polls a queue has to be allowed that, and everybody sends to all three.
