@@ -31,7 +31,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::json;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use updraft_clock::Clock;
 use updraft_dag_store::DagStore;
 use updraft_log_store::LogStore;
@@ -65,8 +65,9 @@ pub fn router<I: Items, Q: TaskQueue, C: Clock, L: LogStore, D: DagStore>(
 
 fn routes<P: Parts>(api: Api<P>) -> Router {
     let (v2, served) = v2::routes::<P>();
-    let document = Arc::new(contract::document(&served));
-    let openapi = move || async move { Json(document.as_ref().clone()) };
+    // Made when it is first asked for: a function that starts has no time for what most requests do not want.
+    let document = Arc::new(LazyLock::new(move || contract::document(&served)));
+    let openapi = move || async move { Json((**document).clone()) };
     Router::new()
         .route("/", get(assets::page::<P>))
         .route("/health", get(health::<P>))

@@ -43,6 +43,9 @@ fn what_is_served_is_airflows_and_what_is_missing_is_known() {
     let served: BTreeSet<String> = served.iter().map(|(method, path)| format!("{method} {path}")).collect();
     let missing: Vec<&str> = Operation::names().filter(|name| !served.contains(*name)).collect();
     assert_eq!(missing, MISSING);
+    let declared: BTreeSet<&str> = Operation::names().collect();
+    let foreign: Vec<&String> = served.iter().filter(|name| !declared.contains(name.as_str())).collect();
+    assert!(foreign.is_empty(), "served, and not in the contract: {foreign:?}");
 }
 
 #[test]

@@ -12,6 +12,11 @@ use axum::routing::{MethodFilter, on};
 /// Path parameters that may have slashes in them, as in Airflow.
 const WITH_SLASHES: [&str; 4] = ["{pool_name}", "{variable_key}", "{xcom_key}", "{key}"];
 
+/// What the contract has of a route. Looked up by each request: a function that starts has no time to read the contract.
+fn declared(method: &str, path: &str) -> Operation {
+    Operation::find(method, path).unwrap_or_else(|| panic!("`{method} {path}` is not in the contract"))
+}
+
 /// Routes of Airflow's API as they are put together.
 pub(crate) struct Served<P: Parts> {
     router: Router<Api<P>>,
@@ -30,11 +35,9 @@ impl<P: Parts> Served<P> {
         H: Handler<T, Api<P>>,
         T: 'static,
     {
-        let operation =
-            Operation::find(method, path).unwrap_or_else(|| panic!("`{method} {path}` is not in the contract"));
         let filter = Method::from_bytes(method.as_bytes()).ok().and_then(|method| MethodFilter::try_from(method).ok());
         let filter = filter.unwrap_or_else(|| panic!("`{method}` is no method"));
-        let check = from_fn(move |request: Request, next: Next| checked(operation, request, next));
+        let check = from_fn(move |request: Request, next: Next| checked(declared(method, path), request, next));
         let mut axum_path = path.to_owned();
         for name in WITH_SLASHES.iter().filter(|name| path.ends_with(**name)) {
             axum_path = axum_path.replace(*name, &name.replace('{', "{*"));
