@@ -57,6 +57,8 @@ fn breakages() -> Vec<(&'static str, Value, &'static str)> {
             "function `Api` reads variables and connections, and is not given `UPDRAFT_FERNET_KEY_SECRET`",
         ),
         ("/Resources/Worker/Properties/Runtime", json!("provided.al2"), "native x86_64"),
+        ("/Resources/Api/Properties/Architectures", json!(["arm64"]), "native x86_64"),
+        ("/Parameters/Architecture/Default", json!("arm64"), "native x86_64"),
         ("/Resources/PythonWorker/Properties/Environment/Variables/UPDRAFT_WORKER", Value::Null, "native x86_64"),
         (
             "/Resources/PythonWorker/Properties/Environment/Variables/AWS_LAMBDA_EXEC_WRAPPER",
