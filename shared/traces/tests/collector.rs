@@ -10,25 +10,26 @@ use updraft_traces::{TARGET, Traces};
 
 /// A collector that answers so, and hands over each request: its head, and its body.
 fn collector(status: &'static str) -> (String, Receiver<(String, Vec<u8>)>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = format!("http://{}", listener.local_addr().expect("a listener has an address"));
     let (sent, received) = channel();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            let mut writer = stream.try_clone().unwrap();
+            let mut writer = stream.try_clone().expect("a stream can be shared");
             let mut reader = BufReader::new(stream);
             loop {
                 let mut head = String::new();
                 while reader.read_line(&mut head).is_ok_and(|read| read > 0) && !head.ends_with("\r\n\r\n") {}
                 let lower = head.to_lowercase();
                 let Some((_, length)) = lower.split_once("content-length:") else { break };
-                let length: usize = length.lines().next().unwrap_or_default().trim().parse().unwrap();
+                let length: usize =
+                    length.lines().next().unwrap_or_default().trim().parse().expect("a length is a number");
                 let mut body = vec![0; length];
-                reader.read_exact(&mut body).unwrap();
+                reader.read_exact(&mut body).expect("the body is whole");
                 if sent.send((lower, body)).is_err() {
                     return;
                 }
-                write!(writer, "HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\n{{}}").unwrap();
+                write!(writer, "HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\n{{}}").expect("the client listens");
             }
         }
     });
