@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `sz` | size; absent: no such pool |
 //! | `us` | slots in use |
-//! | `ho`, `wt` | holders and waiters: `<incarnation>#<task>` to a claim |
+//! | `ho`, `wt` | holders and waiters: `<incarnation>#<task>`, and `.<map index>` after it, to a claim |
 //! | `id` | 1: deferred ones keep their slots |
 //! | `ds` | description |
 //! | `lk`, `rv` | idle looks, revision |
@@ -159,8 +159,11 @@ mod tests {
     }
 
     fn name() -> impl Strategy<Value = HolderName> {
-        ("[ab]", 0u32..2)
-            .prop_map(|(id, task)| HolderName { incarnation: Incarnation::trusted(id), task: TaskIndex(task) })
+        ("[ab]", 0u32..2, proptest::option::of(0u32..2)).prop_map(|(id, task, map_index)| HolderName {
+            incarnation: Incarnation::trusted(id),
+            task: TaskIndex(task),
+            map_index,
+        })
     }
 
     fn claim() -> impl Strategy<Value = Claim> {

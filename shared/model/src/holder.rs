@@ -44,18 +44,30 @@ pub struct HolderName {
     pub incarnation: Incarnation,
     /// The task.
     pub task: TaskIndex,
+    /// Which of its instances, where it is mapped.
+    pub map_index: Option<u32>,
 }
 
 impl HolderName {
+    /// A task that is not mapped.
+    pub fn of_task(incarnation: Incarnation, task: TaskIndex) -> Self {
+        Self { incarnation, task, map_index: None }
+    }
+
     /// The text it is kept under.
     pub fn encode(&self) -> String {
-        format!("{}#{}", self.incarnation, self.task)
+        let index = self.map_index.map(|index| format!(".{index}")).unwrap_or_default();
+        format!("{}#{}{index}", self.incarnation, self.task)
     }
 
     /// Reads what [`HolderName::encode`] wrote.
     pub fn decode(text: &str) -> Option<Self> {
         let (incarnation, task) = text.rsplit_once('#')?;
-        Some(Self { incarnation: Incarnation::trusted(incarnation), task: TaskIndex(task.parse().ok()?) })
+        let (task, map_index) = match task.split_once('.') {
+            Some((task, index)) => (task, Some(index.parse().ok()?)),
+            None => (task, None),
+        };
+        Some(Self { incarnation: Incarnation::trusted(incarnation), task: TaskIndex(task.parse().ok()?), map_index })
     }
 }
 
@@ -284,8 +296,8 @@ mod tests {
         }
 
         #[test]
-        fn a_name_is_read_back(id in "[a-z0-9]{1,12}", task in 0u32..99_999) {
-            let name = HolderName { incarnation: Incarnation::trusted(id), task: TaskIndex(task) };
+        fn a_name_is_read_back(id in "[a-z0-9]{1,12}", task in 0u32..99_999, map_index: Option<u32>) {
+            let name = HolderName { incarnation: Incarnation::trusted(id), task: TaskIndex(task), map_index };
             prop_assert_eq!(HolderName::decode(&name.encode()), Some(name));
         }
 

@@ -14,6 +14,10 @@ pub const PAGE_CELLS: u32 = 64;
 /// How many pages of a unit that are not full exist at once. More instances than these pages hold are no more than a number.
 pub const PAGES_OPEN_MAX: u32 = 32;
 
+/// The same of a unit whose instances take slots of limits beyond the run: each page keeps some in line, and everybody who writes such a limit
+/// writes the whole line.
+pub const PAGES_OPEN_HELD_MAX: u32 = 4;
+
 /// One instance of a unit, and the page it lies on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Place {

@@ -155,8 +155,8 @@ impl Plan {
         &self.units
     }
 
-    /// The same plan with smaller pages: for models, which look at all that can happen to two pages of one instance each. A run keeps the size
-    /// that it began with, so that a deployment must not change it.
+    /// The same plan with pages of another size: for models and simulations, which look at all that can happen to several small pages. A run
+    /// keeps the size that it began with, so that a deployment must not change it.
     #[must_use]
     pub fn with_page_cells(mut self, cells: u32) -> Self {
         self.units.iter_mut().for_each(|unit| unit.page_cells = cells);
@@ -220,12 +220,10 @@ impl Plan {
         self.dag.max_active_tasks.or(self.settings.max_active_tasks)
     }
 
-    /// How many instances of a mapped task may be under way at once in one run; none: any number. Limits that span runs, and the one of the
-    /// whole run, are held for each mapped task by itself.
+    /// How many instances of a mapped task may be under way at once in one run; none: any number. The limit of the whole run is held for
+    /// each mapped task by itself. What spans runs is held by slots.
     pub fn instances_most(&self, task: TaskIndex) -> Option<u32> {
-        let definition = self.task(task);
-        let limits = [definition.max_active_tis_per_dagrun, definition.max_active_tis_per_dag, self.max_active_tasks()];
-        limits.into_iter().flatten().min()
+        [self.task(task).max_active_tis_per_dagrun, self.max_active_tasks()].into_iter().flatten().min()
     }
 
     /// How many pages of a unit have instances under way at most: as many as its limit fills, and one at least.

@@ -203,7 +203,7 @@ fn of_limits(plan: &Plan, run: &RunDoc, task: TaskIndex, around: &Around<'_>) ->
     if let Some(limit) = plan.max_active_tasks().filter(|_| step::free_places(plan, run) == 0) {
         reasons.push(Reason::RunLimit(limit));
     }
-    let name = HolderName { incarnation: run.facts.incarnation.clone(), task };
+    let name = HolderName::of_task(run.facts.incarnation.clone(), task);
     let has =
         |doc: &HolderDoc, claim: &Claim| doc.holders.get(&name).is_some_and(|held| held.generation == claim.generation);
     for holder in plan.holders(task) {

@@ -9,7 +9,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use updraft_model::cell::Wait;
 use updraft_model::{
-    ANY_TURN, Cell, Claim, Generation, HolderChange, HolderDoc, HolderId, HolderName, Plan, RunDoc, TaskIndex,
+    ANY_TURN, Cell, Claim, Generation, HolderChange, HolderDoc, HolderId, HolderName, PageDoc, Plan, RunDoc, RunFacts,
+    Slot, TaskIndex,
 };
 
 /// How many may wait in one document, which every write reads and writes: at some 50 bytes each it stays below a tenth of what an item
@@ -19,30 +20,117 @@ pub const WAITERS_MAX: usize = 500;
 /// How many task instances of one run ask for slots at a time; the others ask when these are through.
 pub const WISHES_MAX: usize = 32;
 
+/// How many instances of a task on one page wait in one line at a time, beyond those that find slots. Whoever is given slots and ends has the next one ask,
+/// so that a page goes on while one of it waits; and a line is written whole by everybody who writes it.
+pub const INSTANCES_IN_LINE: usize = 2;
+
+/// A task instance as limits see it: its cell, and how often its try has gone on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Stands<'a> {
+    /// Its cell, in its run's document or on its page.
+    pub cell: &'a Cell,
+    /// How many attempts of its try gave their worker back.
+    pub resume: u32,
+}
+
+impl<'a> Stands<'a> {
+    /// A task that is not mapped.
+    pub fn in_run(run: &'a RunDoc, task: TaskIndex) -> Self {
+        Self { cell: run.cell(task), resume: run.resumed(task).map_or(0, |resumed| resumed.count) }
+    }
+
+    /// An instance of a mapped task.
+    pub fn on_page(page: &'a PageDoc, slot: Slot) -> Self {
+        Self { cell: page.cell(slot), resume: page.resumed(slot).map_or(0, |resumed| resumed.count) }
+    }
+
+    /// Which attempt the cell stands for; while it asks for slots, on which turn.
+    pub fn generation(self) -> Generation {
+        let turn = match self.cell {
+            Cell::Scheduled { turn, .. } => *turn,
+            _ => ANY_TURN,
+        };
+        Generation { try_number: self.cell.try_number(), resume: self.resume, turn }
+    }
+
+    /// Whether a claim still stands for what the task instance does: rule B3. A generation is never used twice, so nothing but the cell's own
+    /// counts. `keeps`: what keeps its slots while it waits ([`keeps`]).
+    pub fn keeps_alive(self, claim: &Claim, keeps: impl Fn(Wait) -> bool) -> bool {
+        let now = self.generation();
+        match self.cell {
+            Cell::Scheduled { .. } => now == claim.generation,
+            Cell::Queued { .. } | Cell::Running { .. } | Cell::Restarting { .. } => {
+                now.is_same_attempt(claim.generation)
+            }
+            // It has given its worker back, and keeps its slots until the attempt that follows takes them over.
+            Cell::Waiting { wait, .. } => {
+                let resume = claim.generation.resume + 1;
+                keeps(*wait) && now.is_same_attempt(Generation { resume, ..claim.generation })
+            }
+            Cell::None | Cell::Cleared { .. } | Cell::Final { .. } => false,
+        }
+    }
+
+    /// What the task instance held of each limit when it stood like `self`, and does not hold standing like `now`: of which attempt, and
+    /// whether it has deferred, since some pools let it keep its slots then.
+    fn returns(self, now: Self, plan: &Plan, facts: &RunFacts, task: TaskIndex) -> Vec<(HolderId, Generation, bool)> {
+        let mut returns = Vec::new();
+        // Whoever waited for an answer ends by it, and kept what the attempt took that asked.
+        let asked = matches!(self.cell, Cell::Waiting { wait: Wait::Input, .. });
+        let held = matches!(
+            self.cell,
+            Cell::Scheduled { .. } | Cell::Queued { .. } | Cell::Running { .. } | Cell::Restarting { .. }
+        );
+        if !(held || asked && self.cell != now.cell) || !plan.is_held_elsewhere(task) {
+            return returns;
+        }
+        for holder in plan.holders(task).into_iter().filter(|h| !asked || h.always_includes_deferred()) {
+            let has_deferred = match now.cell {
+                Cell::Waiting { wait: Wait::Deferred, .. } => true,
+                Cell::Waiting { wait: Wait::Input, .. } => holder.always_includes_deferred(),
+                _ => false,
+            };
+            let mut claim = claim_of(plan, facts, task, self.generation(), &holder);
+            if asked {
+                claim.generation.resume = claim.generation.resume.saturating_sub(1);
+            }
+            if !now.keeps_alive(&claim, |_| false) {
+                returns.push((holder, claim.generation, has_deferred));
+            }
+        }
+        returns
+    }
+}
+
 /// Which attempt of a task instance its cell stands for; while it asks for slots, on which turn.
 pub fn generation(run: &RunDoc, task: TaskIndex) -> Generation {
-    let resume = run.resumed(task).map_or(0, |resumed| resumed.count);
-    let turn = match run.cell(task) {
-        Cell::Scheduled { turn, .. } => *turn,
-        _ => ANY_TURN,
-    };
-    Generation { try_number: run.cell(task).try_number(), resume, turn }
+    Stands::in_run(run, task).generation()
 }
 
 /// What a scheduled task instance asks of a limit.
 pub fn claim(plan: &Plan, run: &RunDoc, task: TaskIndex, holder: &HolderId) -> Claim {
+    let is_last = plan.max_active_tasks().is_none() && plan.holders(task).last() == Some(holder);
+    Claim { is_last, ..claim_of(plan, &run.facts, task, generation(run, task), holder) }
+}
+
+/// What a scheduled instance of a mapped task asks of a limit.
+pub fn instance_claim(plan: &Plan, run: &RunDoc, page: &PageDoc, slot: Slot, holder: &HolderId) -> Claim {
+    claim_of(plan, &run.facts, slot.task, Stands::on_page(page, slot).generation(), holder)
+}
+
+fn claim_of(plan: &Plan, facts: &RunFacts, task: TaskIndex, generation: Generation, holder: &HolderId) -> Claim {
     let definition = plan.task(task);
     let slots = match holder {
         HolderId::Pool(_) => definition.pool_slots,
         HolderId::Task(..) => 1,
     };
-    let since = run.facts.logical_date.unwrap_or(run.facts.run_after);
+    let since = facts.logical_date.unwrap_or(facts.run_after);
     Claim {
-        generation: generation(run, task),
+        generation,
         slots,
         priority: plan.priority(task),
         since: Timestamp::from_millisecond(since.as_millisecond()).unwrap_or(since),
-        is_last: plan.max_active_tasks().is_none() && plan.holders(task).last() == Some(holder),
+        is_last: plan.holders(task).last() == Some(holder),
     }
 }
 
@@ -64,54 +152,50 @@ pub fn keeps(doc: &HolderDoc, wait: Wait) -> bool {
     }
 }
 
-/// Whether a claim still stands for what its run does: rule B3. A generation is never used twice, so nothing but the cell's own counts.
-/// `keeps`: what keeps its slots while it waits ([`keeps`]).
+/// Whether a claim still stands for what its run does: rule B3.
 pub fn is_alive(claim: &Claim, run: Option<&RunDoc>, task: TaskIndex, keeps: impl Fn(Wait) -> bool) -> bool {
-    let Some(run) = run.filter(|run| run.deleted_at.is_none()) else { return false };
-    let now = generation(run, task);
-    match run.cell(task) {
-        Cell::Scheduled { .. } => now == claim.generation,
-        Cell::Queued { .. } | Cell::Running { .. } | Cell::Restarting { .. } => now.is_same_attempt(claim.generation),
-        // It has given its worker back, and keeps its slots until the attempt that follows takes them over.
-        Cell::Waiting { wait, .. } => {
-            let resume = claim.generation.resume + 1;
-            keeps(*wait) && now.is_same_attempt(Generation { resume, ..claim.generation })
-        }
-        Cell::None | Cell::Cleared { .. } | Cell::Final { .. } => false,
-    }
+    let run = run.filter(|run| run.deleted_at.is_none());
+    run.is_some_and(|run| Stands::in_run(run, task).keeps_alive(claim, keeps))
 }
 
-/// What a run held at an earlier image and holds no more: whose slots, of which attempt, and whether it has deferred, since some pools let
-/// it keep its slots then.
-pub fn given_back(plan: &Plan, base: &RunDoc, run: &RunDoc) -> Vec<(HolderId, (HolderName, Generation, bool))> {
-    let mut returns = Vec::new();
-    for (task, cell) in &base.cells {
-        // Whoever waited for an answer ends by it, and kept what the attempt took that asked.
-        let asked = matches!(cell, Cell::Waiting { wait: Wait::Input, .. });
-        let held = matches!(
-            cell,
-            Cell::Scheduled { .. } | Cell::Queued { .. } | Cell::Running { .. } | Cell::Restarting { .. }
-        );
-        if !(held || asked && cell != run.cell(*task)) || !plan.is_held_elsewhere(*task) {
-            continue;
-        }
-        for holder in plan.holders(*task).into_iter().filter(|h| !asked || h.always_includes_deferred()) {
-            let has_deferred = match run.cell(*task) {
-                Cell::Waiting { wait: Wait::Deferred, .. } => true,
-                Cell::Waiting { wait: Wait::Input, .. } => holder.always_includes_deferred(),
-                _ => false,
-            };
-            let mut claim = claim(plan, base, *task, &holder);
-            if asked {
-                claim.generation.resume = claim.generation.resume.saturating_sub(1);
-            }
-            if !is_alive(&claim, Some(run), *task, |_| false) {
-                let name = HolderName { incarnation: run.facts.incarnation.clone(), task: *task };
-                returns.push((holder, (name, claim.generation, has_deferred)));
-            }
-        }
-    }
-    returns
+/// The same of a mapped instance: its page and its run.
+pub fn is_instance_alive(
+    claim: &Claim,
+    of: Option<(&RunDoc, &PageDoc)>,
+    slot: Slot,
+    keeps: impl Fn(Wait) -> bool,
+) -> bool {
+    let of = of.filter(|(run, _)| run.deleted_at.is_none());
+    of.is_some_and(|(_, page)| Stands::on_page(page, slot).keeps_alive(claim, keeps))
+}
+
+/// What is given back of a limit: by whom, of which attempt, and whether it has deferred.
+pub type Return = (HolderId, (HolderName, Generation, bool));
+
+/// What a run held at an earlier image and holds no more.
+pub fn given_back(plan: &Plan, base: &RunDoc, run: &RunDoc) -> Vec<Return> {
+    let returns = |task: TaskIndex| {
+        let found = Stands::in_run(base, task).returns(Stands::in_run(run, task), plan, &run.facts, task);
+        let name = HolderName::of_task(run.facts.incarnation.clone(), task);
+        found.into_iter().map(move |(holder, generation, deferred)| (holder, (name.clone(), generation, deferred)))
+    };
+    base.cells.keys().flat_map(|task| returns(*task)).collect()
+}
+
+/// What the instances of a page held at an earlier image and hold no more.
+pub fn given_back_by_page(plan: &Plan, run: &RunDoc, base: &PageDoc, page: &PageDoc) -> Vec<Return> {
+    let returns = |slot: Slot| {
+        let found = Stands::on_page(base, slot).returns(Stands::on_page(page, slot), plan, &run.facts, slot.task);
+        let name = instance_name(page, slot);
+        found.into_iter().map(move |(holder, generation, deferred)| (holder, (name.clone(), generation, deferred)))
+    };
+    base.cells.keys().flat_map(|slot| returns(*slot)).collect()
+}
+
+/// The name by which an instance holds slots.
+pub fn instance_name(page: &PageDoc, slot: Slot) -> HolderName {
+    let incarnation = page.key.incarnation.clone();
+    HolderName { incarnation, task: slot.task, map_index: Some(slot.map_index) }
 }
 
 /// What came of asking.
@@ -141,6 +225,31 @@ pub fn asking(mut wishes: Vec<(HolderName, Claim)>) -> Vec<(HolderName, Claim)> 
         wishes.extend(smallest.or(rest.first()).cloned());
     }
     wishes
+}
+
+/// Who asks among the instances of one page: as many as may find slots, and a few of each task that wait for some. Who waits already stays in
+/// line.
+pub fn asking_on_page(doc: &HolderDoc, wishes: Vec<(HolderName, Claim)>) -> Vec<(HolderName, Claim)> {
+    let is_of = |there: Option<&Claim>, claim: &Claim| there.is_some_and(|c| c.generation == claim.generation);
+    let holds = |(name, claim): &(HolderName, Claim)| is_of(doc.holders.get(name), claim);
+    let waits = |(name, claim): &(HolderName, Claim)| is_of(doc.waiters.get(name), claim);
+    let (mut asking, new): (Vec<_>, Vec<_>) = wishes.into_iter().partition(|wish| holds(wish) || waits(wish));
+    let mut in_line: BTreeMap<TaskIndex, usize> = BTreeMap::new();
+    asking.iter().filter(|wish| waits(wish)).for_each(|(name, _)| *in_line.entry(name.task).or_default() += 1);
+    let mut open = doc.open();
+    for (name, claim) in new {
+        if i64::from(claim.slots) <= open {
+            open -= i64::from(claim.slots);
+        } else {
+            let of_task = in_line.entry(name.task).or_default();
+            if *of_task >= INSTANCES_IN_LINE {
+                continue;
+            }
+            *of_task += 1;
+        }
+        asking.push((name, claim));
+    }
+    asking
 }
 
 /// Who goes first where several want slots: the higher priority, then the older date, then any order that all keep to.

@@ -2,6 +2,7 @@
 
 use crate::trigger_rules::Upstreams;
 use updraft_model::cell::End;
+use updraft_model::mapped::{PAGES_OPEN_HELD_MAX, PAGES_OPEN_MAX};
 use updraft_model::{Cell, Mapped, Plan, Tally, TaskIndex, TaskInstanceState, Unit};
 
 /// The state of a task: of a mapped one that is expanded and has not ended, `running`.
@@ -87,7 +88,12 @@ pub fn pages_allowed(plan: &Plan, mapped: &Mapped, unit: &Unit) -> u32 {
         return open.take(most as usize).last().map_or(pages, |page| page + 1);
     }
     let full = mapped.full(unit.unit, pages).count();
-    pages.min(u32::try_from(full).unwrap_or(u32::MAX).saturating_add(updraft_model::mapped::PAGES_OPEN_MAX))
+    pages.min(u32::try_from(full).unwrap_or(u32::MAX).saturating_add(pages_open_most(plan, unit)))
+}
+
+/// How many pages of a unit that are not full exist at once.
+pub fn pages_open_most(plan: &Plan, unit: &Unit) -> u32 {
+    if unit.members.iter().any(|task| plan.is_held_elsewhere(*task)) { PAGES_OPEN_HELD_MAX } else { PAGES_OPEN_MAX }
 }
 
 /// The pages that exist, or are to be born, and are not full.

@@ -18,8 +18,9 @@ use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use updraft_model::cell::{End, Wait};
 use updraft_model::{
-    Act, AttemptOutcome, Cell, DagRunState, Lease, Mapped, MappedEntry, MappedKey, PageChange, PageDoc, PageEffect,
-    PageHeld, PageKey, Plan, RunChange, RunDoc, Slot, Summary, Tally, TaskIndex, TaskInstanceState, TriggerRule, Unit,
+    Act, AttemptOutcome, Cell, DagRunState, Generation, Lease, Mapped, MappedEntry, MappedKey, PageChange, PageDoc,
+    PageEffect, PageHeld, PageKey, Plan, RunChange, RunDoc, Slot, Summary, Tally, TaskIndex, TaskInstanceState,
+    TriggerRule, Unit,
 };
 
 /// One conditional write on a page, and what it leads to.
@@ -152,7 +153,7 @@ fn decide_instance(plan: &Plan, run: &RunDoc, unit: &Unit, page: &mut PageDoc, m
         }
         for task in found.ready {
             let slot = Slot { map_index, task };
-            let cell = started(plan, task, page.cell(slot));
+            let cell = started(plan, page, slot);
             page.cells.insert(slot, cell);
         }
     }
@@ -163,20 +164,71 @@ fn decide_instance(plan: &Plan, run: &RunDoc, unit: &Unit, page: &mut PageDoc, m
 fn has_room(plan: &Plan, run: &RunDoc, unit: &Unit, page: &PageDoc, task: TaskIndex) -> bool {
     let Some(most) = plan.instances_most(task).filter(|_| !plan.is_empty_operator(task)) else { return true };
     let is_active = |(slot, cell): &(&Slot, &Cell)| {
-        slot.task == task && matches!(cell, Cell::Queued { .. } | Cell::Running { .. } | Cell::Restarting { .. })
+        let is_under_way = matches!(
+            cell,
+            Cell::Scheduled { .. } | Cell::Queued { .. } | Cell::Running { .. } | Cell::Restarting { .. }
+        );
+        slot.task == task && is_under_way
     };
     let active = page.cells.iter().filter(is_active).count();
     page.key.page < mapped::pages_allowed(plan, &run.mapped, unit) && active < most as usize
 }
 
-/// A cell that is ready: queued for its next try, or at its end where there is nothing to run.
-fn started(plan: &Plan, task: TaskIndex, cell: &Cell) -> Cell {
+/// A cell that is ready: queued for its next try, scheduled where it takes slots beyond its run, or at its end where there is nothing to run.
+fn started(plan: &Plan, page: &PageDoc, slot: Slot) -> Cell {
+    let (task, cell) = (slot.task, page.cell(slot));
     let try_number = match cell {
         // A reschedule and a deferral go on with the same try.
         Cell::Waiting { wait: Wait::Reschedule | Wait::Deferred, try_number, .. } => *try_number,
         _ => cell.try_number() + 1,
     };
-    if plan.is_empty_operator(task) { Cell::ended(End::Success, try_number) } else { Cell::Queued { try_number } }
+    if plan.is_empty_operator(task) {
+        Cell::ended(End::Success, try_number)
+    } else if plan.is_held_elsewhere(task) {
+        let resumed = page.resumes.get(&slot).filter(|resumed| resumed.try_number == try_number);
+        Cell::Scheduled { try_number, resume: resumed.map_or(0, |resumed| resumed.count), turn: 0 }
+    } else {
+        Cell::Queued { try_number }
+    }
+}
+
+/// The instances of a page that wait for slots, in the order in which they are to have them.
+pub fn wanting(plan: &Plan, run: &RunDoc, page: &PageDoc) -> Vec<Slot> {
+    if run.state != DagRunState::Running || run.intent.is_some() || !page.is_open {
+        return Vec::new();
+    }
+    let is_scheduled = |(slot, cell): (&Slot, &Cell)| matches!(cell, Cell::Scheduled { .. }).then_some(*slot);
+    let mut slots: Vec<Slot> = page.cells.iter().filter_map(is_scheduled).collect();
+    slots.sort_by_key(|slot| (std::cmp::Reverse(plan.priority(slot.task)), *slot));
+    slots
+}
+
+/// Queues instances that hold all that they take beyond their run.
+pub fn grant(page: &PageDoc, slots: &[Slot], now: Timestamp) -> PageStep {
+    let mut change = PageChange { if_open_at: Some(page.epoch), ..PageChange::default() };
+    let mut queued = Vec::new();
+    for slot in slots {
+        if let cell @ Cell::Scheduled { try_number, .. } = page.cell(*slot) {
+            change.if_cells.push((*slot, cell.clone()));
+            change.cells.push((*slot, Cell::Queued { try_number: *try_number }));
+            queued.push((*slot, *try_number));
+        }
+    }
+    change.looks = (page.looks > 0).then_some(0);
+    complete(page, &mut change, now);
+    PageStep { change, queued, claimed: None }
+}
+
+/// Queues an instance that waited for slots and holds them now, without having seen an image, as [`crate::step::promote`] does.
+pub fn promote(slot: Slot, generation: Generation, look_at: Option<Timestamp>) -> PageChange {
+    let Generation { try_number, resume, turn } = generation;
+    PageChange {
+        if_cells: vec![(slot, Cell::Scheduled { try_number, resume, turn })],
+        if_wake_at_most: look_at,
+        looks: Some(0),
+        cells: vec![(slot, Cell::Queued { try_number })],
+        ..PageChange::default()
+    }
 }
 
 /// Skips what choices of the instance leave out inside of its group.
@@ -237,7 +289,9 @@ fn with_decisions(
     }
     queued.sort_by_key(|(slot, _)| (std::cmp::Reverse(plan.priority(slot.task)), *slot));
     let claimed = wish.and_then(|wish| take(plan, wish, now, &mut change, &mut queued));
-    if !queued.is_empty() || claimed.is_some() {
+    // What waits for slots is looked after by who has just ended; if that one dies before, by the next look.
+    let waits = decided.cells.values().any(|cell| matches!(cell, Cell::Scheduled { .. }));
+    if !queued.is_empty() || claimed.is_some() || (waits && !change.cells.is_empty()) {
         change.looks = (page.looks > 0).then_some(0).or(change.looks);
     }
     complete(page, &mut change, now);
@@ -449,9 +503,10 @@ pub fn sweep(plan: &Plan, run: &RunDoc, page: &PageDoc, expired: &[Expired], now
     with_decisions(plan, run, page, change, None, now, None)
 }
 
-/// Puts the next look at a page later, after one that found nothing to do.
-pub fn rearm(page: &PageDoc, now: Timestamp) -> PageChange {
-    let after = PageDoc { looks: page.looks.saturating_add(1), ..page.clone() };
+/// Puts the next look at a page later, after one that found nothing to do. `asks_again`: some of it wants slots and is in no line, so that
+/// nobody but the next look will ask for them.
+pub fn rearm(page: &PageDoc, asks_again: bool, now: Timestamp) -> PageChange {
+    let after = PageDoc { looks: if asks_again { 0 } else { page.looks.saturating_add(1) }, ..page.clone() };
     PageChange {
         if_revision: Some(page.revision),
         looks: Some(after.looks),
@@ -607,7 +662,7 @@ pub fn close(
     }
     // A cleared page is owed its birth; one whose instances are marked stays as open as it was.
     let is_open = !has_clears && there.is_none_or(|page| page.is_open);
-    (page.epoch, page.is_open) = (epoch, is_open);
+    (page.epoch, page.is_open, page.looks) = (epoch, is_open, 0);
     page.wake_at = needed(&page, now);
     let Some(there) = there else { return Some(Closing::New(page)) };
     Some(Closing::Again(PageChange {

@@ -127,7 +127,11 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 }
             };
             match outcome {
-                Outcome::Updated(_) => return Ok(()),
+                Outcome::Updated(image) => {
+                    // What was queued or waited for slots gives them back. Nothing asks for any while the intervention is under way.
+                    Box::pin(self.hold_page(version, run, there.as_ref(), image)).await?;
+                    return Ok(());
+                }
                 Outcome::Refused(image) => there = image,
             }
         }

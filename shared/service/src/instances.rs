@@ -99,7 +99,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let held = work.held_on_page(&on);
         let OnPage { place, mut page } = on;
         let token = Token::trusted(self.clock.draw(8));
-        let mut tried: Option<PageStep> = None;
+        let mut tried: Option<(PageStep, PageDoc)> = None;
         for _ in 0..ROUNDS_MAX {
             let now = whole_millis(self.clock.now());
             let wish = may_continue().map(|c| Continue {
@@ -111,17 +111,19 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             });
             let step = pages::finish(&version.plan, &run, &page, &held, &ended, now, wish.as_ref());
             let Some(step) = step else {
-                return match tried.filter(|step| pages::landed(step, &page, &held)) {
-                    Some(step) => self.finished_instance(&version, run, place, &step, page, deadline).await,
+                return match tried.filter(|(step, _)| pages::landed(step, &page, &held)) {
+                    Some((step, base)) => {
+                        self.finished_instance(&version, run, place, (&step, &base), page, deadline).await
+                    }
                     None => self.let_go_instance(&work).await.map(|()| None),
                 };
             };
             let write = || self.store.update_page(&page.key, page.first, &step.change);
             match self.insist(&work, write).await? {
                 Outcome::Updated(after) => {
-                    return self.finished_instance(&version, run, place, &step, after, deadline).await;
+                    return self.finished_instance(&version, run, place, (&step, &page), after, deadline).await;
                 }
-                Outcome::Refused(Some(there)) => (tried, page) = (Some(step), there),
+                Outcome::Refused(Some(there)) => tried = Some((step, std::mem::replace(&mut page, there))),
                 Outcome::Refused(None) => return Ok(None),
             }
         }
@@ -133,11 +135,18 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         version: &Arc<Version>,
         run: RunDoc,
         place: Place,
-        step: &PageStep,
+        (step, base): (&PageStep, &PageDoc),
         page: PageDoc,
         deadline: Option<Timestamp>,
     ) -> Result<Option<Work>, Error> {
         self.after_page(version, &run, step, &page).await;
+        let page = match Box::pin(self.hold_page(version, &run, Some(base), page.clone())).await {
+            Ok(held) => held.page,
+            Err(error) => {
+                tracing::warn!(%error, "slots are given back and taken by the next look");
+                page
+            }
+        };
         let page = match self.deliver_page(version, &run, page.clone()).await {
             Ok(page) => page,
             Err(error) => {
@@ -183,6 +192,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             let Some(step) = pages::acknowledge(&work.version.plan, &run, &page, &held, now) else { return Ok(()) };
             if let Outcome::Updated(image) = self.store.update_page(&page.key, page.first, &step.change).await? {
                 self.after_page(&work.version, &run, &step, &image).await;
+                let image = Box::pin(self.hold_page(&work.version, &run, Some(&page), image)).await?.page;
                 if image.is_full() {
                     Box::pin(self.conclude_page(&work.version, image)).await?;
                 }

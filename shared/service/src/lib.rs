@@ -41,6 +41,7 @@ pub mod limits;
 pub mod lookup;
 pub mod mapped_views;
 pub mod named;
+mod page_limits;
 pub mod pages;
 pub mod past;
 pub mod pools;

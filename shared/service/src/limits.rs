@@ -1,18 +1,24 @@
 //! Limits that span runs: pools and `max_active_tis_per_dag`. Takes slots for what is scheduled, queues what holds them, gives them back.
 
 use crate::engine::{Engine, Error, ROUNDS_MAX, Version};
+use crate::page_limits::Holding;
 use std::collections::{BTreeMap, BTreeSet};
 use updraft_clock::Clock;
 use updraft_metastore::{Items, Outcome};
-use updraft_model::{
-    Cell, Claim, DagRunState, Generation, HolderDoc, HolderId, HolderName, Incarnation, RunDoc, TaskIndex,
-};
+use updraft_model::{Cell, Claim, DagRunState, Generation, HolderDoc, HolderId, HolderName, Plan, RunDoc, TaskIndex};
 use updraft_scheduling::attention::LOOK_EVERY;
 use updraft_scheduling::holders::{self, Turn};
 use updraft_scheduling::step;
 use updraft_task_queue::{Message, Outgoing, TaskQueue};
 
-/// What a run gives back and asks for, of one limit.
+/// A task instance that asks for slots: of which limits, with which claim, and where the limit has its size from the DAG's file, with that.
+#[derive(Debug, Clone)]
+pub(crate) struct Asker {
+    pub(crate) name: HolderName,
+    pub(crate) needs: Vec<(HolderId, Claim, Option<i64>)>,
+}
+
+/// What a run, or a page, gives back and asks for, of one limit.
 #[derive(Debug, Default)]
 struct Business {
     /// And whether the task instance has deferred: some pools let it keep its slots.
@@ -22,14 +28,25 @@ struct Business {
     is_last: bool,
     places: usize,
     size: Option<i64>,
+    /// Whether those that ask are instances on one page.
+    on_page: bool,
 }
 
-/// How the tasks of a run stand that are under limits beyond it.
+/// How the task instances of a run, or of a page, stand that are under limits beyond the run.
 #[derive(Debug, Default)]
-struct Standing {
-    has: BTreeSet<(HolderId, TaskIndex)>,
-    waits: BTreeSet<(HolderId, TaskIndex)>,
-    is_crowded: bool,
+pub(crate) struct Standing {
+    pub(crate) has: BTreeSet<(HolderId, HolderName)>,
+    pub(crate) waits: BTreeSet<(HolderId, HolderName)>,
+    pub(crate) is_crowded: bool,
+}
+
+/// Where those that ask stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asking {
+    /// In their run's document, which has so many places for them.
+    InRun(usize),
+    /// On one page.
+    OnPage,
 }
 
 /// A run after its dealings with limits.
@@ -56,18 +73,22 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let mut holding: BTreeSet<TaskIndex> = BTreeSet::new();
         for _ in 0..ROUNDS_MAX {
             let places = step::free_places(&version.plan, &run);
-            let standing = self.deal(version, before.as_ref(), &run, places).await?;
-            holding.extend(standing.has.iter().map(|(_, task)| *task));
-            let has_all = |task: &TaskIndex| {
-                version.plan.holders(*task).into_iter().all(|holder| standing.has.contains(&(holder, *task)))
-            };
             let wanting = wanting(version, &run);
+            let returns =
+                before.as_ref().map_or_else(Vec::new, |before| holders::given_back(&version.plan, before, &run));
+            let askers: Vec<Asker> = wanting.iter().map(|task| asker(&version.plan, &run, *task)).collect();
+            let standing = self.deal(returns, &askers, Asking::InRun(places)).await?;
+            holding.extend(standing.has.iter().map(|(_, name)| name.task));
+            let name = |task: TaskIndex| HolderName::of_task(run.facts.incarnation.clone(), task);
+            let has_all = |task: &TaskIndex| {
+                version.plan.holders(*task).into_iter().all(|holder| standing.has.contains(&(holder, name(*task))))
+            };
             let granted: Vec<TaskIndex> = wanting.iter().copied().filter(has_all).take(places).collect();
             let is_full = granted.len() == places;
             // Rule B7: nobody keeps slots that it has no place in its run to use.
             let is_idle = |task: &TaskIndex| is_full && holding.contains(task) && !granted.contains(task);
             let idle: Vec<TaskIndex> = wanting.iter().copied().filter(is_idle).collect();
-            let known = |task: &TaskIndex| standing.waits.iter().any(|(_, t)| t == task);
+            let known = |task: &TaskIndex| standing.waits.iter().any(|(_, name)| name.task == *task);
             let step = step::grant_and_put_off(&version.plan, &run, &granted, &idle, self.clock.now());
             if step.change.cells.is_empty() {
                 let asks_again = !is_full && (standing.is_crowded || wanting.iter().any(|task| !known(task)));
@@ -91,16 +112,15 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         Err(Error::Contention(run.facts.run_id))
     }
 
-    /// One turn with each limit that a run has business with: those of single tasks first, then the pools.
-    async fn deal(
+    /// One turn with each limit that a run, or a page, has business with: those of single tasks first, then the pools.
+    pub(crate) async fn deal(
         &self,
-        version: &Version,
-        base: Option<&RunDoc>,
-        run: &RunDoc,
-        mut places: usize,
+        mut returns: Vec<holders::Return>,
+        askers: &[Asker],
+        asking: Asking,
     ) -> Result<Standing, Error> {
         let mut standing = Standing::default();
-        let mut returns = base.map_or_else(Vec::new, |base| holders::given_back(&version.plan, base, run));
+        let mut places = if let Asking::InRun(places) = asking { places } else { usize::MAX };
         for stage in 0..2 {
             let mut business: BTreeMap<HolderId, Business> = BTreeMap::new();
             // The limits in the order of who asks.
@@ -113,37 +133,35 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 }
                 !of_stage(holder)
             });
-            for task in wanting(version, run).into_iter().filter(|_| places > 0) {
-                let needed = version.plan.holders(task);
-                let earlier_held = |h: &HolderId| of_stage(h) || standing.has.contains(&(h.clone(), task));
-                let Some(holder) = needed.iter().find(|h| of_stage(h)) else { continue };
-                if !needed.iter().take_while(|h| *h != holder).all(earlier_held) {
+            for Asker { name, needs } in askers.iter().filter(|_| places > 0) {
+                let has = |holder: &HolderId| standing.has.contains(&(holder.clone(), name.clone()));
+                let Some(at) = needs.iter().position(|(holder, ..)| of_stage(holder)) else { continue };
+                if !needs[..at].iter().all(|(holder, ..)| has(holder)) {
                     continue;
                 }
-                let name = HolderName { incarnation: run.facts.incarnation.clone(), task };
-                let claim = holders::claim(&version.plan, run, task, holder);
+                let (holder, claim, size) = &needs[at];
                 order.push(holder.clone());
                 let entry = business.entry(holder.clone()).or_default();
-                entry.size = holders::size_of(&version.plan, task, holder);
-                entry.is_last = needed.last() == Some(holder);
-                entry.wishes.push((name, claim));
+                entry.size = *size;
+                entry.is_last = at + 1 == needs.len();
+                entry.wishes.push((name.clone(), claim.clone()));
             }
             for holder in order {
                 let Some(mut business) = business.remove(&holder) else { continue };
-                business.wishes = holders::asking(business.wishes);
+                business.on_page = asking == Asking::OnPage;
                 business.places = if business.is_last { places } else { usize::MAX };
                 let turn = self.turn(&holder, &business).await?;
                 if business.is_last && places != usize::MAX {
                     places -= turn.has.len().min(places);
                 }
                 standing.is_crowded |= turn.is_crowded;
-                standing.has.extend(turn.has.iter().map(|name| (holder.clone(), name.task)));
-                standing.waits.extend(turn.waits.iter().map(|name| (holder.clone(), name.task)));
+                standing.has.extend(turn.has.iter().map(|name| (holder.clone(), name.clone())));
+                standing.waits.extend(turn.waits.iter().map(|name| (holder.clone(), name.clone())));
                 // They ask again, so that somebody knows that there is more to be done for them.
                 let displaced = turn.displaced.into_iter().map(|name| name.incarnation).collect::<BTreeSet<_>>();
                 let hint = |incarnation| Outgoing::now(Message::Run { incarnation });
                 self.send(displaced.into_iter().map(hint).collect()).await;
-                self.queue_promoted(&holder, turn.promoted).await?;
+                Box::pin(self.queue_promoted(&holder, turn.promoted)).await?;
             }
         }
         Ok(standing)
@@ -172,7 +190,10 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             }
             let returns = business.give_back.iter().filter(|(_, _, deferred)| !(*deferred && doc.include_deferred));
             let returns: Vec<_> = returns.map(|(name, generation, _)| (name.clone(), *generation)).collect();
-            let turn = holders::turn_within(&doc, &returns, &business.wishes, business.places, self.clock.now());
+            let wishes = business.wishes.clone();
+            let wishes = if business.on_page { holders::asking_on_page(&doc, wishes) } else { wishes };
+            let wishes = holders::asking(wishes);
+            let turn = holders::turn_within(&doc, &returns, &wishes, business.places, self.clock.now());
             if turn.change.is_nothing() {
                 return Ok(turn);
             }
@@ -198,10 +219,10 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         &self,
         holder: &HolderId,
         ready: &[(HolderName, Claim)],
-        runs: &BTreeMap<Incarnation, RunDoc>,
+        standing: &Holding,
     ) -> Result<bool, Error> {
         for (name, claim) in ready {
-            let Some(run) = runs.get(&name.incarnation) else { continue };
+            let Some(run) = standing.runs.get(&name.incarnation) else { continue };
             if claim.is_last || self.version(&run.facts.version).await?.plan.holders(name.task).last() == Some(holder) {
                 return Ok(true);
             }
@@ -221,6 +242,10 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     async fn queue_promoted(&self, holder: &HolderId, promoted: Vec<(HolderName, Claim)>) -> Result<(), Error> {
         let mut messages = Vec::new();
         for (name, claim) in promoted {
+            if name.map_index.is_some() {
+                messages.extend(self.queue_promoted_instance(holder, &name, &claim).await?);
+                continue;
+            }
             if !claim.is_last {
                 let is_put_off = self.put_off(&name, &claim).await?;
                 messages.push(Outgoing::now(if is_put_off {
@@ -283,14 +308,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     pub async fn look_at_holder(&self, holder: &HolderId) -> Result<(), Error> {
         for _ in 0..ROUNDS_MAX {
             let Some(doc) = self.store.holder(holder).await? else { return Ok(()) };
-            let mut runs: BTreeMap<Incarnation, RunDoc> = BTreeMap::new();
-            let names: BTreeSet<Incarnation> = doc.holders.keys().map(|name| name.incarnation.clone()).collect();
-            for run in self.store.runs(&names.into_iter().collect::<Vec<_>>()).await? {
-                runs.insert(run.facts.incarnation.clone(), run);
-            }
-            let is_dead = |(name, claim): &(&HolderName, &Claim)| {
-                !holders::is_alive(claim, runs.get(&name.incarnation), name.task, |wait| holders::keeps(&doc, wait))
-            };
+            let standing = self.holding(doc.holders.keys()).await?;
+            let is_dead = |(name, claim): &(&HolderName, &Claim)| !standing.is_alive(&doc, name, claim);
             let dead: Vec<(HolderName, Generation)> =
                 doc.holders.iter().filter(is_dead).map(|(name, claim)| (name.clone(), claim.generation)).collect();
             let turn = holders::turn(&doc, &dead, &[], self.clock.now());
@@ -302,18 +321,27 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 continue;
             }
             // Rule B6: who was promoted by a process that died then is queued now.
-            let is_ready = |name: &HolderName| {
-                let cell = runs.get(&name.incarnation).map(|run| run.cell(name.task));
-                matches!(cell, Some(Cell::Scheduled { .. }))
-            };
+            let is_ready = |name: &HolderName| matches!(standing.cell(name), Some(Cell::Scheduled { .. }));
             let ready: Vec<(HolderName, Claim)> =
                 doc.holders.iter().filter(|(name, _)| is_ready(name)).map(|(n, c)| (n.clone(), c.clone())).collect();
-            let found = self.is_any_to_be_queued(holder, &ready, &runs).await?;
+            let found = self.is_any_to_be_queued(holder, &ready, &standing).await?;
             self.queue_promoted(holder, ready).await?;
             self.store.update_holder(holder, &holders::rearm(&doc, found, self.clock.now())).await?;
             return Ok(());
         }
         Err(Error::Contention(holder.to_string()))
+    }
+}
+
+/// What a scheduled task of a run asks for.
+fn asker(plan: &Plan, run: &RunDoc, task: TaskIndex) -> Asker {
+    let need = |holder: HolderId| {
+        let (claim, size) = (holders::claim(plan, run, task, &holder), holders::size_of(plan, task, &holder));
+        (holder, claim, size)
+    };
+    Asker {
+        name: HolderName::of_task(run.facts.incarnation.clone(), task),
+        needs: plan.holders(task).into_iter().map(need).collect(),
     }
 }
 

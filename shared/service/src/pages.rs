@@ -94,6 +94,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             match outcome {
                 Outcome::Updated(page) => {
                     self.send(Self::instance_messages(&version.plan, run, &page, queued)).await;
+                    let page = Box::pin(self.hold_page(version, run, there.as_ref(), page)).await?.page;
                     if page.is_full() {
                         // Nothing of it had to run.
                         Box::pin(self.conclude_page(version, page)).await?;
@@ -188,6 +189,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let mut all_dead = leases == Leases::AllDead;
         let mut sent = Vec::new();
         let mut refused = 0;
+        let base = page.clone();
         loop {
             let expired = self.expired_instances(&page, all_dead).await?;
             let step = pages::sweep(&version.plan, &run, &page, &expired, self.clock.now());
@@ -210,13 +212,19 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 Outcome::Refused(_) => return Err(Error::Contention(run.facts.run_id)),
             }
         }
-        page = self.deliver_page(&version, &run, page).await?;
+        let held = Box::pin(self.hold_page(&version, &run, Some(&base), page)).await?;
+        // What it queued has had its messages.
+        let is_granted = |(slot, cell): (&Slot, &Cell)| {
+            (matches!(cell, Cell::Queued { .. }) && base.cell(*slot) != cell).then_some(*slot)
+        };
+        sent.extend(held.page.cells.iter().filter_map(is_granted));
+        page = self.deliver_page(&version, &run, held.page).await?;
         if page.is_full() {
             return self.conclude_page(&version, page).await;
         }
         self.signal(&version, &page).await?;
         if let Outcome::Updated(image) =
-            self.store.update_page(key, page.first, &pages::rearm(&page, self.clock.now())).await?
+            self.store.update_page(key, page.first, &pages::rearm(&page, held.asks_again, self.clock.now())).await?
         {
             page = image;
         }
@@ -313,7 +321,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             self.send(vec![Outgoing::now(Message::Page { incarnation, unit, page: Some(page) })]).await;
             return Ok(());
         }
-        let is_new = allowed > updraft_model::mapped::PAGES_OPEN_MAX;
+        let is_new = allowed > mapped::pages_open_most(&version.plan, unit);
         let Some(page) = allowed.checked_sub(1).filter(|_| is_new) else { return Ok(()) };
         let key = PageKey { incarnation: run.facts.incarnation.clone(), unit: unit.unit, page };
         Box::pin(self.bear_page(version, run, &key, None)).await

@@ -1,13 +1,12 @@
 //! Pools: what people set, and how they stand.
 
 use crate::engine::{Engine, Error, near};
-use std::collections::BTreeMap;
+use crate::page_limits::Holding;
 use updraft_clock::Clock;
 use updraft_metastore::{Items, Outcome};
 use updraft_model::dag_parts::POOL_DEFAULT;
-use updraft_model::{DagId, HolderChange, HolderDoc, HolderId, RunDoc, TaskInstanceState};
+use updraft_model::{Cell, DagId, HolderChange, HolderDoc, HolderId, RunDoc, TaskInstanceState};
 use updraft_scheduling::explain::{Around, Reason, explain};
-use updraft_scheduling::holders;
 use updraft_scheduling::past::Before;
 use updraft_task_queue::{Message, Outgoing, TaskQueue};
 
@@ -195,28 +194,22 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
 
     /// Pools as they are shown: how each holder stands is in its run.
     async fn pool_views(&self, docs: Vec<HolderDoc>) -> Result<Vec<PoolView>, Error> {
-        let mut names: Vec<_> =
-            docs.iter().flat_map(|doc| doc.holders.keys().map(|name| name.incarnation.clone())).collect();
-        names.sort();
-        names.dedup();
-        let runs: BTreeMap<_, RunDoc> =
-            self.store.runs(&names).await?.into_iter().map(|run| (run.facts.incarnation.clone(), run)).collect();
-        Ok(docs.iter().filter_map(|doc| view(doc, &runs)).collect())
+        let holding = self.holding(docs.iter().flat_map(|doc| doc.holders.keys())).await?;
+        Ok(docs.iter().filter_map(|doc| view(doc, &holding)).collect())
     }
 }
 
-fn view(doc: &HolderDoc, runs: &BTreeMap<updraft_model::Incarnation, RunDoc>) -> Option<PoolView> {
+fn view(doc: &HolderDoc, holding: &Holding) -> Option<PoolView> {
     let HolderId::Pool(name) = &doc.id else { return None };
     let slots = doc.size?;
     let (mut running_slots, mut queued_slots, mut deferred_slots) = (0, 0, 0);
     for (holder, claim) in &doc.holders {
-        let run = runs.get(&holder.incarnation);
         // What the dead hold is free for whoever asks.
-        if !holders::is_alive(claim, run, holder.task, |wait| holders::keeps(doc, wait)) {
+        if !holding.is_alive(doc, holder, claim) {
             continue;
         }
         let slots = i64::from(claim.slots);
-        match run.map(|run| run.task_state(holder.task)) {
+        match holding.cell(holder).map(Cell::state) {
             Some(TaskInstanceState::Running | TaskInstanceState::Restarting) => running_slots += slots,
             Some(TaskInstanceState::Deferred) => deferred_slots += slots,
             _ => queued_slots += slots,

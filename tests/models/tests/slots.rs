@@ -279,7 +279,7 @@ impl Slots {
                 (name, generation)
             })
             .collect();
-        let name = HolderName { incarnation: deal.run.facts.incarnation.clone(), task: TASK };
+        let name = HolderName::of_task(deal.run.facts.incarnation.clone(), TASK);
         let wants = matches!(deal.run.cell(TASK), Cell::Scheduled { .. }) && deal.run.state == DagRunState::Running;
         let wish = wants.then(|| (name, holders::claim(&self.plan, &deal.run, TASK, &pool_id())));
         let mut turn = holders::turn(pool, &returns, &wish.into_iter().collect::<Vec<_>>(), NOW);

@@ -195,7 +195,7 @@ impl World {
                         && holders::is_alive(&claim, Some(run), task, |wait| holders::keeps(doc, wait));
                     if holds {
                         doc.used += i64::from(claim.slots);
-                        let name = HolderName { incarnation: run.facts.incarnation.clone(), task };
+                        let name = HolderName::of_task(run.facts.incarnation.clone(), task);
                         doc.holders.insert(name, claim);
                     }
                 }
@@ -234,7 +234,7 @@ impl World {
             return false;
         }
         for holder in plan.holders(task) {
-            let name = HolderName { incarnation: run.facts.incarnation.clone(), task };
+            let name = HolderName::of_task(run.facts.incarnation.clone(), task);
             let claim = holders::claim(plan, run, task, &holder);
             let doc = self.docs.get_mut(&holder).expect("every limit has been noted");
             let turn = holders::turn(doc, &[], &[(name.clone(), claim)], NOW);

@@ -100,7 +100,7 @@ proptest! {
         let mut doc = HolderDoc::new(HolderId::Pool("p".to_owned()), Some(size));
         let mut tries: BTreeMap<u32, u32> = BTreeMap::new();
         for (kind, who, slots, priority, is_last) in acts {
-            let name = HolderName { incarnation: Incarnation::trusted(format!("r{who}")), task: TaskIndex(who) };
+            let name = HolderName::of_task(Incarnation::trusted(format!("r{who}")), TaskIndex(who));
             let generation = |n: u32| Generation { try_number: n, resume: 0, turn: 0 };
             let turn = match kind {
                 0 | 1 => {
@@ -134,7 +134,7 @@ proptest! {
     fn takes_that_cross_fit_together(size in 0i64..5, used in 0u32..4, a in 1u32..3, b in 1u32..3) {
         let mut doc = HolderDoc::new(HolderId::Pool("p".to_owned()), Some(size));
         let claim = |slots| Claim { generation: Generation { try_number: 1, resume: 0, turn: 0 }, slots, priority: 0, since: NOW, is_last: true };
-        let name = |id: &str| HolderName { incarnation: Incarnation::trusted(id), task: TaskIndex(0) };
+        let name = |id: &str| HolderName::of_task(Incarnation::trusted(id), TaskIndex(0));
         if i64::from(used) <= size && used > 0 {
             doc = holders::turn(&doc, &[], &[(name("x"), claim(used))], NOW).change.apply(&doc);
         }
@@ -317,7 +317,7 @@ fn what_was_marked_and_is_cleared_takes_no_place_that_is_given_away() {
 
 fn waiter(n: usize, priority: i64) -> (HolderName, Claim) {
     let generation = Generation { try_number: 1, resume: 0, turn: 0 };
-    let name = HolderName { incarnation: Incarnation::trusted(format!("r{n:03}")), task: A };
+    let name = HolderName::of_task(Incarnation::trusted(format!("r{n:03}")), A);
     (name, Claim { generation, slots: 1, priority, since: NOW, is_last: true })
 }
 

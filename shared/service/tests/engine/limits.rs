@@ -173,7 +173,7 @@ async fn the_slots_of_the_dead_come_free() {
         since: Timestamp::UNIX_EPOCH,
         is_last: true,
     };
-    let name = HolderName { incarnation: Incarnation::trusted("gone"), task: TaskIndex(0) };
+    let name = HolderName::of_task(Incarnation::trusted("gone"), TaskIndex(0));
     let taken = HolderChange { hold: vec![(name, claim)], used: 1, ..HolderChange::default() };
     world.engine.store.update_holder(&holder("p"), &taken).await.unwrap();
     let run = Box::pin(world.trigger("a")).await;

@@ -21,6 +21,8 @@ mod limits;
 #[cfg(test)]
 mod mapped;
 #[cfg(test)]
+mod mapped_limits;
+#[cfg(test)]
 mod triggers;
 #[cfg(test)]
 mod upgrades;
