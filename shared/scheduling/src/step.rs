@@ -664,6 +664,15 @@ pub(crate) fn with_decision(
         }
         change.cells.push((task, to));
     }
+    // What is decided of a mapped task as a whole rests on its having been expanded, or not.
+    let decided: BTreeSet<TaskIndex> =
+        change.if_cells.iter().filter_map(|(task, _)| plan.unit_of(*task)).map(|unit| unit.unit).collect();
+    for unit in decided.into_iter().filter(|unit| !expanded.contains_key(unit)) {
+        let key = MappedKey::Expansion(unit);
+        if !change.if_mapped.iter().any(|(k, _)| *k == key) {
+            change.if_mapped.push((key, run.mapped.0.get(&key).cloned()));
+        }
+    }
     for (unit, expansion) in &expanded {
         let key = MappedKey::Expansion(*unit);
         change.mapped.retain(|(k, _)| *k != key);
