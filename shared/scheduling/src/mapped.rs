@@ -57,7 +57,10 @@ pub fn count(plan: &Plan, mapped: &Mapped, cell: &Cell, task: TaskIndex, upstrea
     for end in &signs {
         upstreams.add(end.state(), is_setup);
     }
-    upstreams.add_many(TaskInstanceState::None, open as usize - signs.len(), is_setup);
+    // Where all instances were given an end by hand, pages that have not told of it yet have it all the same: else what waits for them would
+    // be taken for stuck.
+    let rest = if cell.is_final() { cell.state() } else { TaskInstanceState::None };
+    upstreams.add_many(rest, open as usize - signs.len(), is_setup);
 }
 
 /// How many instances can be made of what a task returned; of a mapped one, of what all of its instances returned.

@@ -635,11 +635,13 @@ pub fn close(
     clear(plan, &mut page, clears);
     let count = run.mapped.expansion(unit.unit).map_or(0, |expansion| expansion.count);
     let open = unit.members.iter().copied().filter(|task| !run.cell(*task).is_final());
-    let slots: Vec<Slot> = unit
-        .instances(key.page, count)
-        .flat_map(|map_index| open.clone().map(move |task| Slot { map_index, task }))
-        .chain(page.cells.keys().copied())
-        .collect();
+    // What had ended when its group was expanded has no instances yet: cleared, it is to have some, by another birth.
+    let all = unit.instances(key.page, count).flat_map(|map_index| {
+        let of_instance = move |task: &TaskIndex| Slot { map_index, task: *task };
+        unit.members.iter().map(of_instance)
+    });
+    let slots: Vec<Slot> =
+        all.filter(|slot| !run.cell(slot.task).is_final() || clears(*slot)).chain(page.cells.keys().copied()).collect();
     let has_clears = slots.iter().any(|slot| clears(*slot));
     for slot in slots {
         let end = match act_of(slot) {

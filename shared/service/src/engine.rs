@@ -26,6 +26,9 @@ pub struct Settings {
     pub default_pool_slots: Option<i64>,
     /// How many instances a task may be expanded to over one value of another task. Airflow's default is 1,024.
     pub max_map_length: u32,
+    /// How many instances of mapped tasks lie on a page. A run keeps to what it began with, so this never changes in a deployment: it is here for
+    /// simulations, whose maps are small and shall have several pages.
+    pub page_cells: u32,
     /// How many plans are kept in memory.
     pub plans_max: usize,
     /// Where attempts run, for people.
@@ -48,6 +51,7 @@ impl Default for Settings {
             max_active_tasks: None,
             default_pool_slots: None,
             max_map_length: MAX_MAP_LENGTH_DEFAULT,
+            page_cells: updraft_model::mapped::PAGE_CELLS,
             plans_max: 512,
             hostname: "localhost".to_owned(),
             ignore_syntax: IgnoreSyntax::default(),
@@ -197,7 +201,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             max_active_tasks: self.settings.max_active_tasks,
             default_pool_is_limited: self.settings.default_pool_slots.is_some(),
         };
-        let version = Arc::new(Version { id: id.clone(), plan: Plan::with(stored.dag, settings), files: stored.files });
+        let plan = Plan::with(stored.dag, settings).with_page_cells(self.settings.page_cells);
+        let version = Arc::new(Version { id: id.clone(), plan, files: stored.files });
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
         if plans.len() >= self.settings.plans_max {
             // Any will do: it is read again when needed.

@@ -1,5 +1,6 @@
 //! Who acts: workers, schedulers, people. Each is a future that calls the engine as its Lambda or its server would.
 
+use crate::maps;
 use crate::queue::SimQueue;
 use crate::rng::Rng;
 use crate::runner::SimRunner;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use updraft_metastore::Metastore;
 use updraft_model::cell::{End, Wait};
 use updraft_model::{
-    BackfillId, Cell, DagChange, DagId, DagRunState, HitlUser, Incarnation, Plan, ReprocessBehavior, RunDoc, TaskIndex,
+    BackfillId, Cell, DagChange, DagId, DagRunState, HitlUser, Incarnation, ReprocessBehavior, RunDoc, TaskIndex,
 };
 use updraft_service::backfill::NewBackfill;
 use updraft_service::hitl::Answer;
@@ -39,7 +40,8 @@ pub(crate) fn engine(world: &Shared, process: usize) -> Arc<SimEngine> {
     let items = SimItems { world: world.clone(), process };
     let queue = SimQueue { world: world.clone(), process };
     let clock = SimClock { world: world.clone(), process };
-    Arc::new(Engine::new(items, queue, clock, Settings { plans_max: 3, ..Settings::default() }))
+    let page_cells = world.lock().page_cells();
+    Arc::new(Engine::new(items, queue, clock, Settings { plans_max: 3, page_cells, ..Settings::default() }))
 }
 
 /// The hand of one process on world and engine.
@@ -161,6 +163,9 @@ impl Hand {
             let runs: Vec<Incarnation> = world.monitor.runs.keys().cloned().collect();
             (dags, runs)
         };
+        if self.world.lock().has_maps() && self.draw(|rng| rng.chance(2_500)) {
+            return self.act_on_instances().await;
+        }
         let dag_id = self.draw(|rng| rng.pick(&dags).clone());
         let choice = self.draw(|rng| rng.index(36));
         match choice {
@@ -356,9 +361,14 @@ impl Hand {
             let current = world.monitor.dags[dag_id].version.clone();
             let Some(plan) = current.and_then(|v| world.monitor.plans.get(&v).cloned()) else { return Ok(()) };
             let mut dag = plan.dag.clone();
-            dag.tasks = scenario::tasks(&mut world.rng, dag.dagrun_timeout.is_some(), dag.fail_fast);
+            if plan.units().is_empty() {
+                dag.tasks = scenario::tasks(&mut world.rng, dag.dagrun_timeout.is_some(), dag.fail_fast);
+            } else {
+                maps::change(&mut world.rng, &mut dag);
+            }
             let version = scenario::version(dag);
-            world.monitor.plans.insert(version.id(), Arc::new(Plan::new(version.dag.clone())));
+            let plan = world.plan(version.dag.clone());
+            world.monitor.plans.insert(version.id(), Arc::new(plan));
             world.stats.new_versions += 1;
             version
         };

@@ -13,6 +13,7 @@
 mod actors;
 mod adapter;
 mod faults;
+mod maps;
 mod model;
 mod monitor;
 mod queue;

@@ -3,6 +3,7 @@
 //! One task after another ends, in any order; between ends the scheduler may take a look, as often as it likes. A look evaluates
 //! every task that has no state on the states before the look. All orders are explored, so the answer is the set of possible ends.
 
+use crate::maps::Part;
 use std::collections::BTreeSet;
 use updraft_model::{Plan, TriggerRule};
 
@@ -104,6 +105,26 @@ impl Shape {
         Self::of(plan.dag.tasks.iter().map(knot).collect())
     }
 
+    /// The same with what is mapped as so many tasks beside each other: an instance of a group waits for its own kind only.
+    pub(crate) fn of_parts(plan: &Plan, parts: &[Part]) -> Self {
+        let knot = |part: &Part| {
+            let task = plan.task(part.task);
+            let unit = plan.unit_of(part.task);
+            let is_above = |other: &Part| {
+                let is_inside = unit.is_some_and(|unit| unit.members.contains(&other.task));
+                task.upstream.contains(&other.task) && (!is_inside || other.map_index == part.map_index)
+            };
+            let upstream = parts.iter().enumerate().filter(|(_, other)| is_above(other)).map(|(i, _)| i).collect();
+            Knot {
+                is_setup: task.is_setup,
+                is_teardown: task.is_teardown,
+                counts: !task.is_teardown || task.on_failure_fail_dagrun,
+                ..Knot::new(task.trigger_rule, upstream)
+            }
+        };
+        Self::of(parts.iter().map(knot).collect())
+    }
+
     fn of(mut knots: Vec<Knot>) -> Self {
         let all = 0..knots.len();
         // Tasks are in a topological order, so whoever is above has a lower number.
@@ -188,12 +209,14 @@ pub(crate) struct Reference {
 }
 
 impl Reference {
-    /// `ends`: how each task ends if it runs, its tries taken together.
-    pub(crate) fn new(plan: &Plan, ends: &[Stand]) -> Self {
-        let is_empty = |task: &updraft_model::Task| task.operator.ends_with("EmptyOperator");
-        let ends = plan.dag.tasks.iter().zip(ends).map(|(task, end)| (is_empty(task), *end)).collect();
-        let waits = plan.dag.tasks.iter().map(|task| task.depends_on_past || task.wait_for_downstream).collect();
-        Self { fail_fast: plan.dag.fail_fast, waits, ..Self::of(Shape::new(plan), ends) }
+    /// `ends`: how each task instance ends if it runs, its tries taken together.
+    pub(crate) fn new(plan: &Plan, parts: &[Part], ends: &[Stand]) -> Self {
+        let is_empty = |part: &Part| !part.is_empty && plan.task(part.task).operator.ends_with("EmptyOperator");
+        let ends = parts.iter().zip(ends).map(|(part, end)| (is_empty(part), *end)).collect();
+        let looks_back = |part: &Part| plan.task(part.task).depends_on_past || plan.task(part.task).wait_for_downstream;
+        // What is mapped is expanded first, and looked at page by page.
+        let waits = parts.iter().map(|part| looks_back(part) || part.map_index.is_some()).collect();
+        Self { fail_fast: plan.dag.fail_fast, waits, ..Self::of(Shape::of_parts(plan, parts), ends) }
     }
 
     fn of(shape: Shape, ends: Vec<(bool, Stand)>) -> Self {

@@ -11,14 +11,14 @@ use updraft_metastore::{Item, Key, codec, keys};
 use updraft_model::cell::End;
 use updraft_model::{
     Backfill, BackfillId, Cell, DagDoc, DagId, DagRunState, DagRunType, HolderDoc, HolderId, HolderName, Incarnation,
-    OperationId, Plan, RunDoc, TaskId, TaskIndex, TaskInstanceState, Token, VersionId,
+    OperationId, PageDoc, PageKey, Plan, RunDoc, TaskId, TaskIndex, TaskInstanceState, Token, VersionId,
 };
 use updraft_scheduling::attention;
 use updraft_service::Work;
 use updraft_task_queue::Message;
 
-/// A task instance.
-pub(crate) type Instance = (Incarnation, TaskIndex);
+/// A task instance: of what is mapped, one of several.
+pub(crate) type Instance = (Incarnation, TaskIndex, Option<u32>);
 
 /// An attempt that was started.
 #[derive(Debug)]
@@ -32,6 +32,7 @@ pub(crate) struct Started {
 pub(crate) struct Monitor {
     pub(crate) plans: BTreeMap<VersionId, Arc<Plan>>,
     pub(crate) runs: BTreeMap<Incarnation, RunDoc>,
+    pub(crate) pages: BTreeMap<PageKey, PageDoc>,
     pub(crate) dags: BTreeMap<DagId, DagDoc>,
     drawn: BTreeMap<String, usize>,
     pub(crate) started: BTreeMap<Token, Started>,
@@ -83,7 +84,7 @@ impl Monitor {
         self.started.get(token).is_some_and(|a| !a.over)
     }
 
-    fn stand(cell: &Cell) -> Stand {
+    pub(crate) fn stand(cell: &Cell) -> Stand {
         match cell.state() {
             TaskInstanceState::Success => Stand::Success,
             TaskInstanceState::Failed => Stand::Failed,
@@ -128,8 +129,8 @@ impl World {
                 self.monitor.interventions.extend(is_open.then_some(operation));
             }
             Some(keys::Document::Backfill(id)) => self.observe_backfill(process, &id, item),
-            // What pages hold is held against the run when it is summed up.
-            Some(keys::Document::Page(_) | keys::Document::Topic(_) | keys::Document::Callback(_)) | None => {}
+            Some(keys::Document::Page(key)) => self.observe_page(process, &key, item),
+            Some(keys::Document::Topic(_) | keys::Document::Callback(_)) | None => {}
         }
     }
 
@@ -194,7 +195,7 @@ impl World {
         }
         let store = updraft_metastore::Metastore::new(self.ground.memory.clone());
         let found = crate::store::at_once(store.version(version)).expect("memory does not fail");
-        let plan = Arc::new(Plan::new(found.expect("a run's version is there").dag));
+        let plan = Arc::new(self.plan(found.expect("a run's version is there").dag));
         self.stats.runs_taken_to_new_versions += 1;
         self.monitor.plans.insert(version.clone(), plan.clone());
         plan
@@ -233,7 +234,9 @@ impl World {
         {
             self.violate(format!("F1: run {run}: operation {operation} acted twice"));
         }
-        if acted.is_some() {
+        // Where instances are concerned, pages are closed between the note of an intervention and what it does.
+        let is_made = acted.is_some() || before.is_some_and(|b| b.intent.is_some());
+        if is_made {
             if after.state.is_finished() {
                 self.monitor.by_hand.insert(run.clone());
             } else {
@@ -245,7 +248,7 @@ impl World {
             // A run of empty operators starts and ends in one write.
             (DagRunState::Queued, _) | (DagRunState::Running, DagRunState::Success | DagRunState::Failed) => true,
             // By hand a run is queued, and ended as one pleases.
-            (_, DagRunState::Queued | DagRunState::Success | DagRunState::Failed) => acted.is_some(),
+            (_, DagRunState::Queued | DagRunState::Success | DagRunState::Failed) => is_made,
             _ => false,
         };
         if !legal {
@@ -254,7 +257,7 @@ impl World {
         let ends = !was.is_finished() && after.state.is_finished();
         let timed_out = |o: &OperationId| o.as_str().starts_with("timeout.");
         self.stats.runs_timed_out += u64::from(ends && acted.as_ref().is_some_and(timed_out));
-        if ends && acted.is_none() {
+        if ends && !is_made {
             let stands = Monitor::stands(after, plan);
             if stands.iter().any(|s| matches!(s, Stand::Active)) && after.epoch == 0 {
                 self.violate(format!("6: run {run} ended although a task is under way: {stands:?}"));
@@ -263,11 +266,12 @@ impl World {
             // too takes a run for stuck in the very look in which that task is given its end.
             let shape = Shape::new(plan);
             let could_go_on = |t: TaskIndex| stands[t.at()] == Stand::Nothing && shape.says(t.at(), &stands).is_some();
-            if let Some(task) = plan.tasks().find(|t| could_go_on(*t)).filter(|_| after.epoch == 0) {
+            let is_plain = after.epoch == 0 && plan.units().is_empty();
+            if let Some(task) = plan.tasks().find(|t| could_go_on(*t)).filter(|_| is_plain) {
                 self.violate(format!("6: run {run} ended although task {task} could still become something"));
             }
         }
-        if was == DagRunState::Queued && after.state != was && acted.is_none() && before.is_some() {
+        if was == DagRunState::Queued && after.state != was && !is_made && before.is_some() {
             let place = self.monitor.dags.get(&after.facts.dag_id).and_then(|d| d.active.get(run));
             let of_backfill = after.facts.origin.backfill.is_some();
             if !of_backfill && place.is_none_or(|p| p.epoch != after.active_epoch) {
@@ -279,7 +283,7 @@ impl World {
     /// Invariants 1 and 2 for each cell that changed.
     fn check_cells(&mut self, process: usize, before: &RunDoc, after: &RunDoc, plan: &Plan) {
         let run = &after.facts.incarnation;
-        let bumped = before.epoch != after.epoch;
+        let bumped = before.epoch != after.epoch || before.intent.is_some();
         for task in plan.tasks().filter(|t| before.cell(*t) != after.cell(*t)) {
             let seen = Seen { world: self, process, before, after, plan, task, bumped };
             match transitions::check(&seen) {
@@ -289,7 +293,7 @@ impl World {
                     self.stats.settled_by_item += u64::from(found == transitions::Kind::SettledByItem);
                     if let transitions::Kind::Died(try_number) = found {
                         self.stats.attempts_died += 1;
-                        self.monitor.died.insert(((run.clone(), task), try_number));
+                        self.monitor.died.insert(((run.clone(), task, None), try_number));
                     }
                 }
                 Err(why) => {
@@ -355,12 +359,12 @@ impl World {
     /// Invariant 7: an attempt starts only with all the slots that its task takes.
     fn holds_its_slots(&mut self, work: &Work) {
         let (run, plan) = (&work.run, &work.version.plan);
-        let name = HolderName { incarnation: run.facts.incarnation.clone(), task: work.task };
-        let now_there = self.monitor.runs.get(&run.facts.incarnation);
+        let (incarnation, map_index) = (run.facts.incarnation.clone(), work.map_index());
+        let name = HolderName { map_index, ..HolderName::of_task(incarnation.clone(), work.task) };
         // Cleared, marked or settled since it was claimed: what it held may be given back already.
-        let is_still_its = now_there.is_some_and(
-            |r| matches!(r.cell(work.task), Cell::Running { lease, .. } if lease.token == work.lease.token),
-        );
+        let now_there = self.cell_of(&(incarnation, work.task, map_index));
+        let is_still_its =
+            now_there.is_some_and(|c| matches!(c, Cell::Running { lease, .. } if lease.token == work.lease.token));
         for holder in plan.holders(work.task).into_iter().filter(|_| is_still_its) {
             let held = self.monitor.holders.get(&holder).and_then(|doc| doc.holders.get(&name));
             if held.is_none_or(|claim| claim.generation.try_number != work.try_number) {
@@ -490,7 +494,8 @@ impl World {
     pub(crate) fn attempt_starts(&mut self, process: usize, work: &Work) {
         let run = work.run.facts.incarnation.clone();
         let (task, token) = (work.task, work.lease.token.clone());
-        let instance = (run.clone(), task);
+        let instance = (run.clone(), task, work.map_index());
+        self.stats.instances_started += u64::from(work.map_index().is_some());
         self.stats.attempts_started += 1;
         self.say(process, &format!("start {run} task {task} try {} {token}", work.try_number));
         let now = instant(self.now);
@@ -500,6 +505,7 @@ impl World {
         let resume = work.resumed().map_or(0, |resumed| resumed.count);
         self.holds_its_slots(work);
         self.was_let_go(work);
+        let holder = self.cell_of(&instance).and_then(|cell| cell.holder().cloned());
         let of_try = self.monitor.tries.insert((instance, work.try_number, resume), token.clone());
         if let Some(earlier) = of_try.filter(|earlier| *earlier != token) {
             self.violate(format!(
@@ -508,7 +514,6 @@ impl World {
             ));
         }
         // The lease as the store has it: who else holds the task instance now?
-        let holder = self.monitor.runs.get(&run).and_then(|r| r.cell(task).holder().cloned());
         if let Some(holder) = holder.filter(|h| h.token != token && h.until >= now && self.monitor.lives(&h.token)) {
             self.violate(format!(
                 "2: attempt {token} of run {run} task {task} started while {} holds it until {}",
@@ -527,8 +532,9 @@ impl World {
 
     /// Invariant 3: a message names what is already written.
     pub(crate) fn message_is_not_ahead(&mut self, process: usize, message: &Message) {
-        let Message::Task { incarnation, task, try_number, .. } = message else { return };
-        let there = self.monitor.runs.get(incarnation).map_or(&Cell::None, |run| run.cell(*task));
+        let Message::Task { incarnation, task, try_number, place, .. } = message else { return };
+        let instance = (incarnation.clone(), *task, place.map(|place| place.map_index));
+        let there = self.cell_of(&instance).unwrap_or(&Cell::None);
         let waits = matches!(there, Cell::None | Cell::Cleared { .. } | Cell::Waiting { .. });
         if there.try_number() < *try_number || (waits && there.try_number() < *try_number) {
             let cell = there.encode();

@@ -1,5 +1,6 @@
 //! Attempts as the simulation runs them: they take their time, heed a stop, and are counted.
 
+use crate::maps;
 use crate::scenario;
 use crate::world::{MILLI, SECOND, Shared};
 use std::future::Future;
@@ -16,11 +17,12 @@ pub(crate) struct SimRunner {
 impl Runner for SimRunner {
     async fn run<S: Future<Output = String> + Send>(&self, work: &Work, stop: S) -> Option<Finished> {
         let (run, token) = (work.run.facts.incarnation.clone(), work.lease.token.clone());
+        let (who, plan) = ((work.task, work.map_index()), &work.version.plan);
         let (length, to_kill, seed) = {
             let mut world = self.world.lock();
             world.attempt_starts(self.process, work);
             let to_kill = world.rng.range(MILLI, 8 * SECOND);
-            let length = scenario::duration(world.seed, &run, work.task, work.try_number);
+            let length = scenario::duration(world.seed, &run, who, work.try_number);
             world.trouble_during(self.process, length);
             (length, to_kill, world.seed)
         };
@@ -39,8 +41,10 @@ impl Runner for SimRunner {
         }
         let mut world = self.world.lock();
         let resume = work.resumed().map_or(0, |resumed| resumed.count);
-        let question = scenario::question(seed, &run, work.task, work.try_number, world.now);
-        let outcome = scenario::attempt(seed, &run, work.task, work.try_number, resume, world.now);
+        // Instances of mapped tasks ask nobody, and what others are expanded over is no answer.
+        let may_ask = who.1.is_none() && !plan.is_mapped_over(work.task);
+        let question = scenario::question(seed, &run, who, work.try_number, world.now).filter(|_| may_ask);
+        let outcome = scenario::attempt(seed, &run, who, work.try_number, resume, world.now);
         world.say(self.process, &format!("ran {token}: {outcome:?}"));
         world.monitor.attempt_is_over(&token);
         if let (false, Some((detail, until))) = (outcome.goes_on(), question) {
@@ -48,6 +52,8 @@ impl Runner for SimRunner {
             world.stats.questions += 1;
             return Some(Finished { hitl: Some(detail), ..Finished::new(AttemptOutcome::AwaitingInput { until }) });
         }
-        Some(Finished::new(outcome))
+        let returns = outcome == AttemptOutcome::Success && plan.is_mapped_over(work.task);
+        let map_length = returns.then(|| maps::length(seed, &run, plan, work.task, work.try_number));
+        Some(Finished { map_length, ..Finished::new(outcome) })
     }
 }

@@ -12,7 +12,7 @@ use updraft_model::{
 use updraft_timetables::{CronStyle, Timetable, Timezone};
 
 const EMPTY: &str = "airflow.providers.standard.operators.empty.EmptyOperator";
-const BASH: &str = "airflow.providers.standard.operators.bash.BashOperator";
+pub(crate) const BASH: &str = "airflow.providers.standard.operators.bash.BashOperator";
 
 /// The pool of the world, which some tasks of all DAGs take slots of.
 pub(crate) const POOL: &str = "pool";
@@ -27,22 +27,30 @@ enum Behaviour {
     Skips,
 }
 
+/// A task instance as draws know it: what is not mapped has no index.
+pub(crate) type Who = (TaskIndex, Option<u32>);
+
+/// The number by which draws know a task instance.
+fn number(who: Who) -> u64 {
+    u64::from(who.0.0) | who.1.map_or(0, |index| (u64::from(index) + 1) << 8)
+}
+
 /// How an attempt ends if nothing stops it: every sixth task is a sensor that gives its worker back a few times in each try.
 pub(crate) fn attempt(
     seed: u64,
     run: &Incarnation,
-    task: TaskIndex,
+    who: Who,
     try_number: u32,
     resume: u32,
     now: Micros,
 ) -> AttemptOutcome {
-    let drawn = mix(seed ^ hash(run.as_str()) ^ (u64::from(task.0) << 50) ^ (u64::from(try_number) << 8));
+    let drawn = mix(seed ^ hash(run.as_str()) ^ (number(who) << 50) ^ (u64::from(try_number) << 8));
     let looks = if drawn.is_multiple_of(6) { 1 + (drawn >> 32) as u32 % 3 } else { 0 };
     if resume < looks {
         let wait = [0, 900_000, 20 * SECOND, 3 * MINUTE][(drawn >> (16 + 2 * resume)) as usize % 4];
         return AttemptOutcome::Rescheduled { until: instant(now + wait) };
     }
-    outcome(seed, run, task, try_number)
+    outcome(seed, run, who, try_number)
 }
 
 /// What a try asks people before it ends, if it does: every tenth that would succeed or fail. Whatever becomes of the question, it ends as
@@ -50,18 +58,18 @@ pub(crate) fn attempt(
 pub(crate) fn question(
     seed: u64,
     run: &Incarnation,
-    task: TaskIndex,
+    who: Who,
     try_number: u32,
     now: Micros,
 ) -> Option<(HitlDetail, Timestamp)> {
-    let drawn = mix(seed ^ hash(run.as_str()) ^ (u64::from(task.0) << 30) ^ (u64::from(try_number) << 4) ^ 0xa5);
-    let option = match outcome(seed, run, task, try_number) {
+    let drawn = mix(seed ^ hash(run.as_str()) ^ (number(who) << 30) ^ (u64::from(try_number) << 4) ^ 0xa5);
+    let option = match outcome(seed, run, who, try_number) {
         AttemptOutcome::Success => APPROVE,
         AttemptOutcome::Failed => REJECT,
         _ => return None,
     };
     let detail = HitlDetail {
-        subject: format!("{task} of {run}?"),
+        subject: format!("{} of {run}?", who.0),
         body: None,
         options: vec![APPROVE.to_owned(), REJECT.to_owned()],
         defaults: Some(vec![option.to_owned()]),
@@ -77,8 +85,8 @@ pub(crate) fn question(
 }
 
 /// How a try of a task ends if nothing stops it.
-pub(crate) fn outcome(seed: u64, run: &Incarnation, task: TaskIndex, try_number: u32) -> AttemptOutcome {
-    let drawn = mix(seed ^ hash(run.as_str()) ^ (u64::from(task.0) << 40));
+pub(crate) fn outcome(seed: u64, run: &Incarnation, who: Who, try_number: u32) -> AttemptOutcome {
+    let drawn = mix(seed ^ hash(run.as_str()) ^ (number(who) << 40));
     let behaviour = match drawn % 100 {
         0..55 => Behaviour::Succeeds,
         55..70 => Behaviour::FailsFirst(1 + (drawn >> 32) as u32 % 3),
@@ -96,8 +104,8 @@ pub(crate) fn outcome(seed: u64, run: &Incarnation, task: TaskIndex, try_number:
 }
 
 /// How long a try takes: most are short, some outlive renewals, a few outlive a lease.
-pub(crate) fn duration(seed: u64, run: &Incarnation, task: TaskIndex, try_number: u32) -> Micros {
-    let drawn = mix(!seed ^ hash(run.as_str()) ^ (u64::from(task.0) << 20) ^ u64::from(try_number));
+pub(crate) fn duration(seed: u64, run: &Incarnation, who: Who, try_number: u32) -> Micros {
+    let drawn = mix(!seed ^ hash(run.as_str()) ^ (number(who) << 20) ^ u64::from(try_number));
     let within = |from: Micros, to: Micros| from + (drawn >> 16) as Micros % (to - from);
     match drawn % 20 {
         0..2 => within(2 * MINUTE, 7 * MINUTE),
@@ -107,16 +115,10 @@ pub(crate) fn duration(seed: u64, run: &Incarnation, task: TaskIndex, try_number
 }
 
 /// How a task ends, its tries taken together, where `died` says which tries died under it.
-pub(crate) fn end(
-    seed: u64,
-    run: &Incarnation,
-    task: TaskIndex,
-    retries: u32,
-    died: impl Fn(u32) -> bool,
-) -> (Stand, u32) {
+pub(crate) fn end(seed: u64, run: &Incarnation, who: Who, retries: u32, died: impl Fn(u32) -> bool) -> (Stand, u32) {
     let mut try_number = 1;
     loop {
-        let outcome = if died(try_number) { AttemptOutcome::Failed } else { outcome(seed, run, task, try_number) };
+        let outcome = if died(try_number) { AttemptOutcome::Failed } else { outcome(seed, run, who, try_number) };
         let stand = match outcome {
             AttemptOutcome::Success => Stand::Success,
             AttemptOutcome::Skipped => Stand::Skipped,
@@ -207,7 +209,7 @@ fn frame(rng: &mut Rng, tasks: &mut [Task]) {
     }
 }
 
-fn task(rng: &mut Rng, index: usize, density: u32) -> Task {
+pub(crate) fn task(rng: &mut Rng, index: usize, density: u32) -> Task {
     let empty = rng.chance(1_500);
     let mut task = Task::new(TaskId::trusted(format!("t{index}")), if empty { EMPTY } else { BASH });
     task.upstream = (0..index).filter(|_| rng.chance(density)).map(|up| TaskIndex(up as u32)).collect();

@@ -2,6 +2,7 @@
 
 use crate::actors::{Hand, Kind, bare_store, engine};
 use crate::faults::{Faults, Mutation};
+use crate::maps;
 use crate::rng::{Rng, mix};
 use crate::scenario;
 use crate::store::at_once;
@@ -12,7 +13,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use updraft_model::{DagDoc, HolderDoc, HolderId, Plan};
+use updraft_model::{DagDoc, HolderDoc, HolderId};
 
 /// How long after the last fault everything must have ended. Sixteen looks of the longest wait between two.
 const CALM_MOST: Micros = 240 * MINUTE;
@@ -120,7 +121,7 @@ fn found(world: &Shared, rng: &mut Rng, window: Micros) {
     at_once(store.put_holder(&pool)).expect("memory does not fail");
     world.lock().monitor.holders.insert(pool.id.clone(), pool);
     for number in 0..=rng.index(3) {
-        let dag = scenario::dag(rng, number, window);
+        let dag = maps::with_maps(world.lock().seed, number, scenario::dag(rng, number, window));
         let mut document = DagDoc::new(dag.dag_id.clone(), dag.file.clone(), false);
         document.max_active_runs = dag.max_active_runs_effective();
         document.wake_at = Some(instant(0));
@@ -129,7 +130,8 @@ fn found(world: &Shared, rng: &mut Rng, window: Micros) {
         document.version = Some(id.clone());
         at_once(store.put_dag(&document)).expect("memory does not fail");
         let mut world = world.lock();
-        world.monitor.plans.insert(id, Arc::new(Plan::new(version.dag)));
+        let plan = world.plan(version.dag);
+        world.monitor.plans.insert(id, Arc::new(plan));
         world.monitor.dags.insert(document.dag_id.clone(), document);
     }
     world.lock().index_everything();

@@ -41,6 +41,12 @@ pub(crate) fn check(seen: &Seen<'_>) -> Result<Kind, String> {
     if seen.bumped && seen.is_intervention(from, to) {
         return Ok(Kind::Other);
     }
+    if seen.plan.unit_of(seen.task).is_some() {
+        return seen
+            .world
+            .check_mapped((seen.before, seen.after), seen.plan, seen.task, from, to)
+            .map(|()| Kind::Other);
+    }
     match from {
         Cell::None | Cell::Cleared { .. } => seen.decided(from.try_number(), None, to),
         // The same try goes on: as a decision sees it, it has not been used yet.
@@ -49,6 +55,12 @@ pub(crate) fn check(seen: &Seen<'_>) -> Result<Kind, String> {
         Cell::Waiting { due, .. } => seen.decided(from.try_number(), Some(*due), to),
         Cell::Queued { try_number } => match to {
             Cell::Running { try_number: n, lease } if n == try_number => seen.fresh(lease),
+            // An instance above was given another end by hand, of which the run is told by a write of its own.
+            Cell::Final { end: End::Skipped | End::UpstreamFailed, winner: None, .. }
+                if seen.after.epoch > 0 && !seen.plan.units().is_empty() =>
+            {
+                Ok(Kind::Other)
+            }
             _ => Err("a queued try is claimed, and nothing else".to_owned()),
         },
         Cell::Scheduled { try_number, resume, turn } => match to {
@@ -125,7 +137,9 @@ impl Seen<'_> {
         let stands = Monitor::stands(self.after, self.plan);
         let upstream: Vec<Stand> = self.plan.upstream(self.task).iter().map(|u| stands[u.at()]).collect();
         let says = Shape::new(self.plan).says(self.task.at(), &stands);
-        let ready = says == Some(Stand::Active) && due.is_none_or(|due| due <= self.now());
+        // Of instances a run knows what it has been told: whether it decided rightly is seen when it has ended.
+        let has_maps = !self.plan.units().is_empty();
+        let ready = (says == Some(Stand::Active) || has_maps) && due.is_none_or(|due| due <= self.now());
         let empty = self.plan.task(self.task).operator.ends_with("EmptyOperator");
         match to {
             Cell::Scheduled { .. } if !self.plan.is_limited(self.task) => Err("no limit holds it".to_owned()),
@@ -142,6 +156,7 @@ impl Seen<'_> {
             }
             Cell::Final { end, try_number, winner: None, leaving: None } => match end {
                 End::Success if empty && ready && *try_number == tries + 1 => Ok(Kind::Other),
+                End::Skipped | End::UpstreamFailed if has_maps && *try_number == tries => Ok(Kind::Other),
                 End::Skipped if says == Some(Stand::Skipped) && *try_number == tries => Ok(Kind::Other),
                 // Two upstreams settled so close that either may have been seen first.
                 End::Skipped if *try_number == tries && upstream.contains(&Stand::Skipped) => Ok(Kind::Other),

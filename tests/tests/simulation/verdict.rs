@@ -1,12 +1,13 @@
 //! When all is quiet: did everything end, and as a plain sequential scheduler could have ended it?
 
+use crate::maps;
 use crate::model::{Reference, Stand, TASKS_MAX};
 use crate::monitor::Monitor;
 use crate::scenario;
 use crate::world::{Event, World, instant};
 use std::collections::BTreeSet;
 use updraft_model::run_id::{self, Ending};
-use updraft_model::{DagRunState, DagRunType, Plan, RunDoc};
+use updraft_model::{Cell, DagRunState, DagRunType, Plan, RunDoc, TaskIndex};
 use updraft_scheduling::step::FAIL_FAST;
 
 impl World {
@@ -42,6 +43,9 @@ impl World {
         if let Some(holder) = self.monitor.holders.values().find(|h| !h.waiters.is_empty() || h.wake_at.is_some()) {
             return Some(format!("{} still wants attention: {holder:?}", holder.id));
         }
+        if let Some(page) = self.monitor.pages.values().find(|page| page.wake_at.is_some()) {
+            return Some(format!("a page still wants attention: {page:?}"));
+        }
         if !self.lanes.is_empty() {
             return Some("messages are on their way".to_owned());
         }
@@ -66,6 +70,9 @@ impl World {
             // What the engine itself intervenes by has one meaning; what people do may come at any time.
             let by_people = run.operations.iter().any(|id| !id.as_str().starts_with(FAIL_FAST));
             self.stats.runs_stopped += u64::from(run.epoch > 0 && !by_people);
+            if let Err(why) = self.pages_are_still(run) {
+                self.violate(format!("E: run {} of {}: {why}", run.facts.incarnation, run.facts.dag_id));
+            }
             if let Err(why) = if by_people { Self::is_whole(run, &plan, by_hand) } else { self.compare(run, &plan) } {
                 self.violate(format!("4: run {} of {}: {why}", run.facts.incarnation, run.facts.dag_id));
             }
@@ -79,32 +86,36 @@ impl World {
     fn compare(&mut self, run: &RunDoc, plan: &Plan) -> Result<(), String> {
         let id = &run.facts.incarnation;
         let died = &self.monitor.died;
-        let ends: Vec<(Stand, u32)> = plan
-            .tasks()
-            .map(|t| {
-                let died = |try_number| died.contains(&((id.clone(), t), try_number));
-                scenario::end(self.seed, id, t, plan.task(t).retries, died)
-            })
+        let end = |t: TaskIndex, index: Option<u32>| {
+            let died = |try_number| died.contains(&((id.clone(), t, index), try_number));
+            scenario::end(self.seed, id, (t, index), plan.task(t).retries, died)
+        };
+        let parts = maps::parts(self.seed, run, plan, |t| end(t, None));
+        let ends: Vec<(Stand, u32)> = parts
+            .iter()
+            .map(|part| if part.is_empty { (Stand::Skipped, 0) } else { end(part.task, part.map_index) })
             .collect();
         let stands: Vec<Stand> = ends.iter().map(|(stand, _)| *stand).collect();
-        let possible = Reference::new(plan, &stands).ends();
+        let possible = Reference::new(plan, &parts, &stands).ends();
+        let cells: Vec<Cell> = parts.iter().map(|part| self.cell_of_part(run, part)).collect();
         let mut tasks = [Stand::Nothing; TASKS_MAX];
-        for (task, stand) in Monitor::stands(run, plan).into_iter().enumerate() {
-            tasks[task] = stand;
+        for (task, cell) in cells.iter().enumerate() {
+            tasks[task] = Monitor::stand(cell);
         }
+        self.stats.runs_with_maps += u64::from(parts.iter().any(|part| part.map_index.is_some()));
         let failed = run.state == DagRunState::Failed;
         self.stats.runs_compared += 1;
         self.stats.ends_possible += possible.len() as u64;
         self.stats.runs_with_setups += u64::from(plan.dag.tasks.iter().any(|task| task.is_setup));
-        self.stats.runs_deadlocked += u64::from(tasks[..plan.dag.tasks.len()].contains(&Stand::Nothing));
+        self.stats.runs_deadlocked += u64::from(tasks[..parts.len()].contains(&Stand::Nothing));
         if !possible.contains(&(tasks, failed)) {
             return Err(format!("ended {} as {tasks:?}; possible is only {possible:?}", run.state));
         }
         // What ran took exactly the tries it had to.
-        for (task, (_, tries)) in plan.tasks().zip(&ends) {
-            let cell = run.cell(task);
+        for ((part, cell), (_, tries)) in parts.iter().zip(&cells).zip(&ends) {
+            let task = part.task;
             let ran = matches!(cell, updraft_model::Cell::Final { winner: Some(_), .. });
-            self.stats.tries_retried += u64::from(ran) * u64::from(tries - 1);
+            self.stats.tries_retried += u64::from(ran) * u64::from(tries.saturating_sub(1));
             if ran && cell.try_number() != *tries {
                 return Err(format!("task {task} took {} tries, not {tries}", cell.try_number()));
             }

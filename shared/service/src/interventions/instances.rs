@@ -25,7 +25,8 @@ pub struct Instance {
 }
 
 impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
-    /// All instances of a mapped task that has been expanded; none of any other task.
+    /// All instances of a mapped task that has been expanded; none of any other task, and none of one that had ended when the group around it
+    /// was expanded: it stands by itself, as a task does that is not mapped.
     pub(super) async fn instances_there(
         &self,
         version: &Version,
@@ -36,6 +37,11 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let expanded = plan.unit_of(task).and_then(|unit| Some((unit, run.mapped.expansion(unit.unit)?)));
         let Some((unit, expansion)) = expanded else { return Ok(None) };
         let pages = xcoms::pages_of(&self.store, plan, run, task).await?;
+        let is_of_task = |slot: &Slot| slot.task == task;
+        let has_none = !pages.is_empty() && !pages.iter().any(|page| page.cells.keys().any(is_of_task));
+        if has_none && run.cell(task).is_final() {
+            return Ok(None);
+        }
         let by_number: BTreeMap<u32, _> = pages.iter().map(|page| (page.key.page, page)).collect();
         let per_page = unit.per_page();
         let instance = |map_index: u32| {
