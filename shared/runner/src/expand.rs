@@ -8,9 +8,8 @@ use serde_json::{Map, Value, json};
 use updraft_execution::PythonCall;
 use updraft_log_store::LogStore;
 use updraft_metastore::Items;
-use updraft_model::attempt::RETURN_VALUE;
 use updraft_model::dag_parts::{MAPPED_ARGUMENT, item_of};
-use updraft_model::{ExpandInput, Task, TaskId};
+use updraft_model::{ExpandInput, Task, TaskId, ValueRef};
 use updraft_operators::Operator;
 use updraft_service::mapped;
 
@@ -93,7 +92,7 @@ pub(crate) async fn expanded<I: Items, L: LogStore, S: Services>(
         return Err(Ended::failed(why).into());
     };
     let is_group = unit.group.is_some();
-    let mut finder = Finder { lookups, attempt, whole: BTreeMap::new() };
+    let mut finder = Finder { lookups, attempt, returned: BTreeMap::new() };
     let names = unit.mapping.expand.iter().map(|(name, _)| Some(name.as_str()));
     let names: Vec<Option<&str>> = names.chain(unit.mapping.expand_kwargs.iter().map(|_| None)).collect();
     for ((name, input), item) in names.into_iter().zip(unit.mapping.inputs()).zip(items) {
@@ -129,8 +128,8 @@ fn no_kwargs(value: &Value) -> String {
 struct Finder<'f, 'l, 'a, I, L, S> {
     lookups: &'f AttemptLookups<'l, I, L>,
     attempt: Option<&'f mut Attempt<'a, S>>,
-    /// What tasks that are not mapped returned, as far as it was read.
-    whole: BTreeMap<TaskId, Value>,
+    /// Where that is what tasks returned that are not mapped, as far as it was asked for.
+    returned: BTreeMap<TaskId, Option<ValueRef>>,
 }
 
 /// The future of an item: items are made of items.
@@ -194,11 +193,14 @@ impl<'f, 'l, 'a, I: Items, L: LogStore, S: Services> Finder<'f, 'l, 'a, I, L, S>
             let value = self.lookups.item_of_mapped(task_id.as_str(), item).await.map_err(unreachable)?;
             return Ok(value.unwrap_or_default());
         }
-        if !self.whole.contains_key(task_id) {
-            let value = self.lookups.get(task_id.as_str(), RETURN_VALUE).await.map_err(unreachable)?;
-            self.whole.insert(task_id.clone(), value.unwrap_or_default());
+        if !self.returned.contains_key(task_id) {
+            let value = self.lookups.returned(task_id.as_str()).await.map_err(unreachable)?;
+            self.returned.insert(task_id.clone(), value);
         }
-        Ok(self.whole.get(task_id).map_or(Value::Null, |value| item_of(value, item)))
+        match self.returned.get(task_id).and_then(Option::as_ref) {
+            Some(value) => self.lookups.item_of(value, item).await.map_err(unreachable),
+            None => Ok(Value::Null),
+        }
     }
 
     async fn call(&mut self, function: &Map<String, Value>, value: Value) -> Result<Value, Break> {

@@ -4,7 +4,8 @@ use serde_json::Value;
 use updraft_execution::{LookupError, Lookups};
 use updraft_log_store::LogStore;
 use updraft_metastore::{Items, Metastore};
-use updraft_model::{Connection, Topic};
+use updraft_model::attempt::RETURN_VALUE;
+use updraft_model::{Connection, Topic, ValueRef};
 use updraft_service::{Environment, Error, Lookup, Work, xcoms};
 
 /// What an attempt may look up.
@@ -89,6 +90,18 @@ impl<I: Items, L: LogStore> AttemptLookups<'_, I, L> {
     pub(crate) fn is_mapped(&self, task_id: &str) -> bool {
         let plan = &self.work.version.plan;
         plan.index_of(task_id).is_some_and(|task| plan.unit_of(task).is_some())
+    }
+
+    /// The reference to what a task that is not mapped returned.
+    pub(crate) async fn returned(&self, task_id: &str) -> Result<Option<ValueRef>, Error> {
+        let Some(task) = self.work.version.plan.index_of(task_id) else { return Ok(None) };
+        let winner = xcoms::winners(self.store, &self.work.run, [task]).await?.remove(&task);
+        Ok(winner.and_then(|mut attempt| attempt.xcoms.remove(RETURN_VALUE)))
+    }
+
+    /// One item of a value.
+    pub(crate) async fn item_of(&self, value: &ValueRef, item: u64) -> Result<Value, Error> {
+        xcoms::resolve_item(self.logs, value, item).await
     }
 
     /// The `item`-th of the values that a mapped task's instances returned.

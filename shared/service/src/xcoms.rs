@@ -2,11 +2,13 @@
 //! unreachable; and the names under which logs and large values are kept.
 
 use crate::engine::Error;
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use updraft_log_store::LogStore;
 use updraft_metastore::{Items, Metastore};
 use updraft_model::attempt::RETURN_VALUE;
+use updraft_model::dag_parts::item_of;
 use updraft_model::{Attempt, AttemptKey, Cell, PageDoc, Plan, RunDoc, Slot, TaskIndex, TaskInstanceState, ValueRef};
 
 /// How much of an attempt's XComs its item holds; what comes after goes to the log store, so that no item nears DynamoDB's limit.
@@ -28,15 +30,92 @@ pub fn winner(run: &RunDoc, task: TaskIndex) -> Option<AttemptKey> {
 
 /// Follows a reference to its value.
 pub async fn resolve<L: LogStore>(logs: &L, value: &ValueRef) -> Result<Value, Error> {
-    let uri = match value {
-        ValueRef::Inline(value) => return Ok(value.clone()),
-        ValueRef::At(uri) => uri,
-    };
-    let bytes = logs
-        .get(uri)
-        .await?
-        .ok_or_else(|| Error::Refused(format!("the XCom kept at `{uri}` is gone: it was removed, or has expired")))?;
-    serde_json::from_slice(&bytes).map_err(|e| Error::Refused(format!("the XCom kept at `{uri}` is no JSON: {e}")))
+    match value {
+        ValueRef::Inline(value) => Ok(value.clone()),
+        ValueRef::At(uri) => serde_json::from_slice(&text(logs, uri).await?).map_err(|e| no_json(uri, &e)),
+    }
+}
+
+/// One item of a value: of a long list that is all that is made a value, since each instance of a mapped task reads it for its own item.
+pub async fn resolve_item<L: LogStore>(logs: &L, value: &ValueRef, item: u64) -> Result<Value, Error> {
+    match value {
+        ValueRef::Inline(value) => Ok(item_of(value, item)),
+        ValueRef::At(uri) => item_in(&text(logs, uri).await?, item).map_err(|e| no_json(uri, &e)),
+    }
+}
+
+async fn text<L: LogStore>(logs: &L, uri: &str) -> Result<Vec<u8>, Error> {
+    let gone = || Error::Refused(format!("the XCom kept at `{uri}` is gone: it was removed, or has expired"));
+    logs.get(uri).await?.ok_or_else(gone)
+}
+
+fn no_json(uri: &str, error: &serde_json::Error) -> Error {
+    Error::Refused(format!("the XCom kept at `{uri}` is no JSON: {error}"))
+}
+
+/// What [`item_of`] finds in a value, found in its text.
+fn item_in(text: &[u8], item: u64) -> Result<Value, serde_json::Error> {
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    let found = serde::de::Deserializer::deserialize_any(&mut reader, OneItem(item))?;
+    reader.end()?;
+    Ok(found)
+}
+
+/// Reads one item, and passes over all others.
+struct OneItem(u64);
+
+impl<'de> Visitor<'de> for OneItem {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut found = Value::Null;
+        for number in 0.. {
+            if number == self.0 {
+                let Some(item) = items.next_element()? else { break };
+                found = item;
+            } else if items.next_element::<IgnoredAny>()?.is_none() {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        // A mapping's entries are counted in the order of its value, and a key may come twice: it is read whole.
+        let mut whole = serde_json::Map::new();
+        while let Some((key, value)) = entries.next_entry()? {
+            whole.insert(key, value);
+        }
+        Ok(item_of(&Value::Object(whole), self.0))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
 }
 
 /// The attempts that won, of these tasks, by task.
@@ -198,4 +277,40 @@ pub(crate) fn blob_name(attempt: &AttemptKey) -> String {
     let instance = map_index.map(|index| format!(".{index}")).unwrap_or_default();
     let folder: String = incarnation.as_str().chars().take(2).collect();
     format!("{folder}/{incarnation}-{task}{instance}-{try_number}-{token}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_item_of_a_text_is_that_of_its_value() {
+        let long: Vec<String> = (0..2000).map(|n| format!("a\u{e9}\"{n}")).collect();
+        let values = [
+            json!([]),
+            json!([1, [2, 3], {"a": [4]}, null, "x", -1.5, true]),
+            json!({"b": 1, "a": [2], "c": {"d": 3}}),
+            json!(long),
+            json!("text"),
+            json!(7),
+            json!(-7),
+            json!(1.5),
+            json!(true),
+            json!(null),
+        ];
+        for value in values {
+            let text = serde_json::to_vec(&value).unwrap();
+            for item in [0, 1, 2, 3, 6, 7, 1999, 2000, u64::MAX] {
+                assert_eq!(item_in(&text, item).unwrap(), item_of(&value, item), "item {item} of {value}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_is_said_to_be_none() {
+        for text in ["[1, 2", "[1] x", "", "[1, oops, 3]", "{\"a\": }"] {
+            assert!(item_in(text.as_bytes(), 0).is_err(), "{text}");
+        }
+    }
 }

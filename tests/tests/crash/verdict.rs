@@ -2,7 +2,7 @@
 
 use crate::dags::Case;
 use crate::process::journal;
-use crate::reference::{Reference, Stand, TASKS_MAX};
+use crate::reference::{Part, Reference, Stand, TASKS_MAX};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use updraft_metastore::Metastore;
@@ -124,7 +124,8 @@ fn is_an_end(case: Case, plan: &Plan, run: &RunDoc, journal: &Journal, died: boo
         tasks[task.at()] = stand(run.cell(task));
     }
     let came_to = (tasks, run.state == DagRunState::Failed);
-    let possible = Reference::new(plan, &ends).ends();
+    let parts: Vec<Part> = plan.tasks().map(|task| Part { task, map_index: None, is_empty: false }).collect();
+    let possible = Reference::new(plan, &parts, &ends).ends();
     if possible.contains(&came_to) {
         Ok(())
     } else {

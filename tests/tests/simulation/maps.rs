@@ -4,8 +4,8 @@
 //! A map is small here, and its pages are smaller still. For the reference it is so many tasks beside each other, whose number is known: it
 //! follows from the seed, as ends do.
 
-use crate::model::{Stand, TASKS_MAX};
-use crate::monitor::{Instance, Monitor};
+use crate::model::{Part, Stand, TASKS_MAX};
+use crate::monitor::Instance;
 use crate::rng::{Rng, hash, mix};
 use crate::scenario;
 use crate::world::{World, instant};
@@ -18,16 +18,6 @@ use updraft_model::{
     Task, TaskIndex, TriggerRule, Unit,
 };
 use updraft_scheduling::pages;
-
-/// A task instance of the reference.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Part {
-    pub(crate) task: TaskIndex,
-    /// Which of several, where it is mapped.
-    pub(crate) map_index: Option<u32>,
-    /// Stands for a map that came to nothing: it is skipped in the place of running.
-    pub(crate) is_empty: bool,
-}
 
 /// In four worlds of ten some DAGs have maps. Decided apart from all else, so that worlds without are what they are without.
 pub(crate) fn with_maps(seed: u64, number: usize, dag: Dag) -> Dag {
@@ -98,7 +88,7 @@ pub(crate) fn change(rng: &mut Rng, dag: &mut Dag) {
         is_group |= of_group;
         for (_, input) in &mut mapping.expand {
             if let ExpandInput::Literal(list) = input {
-                *list = (0..1 + rng.index(3)).collect::<Vec<usize>>().into();
+                *list = (0..=rng.index(3)).collect::<Vec<usize>>().into();
             }
         }
     }
@@ -124,9 +114,9 @@ fn frame(tasks: &mut [Task], mapped: usize) {
         tasks[task].upstream.sort();
         tasks[task].upstream.dedup();
     }
-    for index in 1..last {
-        if tasks[index].upstream.contains(&TaskIndex(0)) {
-            tasks[index].trigger_rule = TriggerRule::AllSuccess;
+    for task in &mut tasks[1..last] {
+        if task.upstream.contains(&TaskIndex(0)) {
+            task.trigger_rule = TriggerRule::AllSuccess;
         }
     }
     for task in tasks.iter_mut().filter(|task| !task.upstream.is_empty()) {
@@ -311,16 +301,15 @@ impl World {
             _ => false,
         };
         let is_right = match (from, to) {
-            (Cell::None | Cell::Cleared { .. }, Cell::Final { winner: None, .. }) => true,
+            (Cell::None | Cell::Cleared { .. } | Cell::Waiting { .. }, Cell::Final { winner: None, .. })
+            | (Cell::Scheduled { .. } | Cell::Queued { .. }, Cell::Final { end: End::Removed, .. }) => true,
             (Cell::None | Cell::Cleared { .. }, _) => begins(from.try_number() + 1),
             (Cell::Waiting { wait: Wait::Reschedule, due, try_number }, _) if !to.is_final() => {
                 *due <= now && begins(*try_number)
             }
             (Cell::Waiting { due, try_number, .. }, _) if !to.is_final() => *due <= now && begins(*try_number + 1),
-            (Cell::Waiting { .. }, Cell::Final { winner: None, .. }) => true,
             (Cell::Scheduled { try_number, .. }, Cell::Queued { try_number: n }) => n == try_number,
             (Cell::Queued { try_number }, Cell::Running { try_number: n, lease }) => n == try_number && fresh(lease),
-            (Cell::Scheduled { .. } | Cell::Queued { .. }, Cell::Final { end: End::Removed, .. }) => true,
             (Cell::Running { lease, .. }, Cell::Running { lease: renewed, .. }) if lease.token == renewed.token => {
                 lease.since == renewed.since
             }
@@ -447,6 +436,7 @@ impl crate::actors::Hand {
 /// What is not mapped stands as its cell says.
 #[test]
 fn a_map_is_so_many_tasks_beside_each_other() {
+    use Stand::{Failed, Success, UpstreamFailed};
     use updraft_model::{DagId, TaskId};
     let task = |id: &str, upstream: &[u32]| {
         let upstream = upstream.iter().copied().map(TaskIndex).collect();
@@ -460,12 +450,10 @@ fn a_map_is_so_many_tasks_beside_each_other() {
     let plan = Plan::new(Dag { groups: vec![inner], ..Dag::new(DagId::trusted("d"), tasks) });
     let part = |task: u32, map_index: Option<u32>| Part { task: TaskIndex(task), map_index, is_empty: false };
     let all = [part(0, None), part(1, Some(0)), part(1, Some(1)), part(2, Some(0)), part(2, Some(1)), part(3, None)];
-    use Stand::{Failed, Success, UpstreamFailed};
     // The first of the second task is failed: its own kind alone does not run.
     let ends = crate::model::Reference::new(&plan, &all, &[Success, Failed, Success, Success, Success, Success]).ends();
     assert_eq!(ends.len(), 1, "{ends:?}");
     let (stands, failed) = ends.into_iter().next().expect("one end");
     assert_eq!(stands[..6], [Success, Failed, Success, UpstreamFailed, Success, UpstreamFailed]);
     assert!(failed);
-    let _ = Monitor::stand(&Cell::None);
 }

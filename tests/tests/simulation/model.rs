@@ -3,12 +3,21 @@
 //! One task after another ends, in any order; between ends the scheduler may take a look, as often as it likes. A look evaluates
 //! every task that has no state on the states before the look. All orders are explored, so the answer is the set of possible ends.
 
-use crate::maps::Part;
 use std::collections::BTreeSet;
-use updraft_model::{Plan, TriggerRule};
+use updraft_model::{Plan, TaskIndex, TriggerRule};
 
 /// The most tasks a DAG may have here.
 pub(crate) const TASKS_MAX: usize = 8;
+
+/// A task instance of the reference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) task: TaskIndex,
+    /// Which of several, where it is mapped.
+    pub(crate) map_index: Option<u32>,
+    /// Stands for a map that came to nothing: it is skipped in the place of running.
+    pub(crate) is_empty: bool,
+}
 
 /// How a task stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,7 +115,7 @@ impl Shape {
     }
 
     /// The same with what is mapped as so many tasks beside each other: an instance of a group waits for its own kind only.
-    pub(crate) fn of_parts(plan: &Plan, parts: &[Part]) -> Self {
+    fn of_parts(plan: &Plan, parts: &[Part]) -> Self {
         let knot = |part: &Part| {
             let task = plan.task(part.task);
             let unit = plan.unit_of(part.task);
@@ -216,7 +225,9 @@ impl Reference {
         let looks_back = |part: &Part| plan.task(part.task).depends_on_past || plan.task(part.task).wait_for_downstream;
         // What is mapped is expanded first, and looked at page by page.
         let waits = parts.iter().map(|part| looks_back(part) || part.map_index.is_some()).collect();
-        Self { fail_fast: plan.dag.fail_fast, waits, ..Self::of(Shape::of_parts(plan, parts), ends) }
+        let is_plain = parts.iter().all(|part| part.map_index.is_none() && !part.is_empty);
+        let shape = if is_plain { Shape::new(plan) } else { Shape::of_parts(plan, parts) };
+        Self { fail_fast: plan.dag.fail_fast, waits, ..Self::of(shape, ends) }
     }
 
     fn of(shape: Shape, ends: Vec<(bool, Stand)>) -> Self {

@@ -99,7 +99,7 @@ async fn instances_of_two_runs_share_a_limit() {
     let id = HolderId::Task(DagId::parse("d").unwrap(), TaskId::parse("mapped").unwrap());
     let mut highest = 0;
     while map.step().await {
-        let runs = map.world.engine.store.runs(&[other.facts.incarnation.clone()]).await.unwrap();
+        let runs = map.world.engine.store.runs(std::slice::from_ref(&other.facts.incarnation)).await.unwrap();
         let used = map.slots_used(&map.run().await, &id).await + map.slots_used(&runs[0], &id).await;
         assert!(used <= 3, "{used}");
         highest = highest.max(used);
