@@ -55,6 +55,8 @@ pub(crate) fn context_variables(spec: &AttemptSpec) -> impl Iterator<Item = (OsS
         ("AIRFLOW_CTX_LOGICAL_DATE", context.logical_date.map(iso_text)),
         ("AIRFLOW_CTX_TRY_NUMBER", Some(spec.try_number.to_string())),
         ("AIRFLOW_CTX_DAG_RUN_ID", Some(spec.run_id.clone())),
+        // Ours alone: what a service is to be given so that it does nothing twice.
+        ("UPDRAFT_IDEMPOTENCY_KEY", spec.task_instance_id.clone()),
     ]
     .into_iter()
     .filter_map(|(name, value)| Some((name.into(), value.filter(|text| !text.is_empty())?.into())))

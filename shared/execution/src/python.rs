@@ -159,6 +159,7 @@ fn greeting(call: &PythonCall, spec: &AttemptSpec) -> io::Result<Value> {
         "style": call.style,
         "as_annotated": spec.do_xcom_push && spec.multiple_outputs_as_annotated,
         "string_args": call.own.as_ref().and_then(|own| own.string_args.as_ref()),
+        "id": spec.task_instance_id,
         "dag_id": spec.dag_id,
         "task_id": spec.task_id,
         "run_id": spec.run_id,

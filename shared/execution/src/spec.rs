@@ -25,6 +25,9 @@ pub struct AttemptSpec {
     /// Which of a mapped task's instances this is; nothing for a task that is not mapped (Airflow's -1).
     #[serde(default)]
     pub map_index: Option<u32>,
+    /// The id of the try, the same for all its attempts: Airflow's `ti.id`, and the idempotency key for services.
+    #[serde(default)]
+    pub task_instance_id: Option<String>,
     /// What the process may learn about its run.
     #[serde(default)]
     pub context: RunContext,
@@ -297,6 +300,7 @@ impl AttemptSpec {
             try_number: 1,
             max_tries: 0,
             map_index: None,
+            task_instance_id: None,
             context: RunContext::default(),
             operator,
             execution_timeout: None,

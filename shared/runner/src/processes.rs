@@ -16,6 +16,7 @@ pub(crate) fn spec(work: &Work, params: &Value, call: OperatorCall) -> AttemptSp
     spec.try_number = work.try_number;
     spec.max_tries = work.max_tries();
     spec.map_index = work.map_index();
+    spec.task_instance_id = Some(work.task_instance_id());
     spec.do_xcom_push = task.do_xcom_push;
     spec.multiple_outputs = task.multiple_outputs;
     spec.multiple_outputs_as_annotated = task.multiple_outputs_as_annotated;

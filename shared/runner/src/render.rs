@@ -288,6 +288,7 @@ fn context(work: &Work, params: Value) -> Context {
         run_after: facts.run_after,
         run_start_date: work.run.start_date,
         task_start_date: Some(work.lease.since),
+        ti_id: work.task_instance_id(),
         try_number: work.try_number,
         max_tries: work.max_tries(),
         map_index: work.map_index().map_or(-1, |index| i32::try_from(index).unwrap_or(i32::MAX)),

@@ -5,6 +5,7 @@ use crate::figures::{jittered, measure, span};
 use crate::instances::OnPage;
 use crate::spans;
 use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
@@ -53,6 +54,18 @@ pub struct Work {
     pub on_page: Option<OnPage>,
 }
 
+/// The id of a try, as a UUID made of what tells it from all others.
+pub fn task_instance_id(incarnation: &str, task_id: &str, map_index: Option<u32>, try_number: u32) -> String {
+    let tried = match map_index {
+        None => try_number.to_string(),
+        Some(map_index) => format!("{map_index}#{try_number}"),
+    };
+    let digest = Sha256::digest([incarnation, task_id, &tried].join("\u{0}").as_bytes());
+    let mut bytes = [0u8; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
+}
+
 impl Work {
     /// Where the attempt's item is.
     pub fn key(&self) -> AttemptKey {
@@ -68,6 +81,13 @@ impl Work {
     /// Which of its instances, where it is mapped.
     pub fn map_index(&self) -> Option<u32> {
         self.on_page.as_ref().map(|on| on.place.map_index)
+    }
+
+    /// The id of the try: Airflow's `ti.id`, and the idempotency key for services. Each attempt of a try has the same, so that a service that
+    /// was asked before a wait or a crash knows it is asked again; no other try has it, in no other run.
+    pub fn task_instance_id(&self) -> String {
+        let incarnation = self.run.facts.incarnation.as_str();
+        task_instance_id(incarnation, self.definition().task_id.as_str(), self.map_index(), self.try_number)
     }
 
     /// The tries it may use, less one.

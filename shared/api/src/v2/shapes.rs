@@ -284,13 +284,15 @@ fn rendered_fields(plan: &Plan, view: &TaskInstanceView) -> Value {
 
 /// `TaskInstanceResponse`.
 pub(crate) fn task_instance(run: &RunDoc, of: Versioned<'_>, view: &TaskInstanceView, notes: &Notes) -> Value {
-    let tried = match view.map_index {
-        None => view.try_number.to_string(),
-        Some(map_index) => format!("{map_index}#{}", view.try_number),
-    };
+    let id = updraft_service::task_instance_id(
+        run.facts.incarnation.as_str(),
+        &view.task_id,
+        view.map_index,
+        view.try_number,
+    );
     let note = notes.get(&Noted::Task(view.task, view.map_index)).or_else(|| notes.get(&Noted::Task(view.task, None)));
     let more = json!({
-        "id": identity(&[run.facts.incarnation.as_str(), &view.task_id, &tried]),
+        "id": id,
         "logical_date": time_or_null(run.facts.logical_date),
         "run_after": time(run.facts.run_after),
         "start_date": time_or_null(view.start_date),

@@ -113,6 +113,7 @@ class TaskInstance:
         self._value_bytes = call["value_bytes"]
         for name in ("dag_id", "task_id", "run_id", "try_number", "max_tries", "map_index"):
             setattr(self, name, call[name])
+        self.id = call["id"]
         self.start_date = parse_date(call["start_date"])
 
     @property

@@ -37,6 +37,35 @@ async fn a_sensor_that_is_rescheduled_gives_its_worker_back() {
     assert_eq!(world.clock.waits(), Vec::<u64>::new(), "nobody waited in a worker");
 }
 
+/// Attempts of a try have the key of the try, in every way in which they may ask for it; the next try has another.
+#[tokio::test]
+async fn the_idempotency_key_is_one_per_try() {
+    let place = tempfile::tempdir().unwrap();
+    let keys = place.path().join("keys");
+    let told = format!(
+        "echo $UPDRAFT_IDEMPOTENCY_KEY {{{{ ti.id }}}} {{{{ ti.task_id }}}}{{{{ ti.try_number }}}} >> {}",
+        keys.display()
+    );
+    let looks = format!("[ $(grep -c a1 {}) = 3 ]", keys.display());
+    let tasks = format!(
+        "a: {{operator: BashSensor, mode: reschedule, poke_interval: 1, bash_command: '{told}; {looks}'}}\n\
+         b: {{operator: BashOperator, retries: 1, retry_delay: 1, dependencies: [a], \
+         bash_command: '{told}; [ {{{{ ti.try_number }}}} = 2 ]'}}"
+    );
+    let mut world = World::of(&tasks).await;
+    let ran = world.run().await;
+    assert_eq!(ran.states, ["a=success", "b=success"], "{}", ran.log("b"));
+    let text = std::fs::read_to_string(&keys).unwrap();
+    let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split(' ').collect()).collect();
+    assert_eq!(rows.iter().map(|row| row[2]).collect::<Vec<_>>(), ["a1", "a1", "a1", "b1", "b2"], "{text}");
+    for row in &rows {
+        assert_eq!((row[0], row[0].len()), (row[1], 36), "{text}");
+        let same = rows.iter().filter(|other| other[0] == row[0]).all(|other| other[2] == row[2]);
+        let all = rows.iter().filter(|other| other[2] == row[2]).all(|other| other[0] == row[0]);
+        assert!(same && all, "{text}");
+    }
+}
+
 #[tokio::test]
 async fn where_a_worker_must_go_a_poke_is_rescheduled() {
     for interval in ["30", "1", "0.2"] {
