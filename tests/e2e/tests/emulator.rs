@@ -1,8 +1,8 @@
 //! The emulator that tests start for themselves: it deploys the template, and leaves nothing behind.
 
 use std::net::TcpStream;
+use updraft_e2e::cloud::built;
 use updraft_e2e::emulator::{Binaries, Emulator};
-use updraft_e2e::repository;
 
 #[test]
 fn it_deploys_the_template_and_ends_when_dropped() {
@@ -10,8 +10,8 @@ fn it_deploys_the_template_and_ends_when_dropped() {
     let address = emulator.endpoint().trim_start_matches("http://").to_owned();
     assert!(TcpStream::connect(&address).is_ok(), "nothing answers on {address}");
 
-    // Any file does for a binary here: nothing calls the functions before the emulator ends.
-    let file = repository().join("infra/template.yaml");
+    // Any executable does here: nothing calls the functions before the emulator ends.
+    let file = built("updraft-scheduler-function");
     let outputs = emulator.deploy(
         "deploys",
         Binaries { scheduler: &file, worker: &file, api: &file },
