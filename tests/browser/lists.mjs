@@ -49,7 +49,7 @@ test('a favourite stays one, for its user', async () => {
     await page.reload();
     await page.getByRole('button', { name: 'Favourites' }).click();
     await page.getByRole('link', { name: 'slow', exact: true }).waitFor();
-    assert.equal(await page.locator('table.dags tbody tr').count(), 1);
+    await until('the others are not shown', async () => (await page.locator('table.dags tbody tr').count()) === 1);
     await page.getByRole('link', { name: 'slow', exact: true }).click();
     await page.getByRole('heading', { name: 'slow' }).waitFor();
     await page.getByRole('button', { name: 'Favourite', exact: true, pressed: true }).click();

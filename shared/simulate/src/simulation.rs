@@ -12,10 +12,9 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use updraft_metastore::counting::Counting;
 use updraft_metastore::{Metastore, Version};
-use updraft_model::{Dag, DagDoc, DagId, DagRunState, RunDoc};
+use updraft_model::{Dag, DagDoc, DagId, DagRunState, DataInterval, RunDoc};
 use updraft_service::{Continuation, Engine, Settings, TaskRef};
 use updraft_task_queue::Message;
-use updraft_timetables::{DataInterval, TimeRestriction};
 
 /// What is to be simulated.
 #[derive(Debug, Clone)]
@@ -287,7 +286,8 @@ fn found(metastore: &Metastore<Arc<Counting<Grid>>>, dag: &Dag, from: Timestamp)
 /// The data interval of the last run that was due before.
 fn last_before(dag: &Dag, from: Timestamp) -> Option<DataInterval> {
     // Not one by one from the start: the latest that was missed is what a DAG that does not catch up makes first.
-    let restriction = TimeRestriction { catchup: false, ..dag.time_restriction() };
+    let mut restriction = dag.time_restriction();
+    restriction.catchup = false;
     let missed = dag.timetable.next_dagrun_info(None, &restriction, from).ok().flatten()?;
     if missed.run_after < from { missed.data_interval } else { None }
 }
