@@ -133,7 +133,6 @@ pub(crate) fn task<'a>(heading: Heading<'a>, context: &TaskContext<'a, '_>) -> O
     }
     setup::settle(&mut reader.draft.task, &fields);
     let says_outputs = fields.contains_key("multiple_outputs") || defaults.fields.contains_key("multiple_outputs");
-    reader.warn_of_mapped();
     warn_of_long_life(&fields, &reader.draft);
     if let Some(operator) = operator {
         hitl::check(&reader.draft.task, operator, &fields, &cursor);
@@ -394,19 +393,6 @@ impl<'a> Reader<'a, '_, '_> {
                 message,
                 Some("use another trigger rule, e.g. `all_done`".into()),
             );
-        }
-    }
-
-    /// Tells what of a mapped task has no effect on its instances yet.
-    fn warn_of_mapped(&self) {
-        let task = &self.draft.task;
-        if task.mapping.is_none() && self.group_arguments().is_none() {
-            return;
-        }
-        if task.pool != updraft_model::dag_parts::POOL_DEFAULT {
-            let message = "slots of a pool hold back a mapped task as a whole, and not yet its instances one by one";
-            let hint = "limit them by `max_active_tis_per_dag` or `max_active_tis_per_dagrun`";
-            self.draft.cursor.warn("not-run-yet", message, Some(hint.into()));
         }
     }
 

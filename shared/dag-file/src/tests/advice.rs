@@ -86,6 +86,16 @@ fn a_queue_that_there_is_not_is_told() {
     }
 }
 
+/// What holds for tasks holds for their instances.
+#[test]
+fn nothing_is_said_of_mapped_tasks_with_limits_callbacks_and_outlets() {
+    let found = loaded(&in_task(
+        "operator: BashOperator\nexpand: {bash_command: [a, b]}\npool: p\nmax_active_tis_per_dag: 1\nmax_active_tis_per_dagrun: 1\n\
+         on_failure_callback: m.f\noutlets: [s3://a/b]",
+    ));
+    assert_eq!(places(&found), []);
+}
+
 #[test]
 fn a_dependency_by_id_is_told_the_name() {
     let text = "etl:\n  task_groups:\n    outer: {}\n    inner: {parent_group_name: outer}\n  tasks:\n    \
