@@ -62,4 +62,4 @@ pub use lookup::{Environment, Lookup};
 pub use trigger::{Origin, Trigger};
 /// How mapped tasks stand.
 pub use updraft_scheduling::mapped;
-pub use work::{Continuation, Finished, Runner, TaskRef, TimeoutMost, Work, Worked, task_instance_id};
+pub use work::{Continuation, Finished, Runner, TaskRef, TimeoutMost, Work, Worked, identity, task_instance_id};

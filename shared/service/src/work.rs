@@ -60,7 +60,12 @@ pub fn task_instance_id(incarnation: &str, task_id: &str, map_index: Option<u32>
         None => try_number.to_string(),
         Some(map_index) => format!("{map_index}#{try_number}"),
     };
-    let digest = Sha256::digest([incarnation, task_id, &tried].join("\u{0}").as_bytes());
+    identity(&[incarnation, task_id, &tried])
+}
+
+/// A UUID of what tells something from all others of its kind: the same for whoever asks, whenever.
+pub fn identity(parts: &[&str]) -> String {
+    let digest = Sha256::digest(parts.join("\u{0}").as_bytes());
     let mut bytes = [0u8; 16];
     bytes.copy_from_slice(&digest[..16]);
     uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()

@@ -19,7 +19,7 @@ const ORDERS: [&str; 5] = ["id", "version_number", "bundle_name", "bundle_versio
 /// `DagVersionResponse`.
 pub(super) fn shown(dag_id: &str, display_name: &str, version: &DagVersion) -> Value {
     json!({
-        "id": shapes::identity(&[dag_id, &version.version_number.to_string(), version.version.as_str()]),
+        "id": updraft_service::identity(&[dag_id, &version.version_number.to_string(), version.version.as_str()]),
         "version_number": version.version_number,
         "dag_id": dag_id,
         "bundle_name": shapes::BUNDLE,

@@ -218,14 +218,6 @@ pub(super) fn run(run: &RunDoc, dag: &Dag, note: Option<&str>, version: Value) -
     })
 }
 
-/// An identity for what has none of its own: the same for the same parts, in the form of a UUID.
-pub(super) fn identity(parts: &[&str]) -> String {
-    let digest = Sha256::digest(parts.join("\u{0}").as_bytes());
-    let mut bytes = [0u8; 16];
-    bytes.copy_from_slice(&digest[..16]);
-    uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
-}
-
 /// Airflow writes "no state yet" as null.
 fn state(state: TaskInstanceState) -> Value {
     if state == TaskInstanceState::None { Value::Null } else { state.as_str().into() }
