@@ -37,10 +37,21 @@ pub(crate) async fn dag_folder(uri: &str) -> Result<S3DagStore, Failure> {
     })
 }
 
-/// The DAG folder below a prefix that ends with `/`, or in the bucket as a whole.
-pub(crate) async fn dag_folder_below(bucket: &str, prefix: &str) -> Result<S3DagStore, Failure> {
+/// Of a URI that names one file: the DAG folder around it, and its path in that.
+pub(crate) async fn dag_folder_of(uri: &str) -> Result<Option<(S3DagStore, &str)>, Failure> {
+    let Some((bucket, prefix, path)) = object(uri) else { return Ok(None) };
     let settings = updraft_metastore_dynamodb::settings().await?;
-    Ok(S3DagStore::with_prefix(&settings, bucket, prefix))
+    Ok(Some((S3DagStore::with_prefix(&settings, bucket, prefix), path)))
+}
+
+/// Of a URI that names one file: the bucket, the prefix that counts as the DAG folder, and the path in it. The folder is that of deployments
+/// where the file lies in it, so that defaults above it are found, and else the file's own.
+fn object(uri: &str) -> Option<(&str, &str, &str)> {
+    let (bucket, key) = uri.strip_prefix("s3://")?.split_once('/')?;
+    let is_file = [".yaml", ".yml", ".py"].iter().any(|suffix| key.ends_with(suffix));
+    let own = key.rfind('/').map_or(0, |slash| slash + 1);
+    let folder = if key.starts_with(updraft_dag_store_s3::PREFIX) { updraft_dag_store_s3::PREFIX.len() } else { own };
+    is_file.then_some((bucket, &key[..folder], &key[folder..]))
 }
 
 /// Bucket and prefix, without slashes at its ends.
@@ -92,6 +103,16 @@ impl LogStore for Buckets {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_uri_may_name_one_file() {
+        assert_eq!(object("s3://bucket/dags/team/x.yaml"), Some(("bucket", "dags/", "team/x.yaml")));
+        assert_eq!(object("s3://bucket/other/team/x.yaml"), Some(("bucket", "other/team/", "x.yaml")));
+        assert_eq!(object("s3://bucket/x.yml"), Some(("bucket", "", "x.yml")));
+        for folder in ["s3://bucket", "s3://bucket/", "s3://bucket/dags", "s3://bucket/dags.yaml/"] {
+            assert_eq!(object(folder), None, "{folder}");
+        }
+    }
 
     #[test]
     fn a_uri_is_a_bucket_and_perhaps_a_prefix() {

@@ -42,18 +42,18 @@ impl Checked {
         Scope::is_dag_file(&self.path)
     }
 
-    fn error(&mut self, code: &'static str, message: String) {
-        let hint = match code {
-            "gone" => "lint again: it was removed meanwhile",
-            "unreadable" => {
-                "see that it can be read and is no larger than that, or name it in `.airflowignore` if it is no DAG file"
-            }
-            _ => "see that it can be read, or name another",
-        };
+    fn error(&mut self, code: &'static str, message: String, hint: &str) {
         let hint = Some(hint.to_owned());
         self.diagnostics.push(Diagnostic { hint, ..problem(&self.shown, Severity::Error, code, message) });
     }
 }
+
+/// What to do about a file that cannot be read as it is.
+const READABLE: &str =
+    "see that it can be read and is no larger than that, or name it in `.airflowignore` if it is no DAG file";
+
+/// What to do about a file that a DAG names and that cannot be used.
+const USABLE: &str = "see that it can be read, or name another";
 
 /// A problem of a file as a whole.
 pub(crate) fn problem(file: &str, severity: Severity, code: &'static str, message: String) -> Diagnostic {
@@ -126,12 +126,12 @@ async fn check_one<D: DagStore>(
     let file = match folder.read_anew(path).await {
         Ok(Some(file)) => file,
         Ok(None) => {
-            checked.error("gone", "the file is gone".to_owned());
+            checked.error("gone", "the file is gone".to_owned(), "lint again: it was removed meanwhile");
             return Ok(checked);
         }
         Err(error @ FolderError::Unavailable(_)) => return Err(error.into()),
         Err(error) => {
-            checked.error("unreadable", error.to_string());
+            checked.error("unreadable", error.to_string(), READABLE);
             return Ok(checked);
         }
     };
@@ -146,7 +146,7 @@ async fn check_one<D: DagStore>(
         diagnostic.file = scope.shown(&diagnostic.file);
     }
     for why in read.unusable.into_values() {
-        checked.error("unusable-file", why);
+        checked.error("unusable-file", why, USABLE);
     }
     let there = read.tags.into_iter().filter(|(_, tag)| tag != ABSENT).map(|(path, _)| path);
     let is_defaults = |path: &String| DEFAULTS_FILES.iter().any(|name| path.rsplit('/').next() == Some(name));
@@ -175,6 +175,7 @@ async fn check_one<D: DagStore>(
         for why in found.unusable.into_values() {
             checked.diagnostics.push(Diagnostic {
                 dag_id: Some(dag.dag_id.to_string()),
+                hint: Some(USABLE.to_owned()),
                 ..problem(&checked.shown, Severity::Error, "unusable-file", why)
             });
         }

@@ -7,9 +7,6 @@ use std::path::{Path, PathBuf};
 use updraft_dag_store::{DagStore, Directory, FileEntry, IgnoreSyntax};
 use updraft_service::ingest::{Folder, is_dag_file};
 
-/// Where deployments look for DAG files in their buckets.
-const PREFIX: &str = "dags/";
-
 /// How DAG files are read, as the server that is to run them reads them.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Reading {
@@ -123,14 +120,13 @@ pub(crate) async fn collect_there(
     let mut seen = BTreeSet::new();
     for path in paths {
         if let Some(uri) = path.to_str().filter(|text| text.starts_with("s3://")) {
-            if let Some((bucket, prefix, key)) = object(uri) {
-                let store = DagFolder::open_prefix(bucket, prefix).await?;
-                if store.read(key).await?.is_none() {
+            if let Some((store, path)) = DagFolder::open_object(uri).await? {
+                if store.read(path).await?.is_none() {
                     missing.get_or_insert(Failure::wrong_use(format!("there is no file `{uri}`")));
                     continue;
                 }
                 let shown_before = store.location();
-                scopes.push(Scope { store, listed: None, shown_before, files: vec![key.to_owned()] });
+                scopes.push(Scope { store, listed: None, shown_before, files: vec![path.to_owned()] });
                 continue;
             }
             let store = DagFolder::open_bucket(uri).await?;
@@ -160,16 +156,6 @@ pub(crate) async fn collect_there(
         }
     }
     Ok((scopes, missing))
-}
-
-/// Of a URI that names one file: the bucket, the prefix that counts as the DAG folder, and the path in it. The folder is that of deployments
-/// where the file lies in it, so that defaults above it are found, and else the file's own.
-fn object(uri: &str) -> Option<(&str, &str, &str)> {
-    let (bucket, key) = uri.strip_prefix("s3://")?.split_once('/')?;
-    let is_file = [".yaml", ".yml", ".py"].iter().any(|suffix| key.ends_with(suffix));
-    let own = key.rfind('/').map_or(0, |slash| slash + 1);
-    let folder = if key.starts_with(PREFIX) { PREFIX.len() } else { own };
-    is_file.then_some((bucket, &key[..folder], &key[folder..]))
 }
 
 /// A DAG folder as a whole.
@@ -220,16 +206,6 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_uri_may_name_one_file() {
-        assert_eq!(object("s3://bucket/dags/team/x.yaml"), Some(("bucket", "dags/", "team/x.yaml")));
-        assert_eq!(object("s3://bucket/other/team/x.yaml"), Some(("bucket", "other/team/", "x.yaml")));
-        assert_eq!(object("s3://bucket/x.yml"), Some(("bucket", "", "x.yml")));
-        for folder in ["s3://bucket", "s3://bucket/", "s3://bucket/dags", "s3://bucket/dags.yaml/"] {
-            assert_eq!(object(folder), None, "{folder}");
-        }
-    }
 
     #[test]
     fn a_variable_is_a_name_and_a_value() {

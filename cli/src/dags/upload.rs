@@ -106,15 +106,22 @@ impl DagFolder {
         crate::aws::dag_folder(uri).await.map(Self::S3)
     }
 
-    /// A DAG folder below a prefix that ends with `/`, or in the bucket as a whole.
+    /// Where a URI names one file: the DAG folder around it, and its path in that.
     #[cfg(feature = "aws")]
-    pub(crate) async fn open_prefix(bucket: &str, prefix: &str) -> Result<Self, Failure> {
-        crate::aws::dag_folder_below(bucket, prefix).await.map(Self::S3)
+    pub(crate) async fn open_object(uri: &str) -> Result<Option<(Self, &str)>, Failure> {
+        let found = crate::aws::dag_folder_of(uri).await?;
+        Ok(found.map(|(store, path)| (Self::S3(store), path)))
     }
 
+    /// Every file of a bucket is beyond this program, as the bucket is: [`Self::open_bucket`] says so.
     #[cfg(not(feature = "aws"))]
-    pub(crate) async fn open_prefix(bucket: &str, prefix: &str) -> Result<Self, Failure> {
-        Self::open_bucket(&format!("s3://{bucket}/{prefix}")).await
+    #[expect(
+        clippy::unused_async,
+        clippy::unnecessary_wraps,
+        reason = "the same call with AWS built in waits, and fails"
+    )]
+    pub(crate) async fn open_object(_: &str) -> Result<Option<(Self, &str)>, Failure> {
+        Ok(None)
     }
 
     #[cfg(not(feature = "aws"))]
