@@ -204,7 +204,6 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> ProcessRunner<I, Q, L, C> {
             Err(ended) => return Err(ended.hiding(&secrets).into()),
         };
         attempt.secrets = secrets;
-        let written = task.arguments.clone();
         attempt.arguments = Arguments::new(operator, values.clone());
         let end = operators::run(operator, &mut attempt).await;
         let mut ended = match end {
@@ -214,7 +213,7 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> ProcessRunner<I, Q, L, C> {
         }
         .hiding(&attempt.secrets);
         let became = |name: &str| attempt.arguments.is_given(name).then(|| attempt.arguments.value(name));
-        ended.rendered = rendered::kept(operator, &written, became, &attempt.secrets);
+        ended.rendered = rendered::kept(operator, &task.arguments, became, &attempt.secrets);
         ended.outlet_events = checked_events(std::mem::take(&mut attempt.outlet_events))?;
         for (key, value) in attempt.pushed {
             ended.xcoms.entry(key).or_insert(value);
