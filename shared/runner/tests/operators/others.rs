@@ -115,6 +115,11 @@ async fn what_cannot_be_triggered_is_said() {
         ("TriggerDagRunOperator, trigger_dag_id: othr", "`othr`"),
         ("TriggerDagRunOperator, trigger_dag_id: other, conf: '{{ 1 }} x'", "`conf`"),
         ("TriggerDagRunOperator, trigger_dag_id: other, logical_date: '{{ 1 }}'", "`logical_date`"),
+        // The loader looks at what tasks say themselves; the rest is seen when they run.
+        (
+            "TriggerDagRunOperator, trigger_dag_id: other}}, default_args: {allowed_states: [done], params: {x: 1",
+            "`done`",
+        ),
     ] {
         let ran = world(task).await.run().await;
         assert_eq!(ran.states, ["a=failed"], "{task}");
@@ -179,6 +184,14 @@ async fn other_dags_are_waited_for() {
         ("external_task_id: nobody, check_existence: true", false, "failed", "no task `nobody`"),
         ("external_task_group_id: nobody, check_existence: true", false, "failed", "no task group `nobody`"),
         ("external_task_id: t, failed_states: [success]", false, "failed", "twice"),
+        // The loader looks at what tasks say themselves; the rest is seen when they run.
+        (
+            "external_task_id: t}}, default_args: {external_task_group_id: g, params: {x: 1",
+            false,
+            "failed",
+            "only one of",
+        ),
+        ("external_task_id: t}}, default_args: {allowed_states: [done], params: {x: 1", false, "failed", "`done`"),
     ] {
         let ran = after_other(sensor, fail).await;
         assert_eq!(ran.states, [format!("a={state}")], "{sensor} {fail}: {}\n{}", ran.message("a"), ran.log("a"));
