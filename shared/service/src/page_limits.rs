@@ -3,6 +3,7 @@
 use crate::engine::{Engine, Error, ROUNDS_MAX, Version};
 use crate::limits::{Asker, Asking};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use updraft_clock::Clock;
 use updraft_metastore::{Items, Outcome};
 use updraft_model::{
@@ -16,7 +17,7 @@ use updraft_task_queue::{Message, Outgoing, TaskQueue};
 #[derive(Debug, Default)]
 pub(crate) struct Holding {
     pub(crate) runs: BTreeMap<Incarnation, RunDoc>,
-    pages: BTreeMap<HolderName, PageDoc>,
+    pages: BTreeMap<HolderName, Arc<PageDoc>>,
 }
 
 impl Holding {
@@ -34,7 +35,7 @@ impl Holding {
         let keeps = |wait| holders::keeps(doc, wait);
         match name.map_index {
             Some(map_index) => {
-                let of = run.zip(self.pages.get(name));
+                let of = run.zip(self.pages.get(name).map(Arc::as_ref));
                 holders::is_instance_alive(claim, of, Slot { map_index, task: name.task }, keeps)
             }
             None => holders::is_alive(claim, run, name.task, keeps),
@@ -161,8 +162,9 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         }
         for ((incarnation, unit), of_page) in by_unit {
             for page in self.store.pages(&incarnation, unit, of_page.keys().copied()).await? {
+                let page = Arc::new(page);
                 for name in &of_page[&page.key.page] {
-                    holding.pages.insert((*name).clone(), page.clone());
+                    holding.pages.insert((*name).clone(), Arc::clone(&page));
                 }
             }
         }
