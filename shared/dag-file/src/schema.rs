@@ -122,8 +122,7 @@ fn shape(shape: Shape) -> Value {
             of_type("object"),
         ]),
         Shape::Tasks => any_of(vec![
-            // A task of which everything comes from a `default` block is left empty.
-            json!({ "type": "object", "additionalProperties": { "anyOf": [{ "$ref": "#/$defs/task" }, { "type": "null" }] } }),
+            json!({ "type": "object", "additionalProperties": { "$ref": "#/$defs/task" } }),
             json!({ "type": "array", "items": { "$ref": "#/$defs/task", "required": ["task_id"] } }),
         ]),
         Shape::Groups => any_of(vec![
@@ -276,7 +275,7 @@ mod tests {
             "default:\n  catchup: false\na:\n  tasks:\n    t: {decorator: airflow.sdk.task, python_callable: m.f, x: 1}\n",
             "a:\n  task_groups:\n    g: {tooltip: x}\n  tasks:\n    t: {operator: EmptyOperator, task_group_name: g}\n",
             "a:\n  x-common: &c {retries: 1}\n  tasks:\n    t: {<<: *c, operator: EmptyOperator}\n",
-            "default:\n  tasks:\n    t: {operator: BashOperator, bash_command: x}\na:\n  tasks:\n    t:\n",
+            "default:\n  tasks:\n    t: {operator: BashOperator, bash_command: x}\na:\n  tasks:\n    t: {}\n",
             "",
         ] {
             assert_eq!(errors(yaml), Vec::<String>::new(), "{yaml}");
@@ -290,6 +289,7 @@ mod tests {
             "a:\n  tasks:\n    - {task_id: t, operator: airflow.operators.bash.BashOperator, bash_comand: x}\n",
             "a:\n  tasks:\n    - {operator: BashOperator, bash_command: x}\n",
             "a:\n  shedule: '@daily'\n  tasks: {}\n",
+            "a:\n  tasks:\n    t:\n",
             "a:\n  tasks:\n    t: {operator: BashOperator, bash_command: x, retries: many}\n",
             "a:\n  tasks:\n    t: {operator: BashOperator, bash_command: x, trigger_rule: all_sucess}\n",
         ] {
