@@ -60,7 +60,7 @@ pub(crate) fn dag<'a>(id: &'a str, cursor: &Cursor<'a>, options: &'a LoadOptions
         dates.warn_own(draft);
     }
     let places = drafts.iter().map(|d| (d.task.task_id.to_string(), d.cursor.clone())).collect();
-    let tasks = crate::graph::order(drafts, &groups);
+    let tasks = crate::graph::order(drafts, &groups, &context.ids);
     let settings = Settings { zone: &dates.zone, style: options.cron_style, now: options.now, asset_files };
     let Schedule { timetable, assets } = schedule(&fields, settings);
     let mut dag = Dag {

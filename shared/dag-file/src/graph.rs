@@ -21,9 +21,9 @@ enum Unit {
 }
 
 /// Resolves dependencies and orders the tasks: upstreams first, and otherwise as in the file. None where a dependency is
-/// unknown or there is a cycle; all of them are noted.
-pub(crate) fn order(drafts: Vec<Draft<'_>>, groups: &[Group<'_>]) -> Option<Vec<Task>> {
-    let (upstream, sound) = upstreams(&drafts, groups);
+/// unknown or there is a cycle; all of them are noted. `ids`: of all tasks by name, those among them of which no draft could be made.
+pub(crate) fn order(drafts: Vec<Draft<'_>>, groups: &[Group<'_>], ids: &BTreeMap<&str, String>) -> Option<Vec<Task>> {
+    let (upstream, sound) = upstreams(&drafts, groups, ids);
     let ids: Vec<String> = drafts.iter().map(|d| d.task.task_id.as_str().to_owned()).collect();
     let order = topological(&upstream);
     if order.len() < drafts.len() {
@@ -57,7 +57,7 @@ pub(crate) fn order(drafts: Vec<Draft<'_>>, groups: &[Group<'_>]) -> Option<Vec<
 }
 
 /// The upstreams of each task, and whether every name was known.
-fn upstreams(drafts: &[Draft<'_>], groups: &[Group<'_>]) -> (Vec<BTreeSet<usize>>, bool) {
+fn upstreams(drafts: &[Draft<'_>], groups: &[Group<'_>], ids: &BTreeMap<&str, String>) -> (Vec<BTreeSet<usize>>, bool) {
     let mut net = Net::new(drafts, groups);
     let mut sound = true;
     // A dependency between two units: how deep the innermost group lies that holds both, who waits, for whom, and where it says so.
@@ -68,7 +68,10 @@ fn upstreams(drafts: &[Draft<'_>], groups: &[Group<'_>]) -> (Vec<BTreeSet<usize>
         for (wanted, cursor) in dependencies {
             let Some(found) = net.find(wanted) else {
                 sound = false;
-                unknown(cursor, unit, name, wanted, &net);
+                // It is there, and what is wrong with it has been told.
+                if !ids.iter().any(|(name, id)| name == wanted || id == wanted) {
+                    unknown(cursor, unit, name, wanted, &net);
+                }
                 continue;
             };
             if net.holds(found, unit) || (unit != found && net.holds(unit, found)) {

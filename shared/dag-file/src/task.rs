@@ -227,7 +227,7 @@ fn operator(cursor: &Cursor<'_>, map: &Map, task: &mut Task) -> Option<&'static 
     found.map_or(name, |o| o.class_path).clone_into(&mut task.operator);
     if found.is_none() {
         let short = name.rsplit('.').next().unwrap_or(name);
-        let known = || operators::all().iter().map(Operator::short_name);
+        let known = || operators::all().iter().filter(|o| !o.abstract_base).map(Operator::short_name);
         // `bash` is far from `BashOperator` by letters, and near it for people.
         let whole = |name: &&str| {
             ["operator", "sensor"].iter().any(|kind| name.eq_ignore_ascii_case(&format!("{short}{kind}")))

@@ -86,6 +86,18 @@ fn a_queue_that_there_is_not_is_told() {
     }
 }
 
+#[test]
+fn a_task_with_an_error_is_not_told_to_be_missing() {
+    let found = error(&in_dag("tasks:\n  a:\n  b: {operator: EmptyOperator, dependencies: [a]}"));
+    assert_eq!((found.code, &*found.key_path), ("wrong-type", "etl.tasks.a"));
+}
+
+#[test]
+fn no_base_of_operators_is_suggested() {
+    let hints = told("tasks: {t: {operator: NopeOperator}}");
+    assert!(!hints[0].2.contains("Base"), "{hints:?}");
+}
+
 /// What holds for tasks holds for their instances.
 #[test]
 fn nothing_is_said_of_mapped_tasks_with_limits_callbacks_and_outlets() {
