@@ -21,7 +21,9 @@ use updraft_model::{
 
 mod interventions;
 
-pub use interventions::{act_of, acted, clear, fail_run, intervene, intervene_with, pages_closed, proceed, time_out};
+pub use interventions::{
+    act_of, acted, clear, fail_run, intervene, intervene_with, pages_closed, proceed, time_out, under_other_limits,
+};
 use interventions::{advance, has_pages, next_epoch};
 
 /// The outbox key of [`OutboxEntry::Leave`].

@@ -195,14 +195,37 @@ fn act_on_run(plan: &Plan, run: &RunDoc, intent: &Intent, resumed: bool, now: Ti
     }
 }
 
-/// A run that waits for its place runs nothing, so its tasks must not keep slots that runs with a place wait for: what is scheduled or
-/// queued under such limits is cleared, and asks anew as another try, which is one more that it may use.
+/// A run that waits for its place runs nothing, so its tasks must not keep slots that runs with a place wait for.
 fn give_slots_back(plan: &Plan, run: &RunDoc, change: &mut RunChange) {
+    ask_anew(plan, run, |task| plan.is_held_elsewhere(task), change);
+}
+
+/// The same step, by which a run also goes over to another version of its DAG. What was queued by the limits of the version it leaves, and is
+/// under others now, asks these: it would run without their slots.
+#[must_use]
+pub fn under_other_limits(from: &Plan, to: &Plan, run: &RunDoc, step: Step, now: Timestamp) -> Step {
+    let known = from.dag.tasks.len();
+    let differs = |task: TaskIndex| task.at() < known && from.holders(task) != to.holders(task);
+    let mut change = step.change;
+    let before = change.cells.len();
+    ask_anew(to, run, differs, &mut change);
+    if change.cells.len() == before {
+        return Step { change, ..step };
+    }
+    if change.if_wake_at.is_some() || change.if_wake_at_most.is_some() {
+        (change.wake_at, change.if_wake_at, change.if_wake_at_most) = (None, None, None);
+    }
+    Step { change: complete(run, change, now).change, ..step }
+}
+
+/// What is scheduled or queued under limits beyond the run is cleared, and asks anew as another try, which is one more that it may use.
+fn ask_anew(plan: &Plan, run: &RunDoc, is_meant: impl Fn(TaskIndex) -> bool, change: &mut RunChange) {
     let asks = |cell: &Cell| matches!(cell, Cell::Scheduled { .. } | Cell::Queued { .. });
+    let changed: BTreeSet<TaskIndex> = change.cells.iter().map(|(task, _)| *task).collect();
     let mut asking: Vec<(TaskIndex, &Cell)> = run
         .cells
         .iter()
-        .filter(|(task, cell)| asks(cell) && plan.is_held_elsewhere(**task))
+        .filter(|(task, cell)| asks(cell) && !changed.contains(task) && is_meant(**task))
         .map(|(t, c)| (*t, c))
         .collect();
     asking.sort_by_key(|(task, _)| (std::cmp::Reverse(plan.priority(*task)), *task));

@@ -91,7 +91,10 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 None => version.clone(),
             };
             let Some(mut step) = take(&target, &run)? else { return Ok(run) };
-            step.change.version = (target.id != version.id).then(|| target.id.clone());
+            if target.id != version.id {
+                step = step::under_other_limits(&version.plan, &target.plan, &run, step, self.clock.now());
+                step.change.version = Some(target.id.clone());
+            }
             match self.store.update_run(incarnation, &step.change).await {
                 Ok(Outcome::Updated(image)) => {
                     // The step may have taken the run to another version.

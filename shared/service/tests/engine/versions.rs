@@ -130,3 +130,40 @@ async fn a_dag_may_ask_for_the_latest_and_a_run_for_what_is_new_alone() {
     let refused = Box::pin(world.engine.clear_dag_run(&dag_id(), &run.facts.run_id, &latest, false)).await.unwrap_err();
     assert!(refused.to_string().contains("no latest version to run on"), "{refused}");
 }
+
+/// What was queued under a version without limits does not run beside what holds the slots of the one it goes over to.
+#[tokio::test]
+async fn what_is_queued_asks_the_limits_of_the_version_it_goes_over_to() {
+    let file = |limit: &str| {
+        format!(
+            "a:\n  schedule: null\n  tasks:\n    first: {{operator: BashOperator, bash_command: 'true'}}\n    one: {{operator: BashOperator, \
+             bash_command: 'true'{limit}}}\n"
+        )
+    };
+    let world = world(&[("a.yaml", file(""))]).await;
+    let runs =
+        [world.trigger_at("a", "2025-01-01T00:00:00Z").await, world.trigger_at("a", "2025-01-02T00:00:00Z").await];
+    world.drain(false).await;
+    for run in &runs {
+        assert_eq!(states(&world, run).await, expect(&[("first", Queued, 1), ("one", Queued, 1)]));
+    }
+    write(&world, &file(", max_active_tis_per_dag: 1")).await;
+    for run in &runs {
+        let request = ClearTaskInstances {
+            run_id: Some(run.facts.run_id.clone()),
+            picks: Picks::of(["first"]),
+            run_on_latest_version: Some(true),
+            ..ClearTaskInstances::default()
+        };
+        Box::pin(world.engine.clear_task_instances(&dag_id(), &request, false)).await.unwrap();
+    }
+    world.drain(false).await;
+    let queued =
+        async |run| states(&world, run).await.into_iter().find(|(name, ..)| name == "one").unwrap().1 == Queued;
+    let both = [queued(&runs[0]).await, queued(&runs[1]).await];
+    assert_eq!(both.iter().filter(|is| **is).count(), 1, "one of two holds the only slot");
+    world.drain(true).await;
+    for run in &runs {
+        assert!(states(&world, run).await.iter().all(|(_, state, _)| *state == Success));
+    }
+}
