@@ -124,8 +124,8 @@ impl Hand {
             if let Err(error) = result {
                 self.failed("tick", &error);
             }
-            let now = self.world.lock().now;
-            let until_next = MINUTE - now % MINUTE + self.draw(|rng| rng.range(0, 3 * SECOND));
+            let now = self.world.lock().clock();
+            let until_next = MINUTE - now.rem_euclid(MINUTE) + self.draw(|rng| rng.range(0, 3 * SECOND));
             self.world.sleep(until_next).await;
         }
     }

@@ -1,8 +1,11 @@
 //! What goes wrong, how often; and guards that are taken away to see that they are missed.
 
-use crate::rng::Rng;
-use crate::world::{MINUTE, Micros, SECOND};
+use crate::rng::{Rng, mix};
+use crate::world::{Event, MINUTE, Micros, SECOND, World};
 use updraft_metastore::{Change, Condition, Path, Update, Value};
+
+/// A clock that was never set, and then was.
+const DAY: Micros = 24 * 60 * MINUTE;
 
 /// How often what goes wrong: chances in ten thousand, per request or per message.
 #[derive(Debug, Clone, Copy, Default)]
@@ -56,6 +59,25 @@ impl Faults {
     /// How much later than its answer's absence a write with unknown outcome lands.
     pub(crate) fn lateness(rng: &mut Rng) -> Micros {
         if rng.chance(7_000) { rng.range(0, 2 * SECOND) } else { rng.range(0, 5 * MINUTE) }
+    }
+}
+
+impl World {
+    /// Puts the clock forward and back a few times, by a second as a time server does, and by minutes as no server should; in one seed of ten
+    /// by a day, and mostly back again.
+    pub(crate) fn jumps(&mut self, window: Micros) {
+        let mut rng = Rng::new(mix(self.seed) ^ 0xc10c);
+        if rng.chance(1_000) {
+            let at = rng.range(0, window);
+            self.at(at, Event::Jump(DAY));
+            if rng.chance(7_000) {
+                self.at(rng.range(at, window), Event::Jump(-DAY));
+            }
+        }
+        for _ in 0..=rng.index(4) {
+            let (at, most) = (rng.range(0, window), [2 * SECOND, MINUTE, 10 * MINUTE, 40 * MINUTE][rng.index(4)]);
+            self.at(at, Event::Jump(rng.range(-most, most)));
+        }
     }
 }
 

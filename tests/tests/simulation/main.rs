@@ -40,11 +40,14 @@ const SEEDS: Range<u64> = 0..5_000;
 /// Those of the requests of the DynamoDB adapter.
 const ADAPTER_SEEDS: Range<u64> = 0..400;
 
+/// Those in which the clock jumps.
+const JUMP_SEEDS: Range<u64> = 0..300;
+
 /// How many seeds may pass before a guard that was taken away is missed.
 const MUTATION_SEEDS: Range<u64> = 0..3_000;
 
 fn wish(seed: u64) -> Wish {
-    Wish { seed, mutation: None, keep_trace: false, adapter: false }
+    Wish { seed, mutation: None, keep_trace: false, adapter: false, jumps: false }
 }
 
 /// Runs seeds on all processors, and stops at the first violation. Reports what it counted, and the violation of the lowest seed seen.
@@ -130,6 +133,25 @@ fn the_dynamodb_adapters_requests_come_to_the_same_ends() {
         panic!("{}", failure(&report).replace("whatever", "dynamodb"));
     }
     assert!(stats.repeated > 1_000 && stats.refused_by_themselves > 200, "next to nothing was repeated:\n{stats}");
+}
+
+/// The clock by which all go is put forward and back while they work: leases end early or late, and what is due is due earlier or later;
+/// every run still ends as it could have, once, and no attempt holds what another holds.
+#[test]
+fn a_clock_that_jumps_makes_nothing_twice_and_nothing_stuck() {
+    let like = Wish { jumps: true, ..wish(0) };
+    if let Some(seed) = std::env::var("UPDRAFT_SIM_SEED").ok().and_then(|text| text.parse().ok()) {
+        let report = sim::run(Wish { seed, keep_trace: true, ..like });
+        println!("{}\n{}", report.text, report.stats);
+        assert!(report.violation.is_none(), "{}", failure(&report));
+        return;
+    }
+    let (stats, violation) = run_all(JUMP_SEEDS, like);
+    println!("{stats}");
+    if let Some(report) = violation {
+        panic!("{}", failure(&report).replace("whatever", "clock"));
+    }
+    assert!(stats.jumps > 500 && stats.attempts_died > 100, "next to nothing jumped:\n{stats}");
 }
 
 /// The same seed gives the same world, to the letter.

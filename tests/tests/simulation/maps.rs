@@ -265,7 +265,7 @@ impl World {
                 }
             }
         }
-        let need = pages::needed(&after, instant(self.now));
+        let need = pages::needed(&after, instant(self.latest())).map(|need| need + self.grace());
         let is_over = after.is_full() && after.effects.is_empty();
         if need.is_some_and(|need| after.wake_at.is_none_or(|at| at > need)) && !is_over {
             self.violate(format!("5: a page needs attention at {need:?}: {after:?}"));
@@ -282,7 +282,7 @@ impl World {
         (from, to): (&Cell, &Cell),
         is_other: bool,
     ) -> Result<(), String> {
-        let now = instant(self.now);
+        let now = instant(self.clock());
         if to.try_number() < from.try_number() {
             return Err("tries were taken back".to_owned());
         }
@@ -335,7 +335,7 @@ impl World {
         to: &Cell,
     ) -> Result<(), String> {
         let is_own = self.monitor.drawer(&lease.token) == Some(process);
-        if !is_own && lease.until >= instant(self.now) {
+        if !is_own && lease.until >= instant(self.latest()) {
             return Err("settled by another while its lease lasts".to_owned());
         }
         let incarnation = page.key.incarnation.clone();

@@ -306,7 +306,7 @@ impl World {
 
     /// Invariant 5 for runs.
     fn check_index(&mut self, run: &RunDoc) {
-        let need = attention::needed(run, instant(self.now));
+        let need = attention::needed(run, instant(self.latest())).map(|need| need + self.grace());
         let kept = match (need, run.wake_at) {
             (Some(need), Some(at)) => at <= need,
             (Some(_), None) => false,
@@ -460,7 +460,7 @@ impl World {
 
     /// Invariant 5 for DAGs.
     fn check_dag_index(&mut self, dag: &DagDoc) {
-        let now = instant(self.now);
+        let now = instant(self.latest());
         let soon = now + attention::LOOK_EVERY;
         let mut needs: Vec<(&str, jiff::Timestamp)> = Vec::new();
         if !dag.paused {
@@ -479,7 +479,7 @@ impl World {
         }
         let millisecond = SignedDuration::from_millis(1);
         for (what, need) in needs {
-            if dag.wake_at.is_none_or(|at| at > need + millisecond) {
+            if dag.wake_at.is_none_or(|at| at > need + millisecond + self.grace()) {
                 self.violate(format!(
                     "5: {} has {what}, needs attention at {}, and is in the time index at {}",
                     dag.dag_id,
@@ -498,7 +498,7 @@ impl World {
         self.stats.instances_started += u64::from(work.map_index().is_some());
         self.stats.attempts_started += 1;
         self.say(process, &format!("start {run} task {task} try {} {token}", work.try_number));
-        let now = instant(self.now);
+        let now = instant(self.clock());
         if self.monitor.started.contains_key(&token) {
             self.violate(format!("8: attempt {token} of run {run} task {task} started twice"));
         }

@@ -43,8 +43,8 @@ impl Runner for SimRunner {
         let resume = work.resumed().map_or(0, |resumed| resumed.count);
         // Instances of mapped tasks ask nobody, and what others are expanded over is no answer.
         let may_ask = who.1.is_none() && !plan.is_mapped_over(work.task);
-        let question = scenario::question(seed, &run, who, work.try_number, world.now).filter(|_| may_ask);
-        let outcome = scenario::attempt(seed, &run, who, work.try_number, resume, world.now);
+        let question = scenario::question(seed, &run, who, work.try_number, world.clock()).filter(|_| may_ask);
+        let outcome = scenario::attempt(seed, &run, who, work.try_number, resume, world.clock());
         world.say(self.process, &format!("ran {token}: {outcome:?}"));
         world.monitor.attempt_is_over(&token);
         if let (false, Some((detail, until))) = (outcome.goes_on(), question) {

@@ -43,6 +43,8 @@ pub(crate) struct Wish {
     pub(crate) keep_trace: bool,
     /// Whether the store is asked by the requests of the DynamoDB adapter.
     pub(crate) adapter: bool,
+    /// Whether the clock jumps.
+    pub(crate) jumps: bool,
 }
 
 struct Sim {
@@ -61,7 +63,10 @@ pub(crate) fn run(wish: Wish) -> Report {
     let window = rng.range(2 * MINUTE, 7 * MINUTE);
     let calm_from = window + rng.range(0, 6 * MINUTE);
     let mut world = World::new(wish.seed, faults, calm_from, wish.mutation, wish.keep_trace);
-    let kinds = processes(&mut rng);
+    let mut kinds = processes(&mut rng);
+    if wish.jumps {
+        kinds.iter_mut().for_each(Kind::as_on_a_server);
+    }
     for (number, kind) in kinds.iter().enumerate() {
         let name = match kind {
             Kind::Worker { .. } => format!("worker{number}"),
@@ -88,9 +93,21 @@ pub(crate) fn run(wish: Wish) -> Report {
     for process in 0..sim.kinds.len() {
         sim.spawn(process);
     }
+    if wish.jumps {
+        sim.world.lock().jumps(window);
+    }
     sim.world.lock().at(calm_from, Event::Check);
     while sim.step() {}
     sim.report(wish.seed)
+}
+
+impl Kind {
+    /// Whose clock is put forward and back is a server, and its workers end when they please.
+    fn as_on_a_server(&mut self) {
+        if let Self::Worker { limit, .. } = self {
+            *limit = None;
+        }
+    }
 }
 
 /// Workers as in the cloud or as on a server, schedulers, and people.
@@ -226,6 +243,7 @@ impl Sim {
                 }
             }
             Event::Thaw => {}
+            Event::Jump(by) => world.jump(by),
             Event::Kill { process, generation } => {
                 if world.processes[process].generation == generation && world.processes[process].alive {
                     world.stats.kills += 1;
@@ -291,7 +309,7 @@ impl Sim {
             world.judge();
             return false;
         }
-        if world.now > world.calm_from + CALM_MOST {
+        if world.now > world.calm_from + CALM_MOST + world.grace().as_micros() as Micros {
             let what = restless.unwrap_or_default();
             world.violate(format!("9: {} minutes after the last fault {what}", CALM_MOST / MINUTE));
             return false;

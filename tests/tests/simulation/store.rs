@@ -423,7 +423,7 @@ pub(crate) struct SimClock {
 
 impl updraft_clock::Clock for SimClock {
     fn now(&self) -> jiff::Timestamp {
-        instant(self.world.lock().now)
+        instant(self.world.lock().clock())
     }
 
     fn draw(&self, length: usize) -> String {

@@ -72,7 +72,7 @@ stats! {
     runs, runs_succeeded, runs_failed, runs_deadlocked, runs_with_setups, runs_stopped, runs_compared, ends_possible, cells,
     attempts_started, attempts_in_place, attempts_stopped, attempts_died, tries_retried,
     requests, writes_accepted, writes_refused, throttles, unknown_outcomes, landed_late, stale_index_reads,
-    kills, deadlines_reached, pauses, pauses_past_a_lease, renewals, settled_by_item,
+    kills, jumps, deadlines_reached, pauses, pauses_past_a_lease, renewals, settled_by_item,
     messages, messages_lost, messages_doubled, messages_late,
     questions, answers, answers_refused,
     clears, clears_of_ended_runs, runs_failed_by_hand, clears_by_flags, marks, runs_set_by_hand, backfills, backfills_changed,

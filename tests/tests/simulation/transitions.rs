@@ -102,7 +102,7 @@ pub(crate) fn check(seen: &Seen<'_>) -> Result<Kind, String> {
 
 impl Seen<'_> {
     fn now(&self) -> Timestamp {
-        instant(self.world.now)
+        instant(self.world.latest())
     }
 
     /// Cleared or marked, with the attempt that held it kept in mind.
@@ -228,7 +228,7 @@ impl Seen<'_> {
 
     /// An attempt that no longer holds is known to be gone, or its lease is over.
     fn has_left(&self, lease: &Lease) -> Result<(), String> {
-        let may_live = self.world.monitor.lives(&lease.token) && lease.until >= self.now();
+        let may_live = self.world.monitor.lives(&lease.token) && lease.until >= instant(self.world.clock());
         if may_live { Err("the attempt that has to let go still lives".to_owned()) } else { Ok(()) }
     }
 
@@ -346,11 +346,7 @@ impl Seen<'_> {
         let earliest = end_date + self.plan.task(self.task).retry_delay;
         match to {
             Cell::Waiting { wait: Wait::Retry, try_number: n, due } if *n == try_number => {
-                if *due >= earliest {
-                    Ok(())
-                } else {
-                    Err(format!("due before {earliest}"))
-                }
+                if *due + self.world.grace() >= earliest { Ok(()) } else { Err(format!("due before {earliest}")) }
             }
             to => self.decided(try_number, Some(earliest), to).map(|_| ()),
         }

@@ -160,7 +160,7 @@ impl World {
             let (mut last, mut missing) = (None, Vec::new());
             let restriction = definition.time_restriction();
             while let Ok(Some(next)) =
-                definition.timetable.next_dagrun_info(last.as_ref(), &restriction, instant(self.now))
+                definition.timetable.next_dagrun_info(last.as_ref(), &restriction, instant(self.latest()))
             {
                 let name = run_id::generate(DagRunType::Scheduled, next.run_after, Ending::None);
                 let has_run = next.logical_date.is_some_and(|date| dates.binary_search(&date).is_ok());

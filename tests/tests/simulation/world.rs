@@ -7,14 +7,14 @@ use crate::queue::Lanes;
 use crate::rng::Rng;
 use crate::store::Ground;
 use crate::trace::{Stats, Trace};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-/// Virtual time: microseconds since the world began.
+/// Virtual time: microseconds since the world began. It never jumps; the clock by which its inhabitants go may.
 pub(crate) type Micros = i64;
 
 pub(crate) const MILLI: Micros = 1_000;
@@ -78,6 +78,8 @@ pub(crate) enum Event {
         process: usize,
         generation: u32,
     },
+    /// The clock by which all go is put forward or back.
+    Jump(Micros),
     /// A look whether all is quiet.
     Check,
 }
@@ -98,6 +100,12 @@ pub(crate) struct Op {
 pub(crate) struct World {
     pub(crate) seed: u64,
     pub(crate) now: Micros,
+    /// How far the clock by which all go is from where it would be had nobody put it forward or back.
+    skew: Micros,
+    /// The latest that clock has shown.
+    latest: Micros,
+    /// By how much it was put back, all in all.
+    put_back: Micros,
     pub(crate) rng: Rng,
     sequence: u64,
     pub(crate) events: BTreeMap<(Micros, u64), Event>,
@@ -152,6 +160,9 @@ impl World {
         Self {
             seed,
             now: 0,
+            skew: 0,
+            latest: 0,
+            put_back: 0,
             rng: Rng::new(seed),
             sequence: 0,
             events: BTreeMap::new(),
@@ -171,6 +182,35 @@ impl World {
 
     pub(crate) fn is_calm(&self) -> bool {
         self.now >= self.calm_from
+    }
+
+    /// What the clock shows by which all go.
+    pub(crate) fn clock(&self) -> Micros {
+        self.now + self.skew
+    }
+
+    /// The latest that anybody may have read from the clock: what was decided before it was put back is judged by this.
+    pub(crate) fn latest(&self) -> Micros {
+        self.latest.max(self.clock())
+    }
+
+    /// By how much later than it says something may be looked at: a clock that is put back keeps everybody waiting for as long.
+    pub(crate) fn grace(&self) -> SignedDuration {
+        SignedDuration::from_micros(self.put_back)
+    }
+
+    /// Puts the clock forward or back. Every attempt may look dead by it.
+    pub(crate) fn jump(&mut self, by: Micros) {
+        self.latest = self.latest();
+        self.skew += by;
+        self.latest = self.latest();
+        self.put_back += (-by).max(0);
+        let latest = self.latest;
+        for process in &mut self.processes {
+            process.disturbed.push(latest);
+        }
+        self.stats.jumps += 1;
+        self.trace.say(self.now, "clock", &format!("jumps by {} s", by / SECOND));
     }
 
     pub(crate) fn next_id(&mut self) -> u64 {
@@ -196,7 +236,7 @@ impl World {
     }
 
     pub(crate) fn disturb(&mut self, process: usize) {
-        let now = self.now;
+        let now = self.clock();
         self.processes[process].disturbed.push(now);
     }
 
