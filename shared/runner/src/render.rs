@@ -225,12 +225,12 @@ fn calls_python(runner: Runner) -> bool {
     )
 }
 
-/// Values for people: dates and times as their texts.
+/// Values for people: dates, times and spans as their texts, tuples and sets as lists.
 pub(crate) fn untagged(value: Value) -> Value {
     match value {
         Value::Array(items) => items.into_iter().map(untagged).collect(),
         Value::Object(mut entries) => match (entries.len(), entries.remove("__var")) {
-            (2, Some(text)) if entries.contains_key("__type") => text,
+            (2, Some(inner)) if entries.contains_key("__type") => untagged(inner),
             (_, var) => {
                 entries.extend(var.map(|var| ("__var".to_owned(), var)));
                 Value::Object(entries.into_iter().map(|(name, entry)| (name, untagged(entry))).collect())

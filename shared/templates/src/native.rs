@@ -60,7 +60,8 @@ impl Native {
         self.into_json_with(false)
     }
 
-    /// The same for a Python callable, which is given dates and times as they are: in the form in which XComs keep them.
+    /// The same for a Python callable, which is given dates, spans of time, tuples and sets as they are: in the form in which XComs keep them
+    /// where these have one.
     pub fn into_tagged_json(self) -> Json {
         self.into_json_with(true)
     }
@@ -69,6 +70,19 @@ impl Native {
         match self {
             Self::Object { class, text } if tagged && kind_of_moment(&class).is_some() => {
                 json!({"__type": kind_of_moment(&class), "__var": text})
+            }
+            Self::Tuple(items) if tagged => json!({"__type": "tuple", "__var": Self::List(items).into_tagged_json()}),
+            Self::Set(items) if tagged => json!({"__type": "set", "__var": Self::List(items).into_tagged_json()}),
+            Self::Float(number) if tagged && !number.is_finite() => {
+                json!({"__type": "float", "__var": text::float(number)})
+            }
+            Self::Int(number) if tagged && i64::try_from(number).is_err() && u64::try_from(number).is_err() => {
+                json!({"__type": "int", "__var": number.to_string()})
+            }
+            // A dict that looks like one of these.
+            Self::Dict(entries) if tagged && entries.iter().any(|(key, _)| *key == Self::Text("__type".to_owned())) => {
+                let entries = entries.into_iter().map(|(key, value)| (key.into_key(), value.into_tagged_json()));
+                json!({"__type": "dict", "__var": entries.collect::<Map<_, _>>()})
             }
             Self::None => Json::Null,
             Self::Bool(value) => Json::Bool(value),
@@ -188,12 +202,14 @@ impl Native {
     }
 }
 
-/// What an XCom calls an instant, a date or a time of this class. All are written as Python's `fromisoformat` reads them.
+/// What an XCom calls an instant, a date, a time or a span of this class. The first three are written as Python's `fromisoformat` reads them,
+/// spans as `str` writes them.
 fn kind_of_moment(class: &str) -> Option<&'static str> {
     match class {
         "DateTime" | "datetime" => Some("datetime"),
         "date" | "Date" => Some("date"),
         "time" | "Time" => Some("time"),
+        "timedelta" => Some("timedelta"),
         _ => None,
     }
 }

@@ -87,6 +87,20 @@ def type_name(value):
     return kind.__qualname__ if kind.__module__ == "builtins" else "%s.%s" % (kind.__module__, kind.__qualname__)
 
 
+def timedelta_of(text):
+    """What `str` wrote of it, like `-1 day, 23:59:59.5`."""
+    days, _, clock = text.rpartition(", ")
+    hours, minutes, seconds = clock.split(":")
+    whole, _, fraction = seconds.partition(".")
+    return timedelta(
+        days=int(days.split()[0]) if days else 0,
+        hours=int(hours),
+        minutes=int(minutes),
+        seconds=int(whole),
+        microseconds=int(fraction.ljust(6, "0")) if fraction else 0,
+    )
+
+
 def from_json(value):
     """What to_json was given, except that tuples are lists."""
     if isinstance(value, list):
@@ -102,8 +116,10 @@ def from_json(value):
         return (set if kind == "set" else frozenset)(hashable(entry) for entry in from_json(inner))
     if kind in ("datetime", "date", "time"):
         return {"datetime": datetime, "date": date, "time": time}[kind].fromisoformat(inner)
+    if kind == "tuple":
+        return tuple(from_json(inner))
     if kind == "timedelta":
-        return timedelta(seconds=inner)
+        return timedelta_of(inner) if isinstance(inner, str) else timedelta(seconds=inner)
     if kind in ("int", "float"):
         return {"int": int, "float": float}[kind](inner)
     if kind == "bytes":

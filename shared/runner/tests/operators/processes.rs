@@ -135,7 +135,7 @@ c: {operator: EmptyOperator, dependencies: [b]}
 /// With native values a callable is given the objects that its templates name.
 #[tokio::test]
 async fn a_callable_is_given_native_values_and_dates() {
-    let callable = "def kinds(**kwargs):\n    names = ('when', 'many', 'number', 'text')\n    \
+    let callable = "def kinds(**kwargs):\n    names = ('when', 'many', 'number', 'text', 'span', 'pair', 'set', 'odd')\n    \
                     return [[type(kwargs[n]).__name__, str(kwargs[n])] for n in names] + [kwargs['when'].utcoffset().total_seconds()]\n";
     let dag = "d:
   schedule: null
@@ -150,6 +150,10 @@ async fn a_callable_is_given_native_values_and_dates() {
         many: '{{ [1, dag_run.run_after.date()] }}'
         number: '{{ 1 + 1 }}'
         text: '{{ dag_run.run_after }} and more'
+        span: '{{ macros.timedelta(days=-1, milliseconds=20) }}'
+        pair: '{{ (1, macros.timedelta(hours=1)) }}'
+        set: '{1, 2}'
+        odd: \"{{ {'__type': 'set', '__var': 170141183460469231731687303715884105727} }}\"
 ";
     let mut world = World::new(&[("d.yaml", dag), ("f.py", callable)]).await;
     let run = world.trigger("d", serde_json::Value::Null).await;
@@ -157,10 +161,14 @@ async fn a_callable_is_given_native_values_and_dates() {
     let ran = world.finish(run).await;
     assert_eq!(ran.states, ["a=success"], "{}", ran.log("a"));
     let returned = ran.returned("a").expect("it returned something");
-    assert_eq!((returned[0][0].as_str(), returned[4].as_f64()), (Some("datetime"), Some(0.0)), "{returned}");
+    assert_eq!((returned[0][0].as_str(), returned[8].as_f64()), (Some("datetime"), Some(0.0)), "{returned}");
     let date = after.to_zoned(jiff::tz::TimeZone::UTC).date();
     let (year, month, day) = (date.year(), date.month(), date.day());
     assert_eq!(returned[1], json!(["list", format!("[1, datetime.date({year}, {month}, {day})]")]), "{returned}");
     assert_eq!(returned[2], json!(["int", "2"]));
     assert_eq!(returned[3][0], "str");
+    assert_eq!(returned[4], json!(["timedelta", "-1 day, 0:00:00.020000"]));
+    assert_eq!(returned[5], json!(["tuple", "(1, datetime.timedelta(seconds=3600))"]));
+    assert_eq!(returned[6], json!(["set", "{1, 2}"]));
+    assert_eq!(returned[7], json!(["dict", "{'__type': 'set', '__var': 170141183460469231731687303715884105727}"]));
 }
