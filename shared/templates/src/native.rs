@@ -73,34 +73,30 @@ impl Native {
             }
             Self::Tuple(items) if tagged => json!({"__type": "tuple", "__var": Self::List(items).into_tagged_json()}),
             Self::Set(items) if tagged => json!({"__type": "set", "__var": Self::List(items).into_tagged_json()}),
-            Self::Float(number) if tagged && !number.is_finite() => {
-                json!({"__type": "float", "__var": text::float(number)})
-            }
-            Self::Int(number) if tagged && i64::try_from(number).is_err() && u64::try_from(number).is_err() => {
-                json!({"__type": "int", "__var": number.to_string()})
-            }
-            // A dict that looks like one of these.
-            Self::Dict(entries) if tagged && entries.iter().any(|(key, _)| *key == Self::Text("__type".to_owned())) => {
-                let entries = entries.into_iter().map(|(key, value)| (key.into_key(), value.into_tagged_json()));
-                json!({"__type": "dict", "__var": entries.collect::<Map<_, _>>()})
-            }
             Self::None => Json::Null,
             Self::Bool(value) => Json::Bool(value),
             Self::Int(number) => match (i64::try_from(number), u64::try_from(number)) {
                 (Ok(number), _) => number.into(),
                 (_, Ok(number)) => number.into(),
+                _ if tagged => json!({"__type": "int", "__var": number.to_string()}),
                 _ => Json::String(number.to_string()),
             },
-            Self::Float(number) => Number::from_f64(number).map_or_else(|| text::float(number).into(), Json::Number),
+            Self::Float(number) => match Number::from_f64(number) {
+                Some(number) => Json::Number(number),
+                None if tagged => json!({"__type": "float", "__var": text::float(number)}),
+                None => text::float(number).into(),
+            },
             Self::Bytes(bytes) => Json::String(String::from_utf8_lossy(&bytes).into_owned()),
             Self::List(items) | Self::Tuple(items) | Self::Set(items) => {
                 items.into_iter().map(|item| item.into_json_with(tagged)).collect()
             }
-            Self::Dict(entries) => entries
-                .into_iter()
-                .map(|(key, value)| (key.into_key(), value.into_json_with(tagged)))
-                .collect::<Map<_, _>>()
-                .into(),
+            Self::Dict(entries) => {
+                let entries = entries.into_iter().map(|(key, value)| (key.into_key(), value.into_json_with(tagged)));
+                let entries: Map<_, _> = entries.collect();
+                // One that looks like a tag.
+                let is_like_a_tag = tagged && entries.contains_key("__type");
+                if is_like_a_tag { json!({"__type": "dict", "__var": entries}) } else { entries.into() }
+            }
             Self::Object { class, .. } if class.ends_with("Undefined") => Json::Null,
             Self::Text(text) | Self::Object { text, .. } => Json::String(text),
         }

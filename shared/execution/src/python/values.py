@@ -102,7 +102,7 @@ def timedelta_of(text):
 
 
 def from_json(value):
-    """What to_json was given, except that tuples are lists."""
+    """What to_json was given, except that its tuples are lists; and the arguments that templates give, whose tuples are tuples."""
     if isinstance(value, list):
         return [from_json(entry) for entry in value]
     if not isinstance(value, dict):
