@@ -80,15 +80,36 @@ fn run_all(seeds: Range<u64>, like: Wish) -> (Stats, Option<Report>) {
     results.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn failure(report: &Report) -> String {
+/// What is said of a violation; `test`: a part of the name of the test that repeats it.
+fn failure(report: &Report, test: &str) -> String {
     format!(
         "seed {}: {}\n\nits last lines:\n{}\nrepeat it with\n    UPDRAFT_SIM_SEED={} cargo test -p updraft-tests --test simulation \
-         -- --nocapture whatever\n",
+         -- --nocapture {test}\n",
         report.seed,
         report.violation.as_deref().unwrap_or("no violation"),
         report.tail,
         report.seed
     )
+}
+
+/// Runs these seeds and tells what was counted in them, or fails with the first violation; none where the environment asks for one seed, whose
+/// whole trace is printed instead. `test`: a part of the test's name.
+#[expect(clippy::print_stdout, reason = "a test's own words, shown under --nocapture")]
+fn explore(test: &str, seeds: Range<u64>, like: Wish) -> Option<Stats> {
+    if let Ok(text) = std::env::var("UPDRAFT_SIM_SEED") {
+        let seed = text.parse().unwrap_or_else(|_| panic!("`UPDRAFT_SIM_SEED` is `{text}`, no number"));
+        let report = sim::run(Wish { seed, keep_trace: true, ..like });
+        println!("{}\n{}", report.text, report.stats);
+        assert!(report.violation.is_none(), "{}", failure(&report, test));
+        return None;
+    }
+    let begun = std::time::Instant::now();
+    let (stats, violation) = run_all(seeds.clone(), like);
+    println!("{} seeds in {:.1} s:\n{stats}", seeds.end - seeds.start, begun.elapsed().as_secs_f64());
+    if let Some(report) = violation {
+        panic!("{}", failure(&report, test));
+    }
+    Some(stats)
 }
 
 /// The seeds to run, as the environment says.
@@ -100,38 +121,14 @@ fn seeds() -> Range<u64> {
 
 #[test]
 fn whatever_goes_wrong_every_run_ends_as_it_could_have() {
-    if let Ok(text) = std::env::var("UPDRAFT_SIM_SEED") {
-        let seed = text.parse().unwrap_or_else(|_| panic!("`UPDRAFT_SIM_SEED` is `{text}`, no number"));
-        let report = sim::run(Wish { keep_trace: true, ..wish(seed) });
-        println!("{}\n{}", report.text, report.stats);
-        assert!(report.violation.is_none(), "{}", failure(&report));
-        return;
-    }
-    let seeds = seeds();
-    let begun = std::time::Instant::now();
-    let (stats, violation) = run_all(seeds.clone(), wish(0));
-    println!("{} seeds in {:.1} s:\n{stats}", seeds.end - seeds.start, begun.elapsed().as_secs_f64());
-    if let Some(report) = violation {
-        panic!("{}", failure(&report));
-    }
+    explore("whatever", seeds(), wish(0));
 }
 
 /// The same worlds asked as the DynamoDB adapter asks: writes are repeated by the SDK and may be refused by their own first attempt, the time
 /// index is read shard by shard and ranges page by page while others write, and any of these may fail.
 #[test]
 fn the_dynamodb_adapters_requests_come_to_the_same_ends() {
-    let like = Wish { adapter: true, ..wish(0) };
-    if let Some(seed) = std::env::var("UPDRAFT_SIM_SEED").ok().and_then(|text| text.parse().ok()) {
-        let report = sim::run(Wish { seed, keep_trace: true, ..like });
-        println!("{}\n{}", report.text, report.stats);
-        assert!(report.violation.is_none(), "{}", failure(&report));
-        return;
-    }
-    let (stats, violation) = run_all(ADAPTER_SEEDS, like);
-    println!("{stats}");
-    if let Some(report) = violation {
-        panic!("{}", failure(&report).replace("whatever", "dynamodb"));
-    }
+    let Some(stats) = explore("dynamodb", ADAPTER_SEEDS, Wish { adapter: true, ..wish(0) }) else { return };
     assert!(stats.repeated > 1_000 && stats.refused_by_themselves > 200, "next to nothing was repeated:\n{stats}");
 }
 
@@ -139,18 +136,7 @@ fn the_dynamodb_adapters_requests_come_to_the_same_ends() {
 /// every run still ends as it could have, once, and no attempt holds what another holds.
 #[test]
 fn a_clock_that_jumps_makes_nothing_twice_and_nothing_stuck() {
-    let like = Wish { jumps: true, ..wish(0) };
-    if let Some(seed) = std::env::var("UPDRAFT_SIM_SEED").ok().and_then(|text| text.parse().ok()) {
-        let report = sim::run(Wish { seed, keep_trace: true, ..like });
-        println!("{}\n{}", report.text, report.stats);
-        assert!(report.violation.is_none(), "{}", failure(&report));
-        return;
-    }
-    let (stats, violation) = run_all(JUMP_SEEDS, like);
-    println!("{stats}");
-    if let Some(report) = violation {
-        panic!("{}", failure(&report).replace("whatever", "clock"));
-    }
+    let Some(stats) = explore("clock", JUMP_SEEDS, Wish { jumps: true, ..wish(0) }) else { return };
     assert!(stats.jumps > 500 && stats.attempts_died > 100, "next to nothing jumped:\n{stats}");
 }
 

@@ -203,9 +203,8 @@ impl World {
     pub(crate) fn jump(&mut self, by: Micros) {
         self.latest = self.latest();
         self.skew += by;
-        self.latest = self.latest();
         self.put_back += (-by).max(0);
-        let latest = self.latest;
+        let latest = self.latest();
         for process in &mut self.processes {
             process.disturbed.push(latest);
         }
