@@ -4,7 +4,7 @@ mod hcl;
 mod module;
 mod template;
 
-use module::{Made, made, variables};
+use module::{FUNCTIONS, Made, made, variables};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -59,9 +59,6 @@ fn rights(policy: &Value) -> BTreeSet<(String, String)> {
     assert!(!pairs.is_empty(), "{policy}");
     pairs
 }
-
-const FUNCTIONS: [(&str, &str); 4] =
-    [("scheduler", "Scheduler"), ("worker", "Worker"), ("python-worker", "PythonWorker"), ("api", "Api")];
 
 #[test]
 fn functions_may_do_the_same() {
@@ -341,7 +338,7 @@ fn the_schedule_and_the_gateway_are_the_same() {
 
 /// What can be said of a deployment is the same, and so is what is taken for granted.
 #[test]
-fn parameters_and_outputs_are_the_same() {
+fn parameters_are_the_same() {
     let (template, variables) = (Template::read(), variables());
     let snake = |name: &str| {
         let mut snake = String::new();

@@ -24,8 +24,8 @@ const NAMES: &[(&str, &str, &str)] = &[
     ("aws_lambda_permission", "bucket", "BucketMayInvokeScheduler"),
 ];
 
-/// The functions, by their keys in the module.
-const FUNCTIONS: [(&str, &str); 4] =
+/// The functions: their keys in the module, and their names in the template.
+pub(crate) const FUNCTIONS: [(&str, &str); 4] =
     [("scheduler", "Scheduler"), ("worker", "Worker"), ("python-worker", "PythonWorker"), ("api", "Api")];
 
 /// A resource that the module makes.
