@@ -14,7 +14,7 @@ use crate::codec::{corrupt, entries, number, set, text, wake, wake_changes};
 use crate::item::{Change, Condition, Item, Path, SHARD, Update, Value, WAKE_AT};
 use crate::store::{Metastore, Page, PageToken};
 use crate::{Error, Items, Outcome, Range, keys};
-use updraft_model::{Claim, HolderChange, HolderDoc, HolderId, HolderName};
+use updraft_model::{Claim, HolderChange, HolderDoc, HolderId, HolderName, Incarnation};
 
 /// A holder document as an item.
 pub fn holder_item(doc: &HolderDoc) -> Item {
@@ -127,6 +127,11 @@ impl<I: Items> Metastore<I> {
         outcome.try_map(|item| holder_doc(id, &item))
     }
 
+    /// Removes the holder document of a run that is deleted.
+    pub(crate) async fn delete_holder_of_run(&self, run: &Incarnation) -> Result<(), Error> {
+        self.items().delete(&keys::holder(&HolderId::Run(run.clone())), &[]).await.map(|_| ())
+    }
+
     /// Enters a pool into the directory.
     pub async fn put_pool_entry(&self, name: &str) -> Result<(), Error> {
         let item = Item::from([("ds".to_owned(), Value::text(name))]);
@@ -185,7 +190,8 @@ mod tests {
     fn id() -> impl Strategy<Value = HolderId> {
         prop_oneof![
             "[a-z #]{1,5}".prop_map(HolderId::Pool),
-            ("[a-z.]{1,5}", "[a-z.]{1,5}").prop_map(|(d, t)| HolderId::Task(DagId::trusted(d), TaskId::trusted(t)))
+            ("[a-z.]{1,5}", "[a-z.]{1,5}").prop_map(|(d, t)| HolderId::Task(DagId::trusted(d), TaskId::trusted(t))),
+            "[a-z0-9]{1,5}".prop_map(|id| HolderId::Run(Incarnation::trusted(id)))
         ]
     }
 

@@ -226,6 +226,7 @@ pub fn holder(id: &HolderId) -> Key {
     match id {
         HolderId::Pool(name) => key(format!("P#{name}"), "P"),
         HolderId::Task(dag_id, task_id) => key(format!("T#{dag_id}#{task_id}"), "T"),
+        HolderId::Run(incarnation) => key(run(incarnation).pk, "L"),
     }
 }
 
@@ -402,6 +403,7 @@ pub enum Document {
 pub fn document(key: &Key) -> Option<Document> {
     match (key.pk.split_once('#')?, key.sk.as_str()) {
         (("R", id), "R") => Some(Document::Run(Incarnation::trusted(id))),
+        (("R", id), "L") => Some(Document::Holder(HolderId::Run(Incarnation::trusted(id)))),
         (("R", id), sk) if sk.starts_with(CALLBACKS) => {
             let id = Incarnation::trusted(id);
             Some(Document::Callback(CallbackKey { incarnation: id, id: sk.strip_prefix(CALLBACKS)?.to_owned() }))

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// A limit that spans runs.
+/// A limit that task instances take slots of, since no one document shows all that count under it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HolderId {
@@ -19,6 +19,8 @@ pub enum HolderId {
     Pool(String),
     /// `max_active_tis_per_dag` of a task.
     Task(DagId, TaskId),
+    /// `max_active_tasks` of a run that has mapped tasks, whose instances lie on pages.
+    Run(Incarnation),
 }
 
 impl HolderId {
@@ -33,6 +35,7 @@ impl std::fmt::Display for HolderId {
         match self {
             Self::Pool(name) => write!(f, "the pool `{name}`"),
             Self::Task(dag_id, task_id) => write!(f, "max_active_tis_per_dag of `{task_id}` of `{dag_id}`"),
+            Self::Run(incarnation) => write!(f, "max_active_tasks of the run {incarnation}"),
         }
     }
 }

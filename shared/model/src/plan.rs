@@ -3,7 +3,7 @@
 use crate::dag::{Dag, WeightRule};
 use crate::dag_parts::POOL_DEFAULT;
 use crate::holder::HolderId;
-use crate::ids::TaskIndex;
+use crate::ids::{Incarnation, TaskIndex};
 use crate::operators::{self, Runner};
 use crate::unit::{self, Unit};
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,7 +81,7 @@ impl Plan {
             settings,
             has_holders: dag.tasks.iter().any(|t| {
                 t.max_active_tis_per_dag.is_some() || settings.default_pool_is_limited || t.pool != POOL_DEFAULT
-            }),
+            }) || (!units.is_empty() && dag.max_active_tasks.or(settings.max_active_tasks).is_some()),
             has_past: dag.tasks.iter().any(|t| t.depends_on_past || t.wait_for_downstream),
             units,
             unit_of,
@@ -220,10 +220,19 @@ impl Plan {
         self.dag.max_active_tasks.or(self.settings.max_active_tasks)
     }
 
-    /// How many instances of a mapped task may be under way at once in one run; none: any number. The limit of the whole run is held for
-    /// each mapped task by itself. What spans runs is held by slots.
+    /// The same where a run's own document shows all that count: it has no mapped tasks.
+    pub fn places_most(&self) -> Option<u32> {
+        self.max_active_tasks().filter(|_| self.units.is_empty())
+    }
+
+    /// The same where it does not: each task instance, mapped or not, takes a slot ([`HolderId::Run`]).
+    pub fn slots_of_run(&self) -> Option<u32> {
+        self.max_active_tasks().filter(|_| !self.units.is_empty())
+    }
+
+    /// How many instances of a mapped task may be under way at once in one run; none: any number. The other limits are held by slots.
     pub fn instances_most(&self, task: TaskIndex) -> Option<u32> {
-        [self.task(task).max_active_tis_per_dagrun, self.max_active_tasks()].into_iter().flatten().min()
+        self.task(task).max_active_tis_per_dagrun
     }
 
     /// How many pages of a unit have instances under way at most: as many as its limit fills, and one at least.
@@ -232,14 +241,15 @@ impl Plan {
         Some((limit / unit.per_page()).max(1))
     }
 
-    /// The limits beyond the run that the task is under, in the order in which they are asked.
-    pub fn holders(&self, task: TaskIndex) -> Vec<HolderId> {
+    /// The limits that the task takes slots of in a run, in the order in which they are asked.
+    pub fn holders(&self, task: TaskIndex, run: &Incarnation) -> Vec<HolderId> {
         let definition = self.task(task);
         let own = definition
             .max_active_tis_per_dag
             .map(|_| HolderId::Task(self.dag.dag_id.clone(), definition.task_id.clone()));
         let pool = self.takes_slots(task).then(|| HolderId::Pool(definition.pool.clone()));
-        own.into_iter().chain(pool).collect()
+        let of_run = self.slots_of_run().map(|_| HolderId::Run(run.clone()));
+        own.into_iter().chain(pool).chain(of_run).collect()
     }
 
     /// Whether the task takes slots of a pool.
@@ -247,19 +257,24 @@ impl Plan {
         self.settings.default_pool_is_limited || self.task(task).pool != POOL_DEFAULT
     }
 
-    /// Whether the task is under a limit beyond its run, so that it is queued only once it holds what it takes.
-    pub fn is_held_elsewhere(&self, task: TaskIndex) -> bool {
+    /// Whether the task is under a limit that other runs are under, too.
+    pub fn is_held_with_others(&self, task: TaskIndex) -> bool {
         self.task(task).max_active_tis_per_dag.is_some() || self.takes_slots(task)
     }
 
-    /// Whether any task is under a limit beyond its run.
+    /// Whether the task is under a limit beyond its run's document, so that it is queued only once it holds what it takes.
+    pub fn is_held_elsewhere(&self, task: TaskIndex) -> bool {
+        self.is_held_with_others(task) || self.slots_of_run().is_some()
+    }
+
+    /// Whether any task takes slots of a limit.
     pub fn has_holders(&self) -> bool {
         self.has_holders
     }
 
     /// Whether a ready task waits for a place: within the run or beyond it.
     pub fn is_limited(&self, task: TaskIndex) -> bool {
-        self.max_active_tasks().is_some()
+        self.places_most().is_some()
             || self.task(task).max_active_tis_per_dagrun == Some(0)
             || self.is_held_elsewhere(task)
     }

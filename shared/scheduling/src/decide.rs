@@ -381,7 +381,7 @@ pub(crate) fn rule_says(plan: &Plan, run: &RunDoc, task: TaskIndex) -> Verdict {
 /// Two deciders cannot give away the same place: one that gives away no more than its own change frees leaves the sum as it was, and
 /// those that give away more ask that nobody else has done so since ([`RunDoc::takes`]).
 fn admit(plan: &Plan, run: &RunDoc, change: &RunChange, most: usize, decision: &mut Decision) {
-    let Some(limit) = plan.max_active_tasks() else { return };
+    let Some(limit) = plan.places_most() else { return };
     let own: BTreeMap<TaskIndex, &Cell> = change.cells.iter().map(|(task, cell)| (*task, cell)).collect();
     let mut active = 0;
     let mut waiting: Vec<(TaskIndex, u32)> = Vec::new();

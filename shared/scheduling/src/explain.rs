@@ -200,17 +200,21 @@ fn of_limits(plan: &Plan, run: &RunDoc, task: TaskIndex, around: &Around<'_>) ->
     if plan.task(task).max_active_tis_per_dagrun == Some(0) {
         reasons.push(Reason::NeverInRun);
     }
-    if let Some(limit) = plan.max_active_tasks().filter(|_| step::free_places(plan, run) == 0) {
+    if let Some(limit) = plan.places_most().filter(|_| step::free_places(plan, run) == 0) {
         reasons.push(Reason::RunLimit(limit));
     }
     let name = HolderName::of_task(run.facts.incarnation.clone(), task);
     let has =
         |doc: &HolderDoc, claim: &Claim| doc.holders.get(&name).is_some_and(|held| held.generation == claim.generation);
-    for holder in plan.holders(task) {
+    for holder in plan.holders(task, &run.facts.incarnation) {
         let claim = holders::claim(plan, run, task, &holder);
         let doc = around.holders.iter().find(|doc| doc.id == holder);
         match (doc.and_then(|doc| Some((doc, doc.size?))), &holder) {
             (None, HolderId::Pool(pool)) => reasons.push(Reason::NoPool(pool.clone())),
+            (Some((doc, size)), HolderId::Run(_)) if !has(doc, &claim) => {
+                let is_full = doc.open() < 1 || !doc.waiters.is_empty();
+                reasons.extend(u32::try_from(size).ok().filter(|_| is_full).map(Reason::RunLimit));
+            }
             (Some((doc, size)), _) if size >= 0 && !has(doc, &claim) => {
                 if i64::from(claim.slots) > size {
                     reasons.push(Reason::TooLarge { holder, wants: claim.slots, size });
@@ -223,7 +227,7 @@ fn of_limits(plan: &Plan, run: &RunDoc, task: TaskIndex, around: &Around<'_>) ->
                 }
             }
             // Not asked yet, without end, or held already.
-            (None, HolderId::Task(..)) | (Some(_), _) => {}
+            (None, HolderId::Task(..) | HolderId::Run(_)) | (Some(_), _) => {}
         }
     }
     reasons

@@ -84,7 +84,8 @@ impl<'a> Stands<'a> {
         if !(held || asked && self.cell != now.cell) || !plan.is_held_elsewhere(task) {
             return returns;
         }
-        for holder in plan.holders(task).into_iter().filter(|h| !asked || h.always_includes_deferred()) {
+        let holders = plan.holders(task, &facts.incarnation).into_iter();
+        for holder in holders.filter(|h| !asked || h.always_includes_deferred()) {
             let has_deferred = match now.cell {
                 Cell::Waiting { wait: Wait::Deferred, .. } => true,
                 Cell::Waiting { wait: Wait::Input, .. } => holder.always_includes_deferred(),
@@ -109,8 +110,8 @@ pub fn generation(run: &RunDoc, task: TaskIndex) -> Generation {
 
 /// What a scheduled task instance asks of a limit.
 pub fn claim(plan: &Plan, run: &RunDoc, task: TaskIndex, holder: &HolderId) -> Claim {
-    let is_last = plan.max_active_tasks().is_none() && plan.holders(task).last() == Some(holder);
-    Claim { is_last, ..claim_of(plan, &run.facts, task, generation(run, task), holder) }
+    let claim = claim_of(plan, &run.facts, task, generation(run, task), holder);
+    Claim { is_last: claim.is_last && plan.places_most().is_none(), ..claim }
 }
 
 /// What a scheduled instance of a mapped task asks of a limit.
@@ -122,15 +123,18 @@ fn claim_of(plan: &Plan, facts: &RunFacts, task: TaskIndex, generation: Generati
     let definition = plan.task(task);
     let slots = match holder {
         HolderId::Pool(_) => definition.pool_slots,
-        HolderId::Task(..) => 1,
+        HolderId::Task(..) | HolderId::Run(_) => 1,
     };
+    let holders = plan.holders(task, &facts.incarnation);
+    // Of several with the run's own among them any may be the last.
+    let is_alone = holders.len() == 1 || plan.slots_of_run().is_none();
     let since = facts.logical_date.unwrap_or(facts.run_after);
     Claim {
         generation,
         slots,
         priority: plan.priority(task),
         since: Timestamp::from_millisecond(since.as_millisecond()).unwrap_or(since),
-        is_last: plan.holders(task).last() == Some(holder),
+        is_last: is_alone && holders.last() == Some(holder),
     }
 }
 
@@ -139,6 +143,7 @@ pub fn size_of(plan: &Plan, task: TaskIndex, holder: &HolderId) -> Option<i64> {
     match holder {
         HolderId::Pool(_) => None,
         HolderId::Task(..) => plan.task(task).max_active_tis_per_dag.map(i64::from),
+        HolderId::Run(_) => plan.slots_of_run().map(i64::from),
     }
 }
 
@@ -196,6 +201,28 @@ pub fn given_back_by_page(plan: &Plan, run: &RunDoc, base: &PageDoc, page: &Page
 pub fn instance_name(page: &PageDoc, slot: Slot) -> HolderName {
     let incarnation = page.key.incarnation.clone();
     HolderName { incarnation, task: slot.task, map_index: Some(slot.map_index) }
+}
+
+/// The limits that a task instance asks on a turn, in order. Under the run's own and others it asks the others first on even turns, and the
+/// run's own first on odd ones (ARCHITECTURE.md, rule B9).
+pub fn in_turn(mut holders: Vec<HolderId>, turn: u32) -> Vec<HolderId> {
+    if !turn.is_multiple_of(2) && matches!(holders.last(), Some(HolderId::Run(_))) {
+        holders.rotate_right(1);
+    }
+    holders
+}
+
+/// Whether a task instance that asked these limits, in this order, keeps slots that others could use while it waits for slots of the run's own
+/// limit, or of another with the run's own in hand: it gives them back, and asks in the other order (ARCHITECTURE.md, rule B9).
+pub fn is_in_the_way<'a>(asked: impl IntoIterator<Item = (&'a HolderId, bool)>) -> bool {
+    let asked: Vec<(bool, bool)> =
+        asked.into_iter().map(|(holder, has)| (matches!(holder, HolderId::Run(_)), has)).collect();
+    match asked.as_slice() {
+        [] | [_] => false,
+        [(true, has), others @ ..] => *has && !others.iter().all(|(_, has)| *has),
+        [others @ .., (true, has)] => !has && others.iter().all(|(_, has)| *has),
+        _ => false,
+    }
 }
 
 /// What came of asking.

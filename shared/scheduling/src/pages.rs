@@ -11,7 +11,7 @@ pub use telling::{may_signal, signal, sum_up};
 
 use crate::attention::{LOOK_EVERY, backoff};
 use crate::choices;
-use crate::decide::by_rule;
+use crate::decide::{CHANGES_MAX, by_rule};
 use crate::effects;
 use crate::mapped;
 use crate::pass::{Scene, evaluate};
@@ -145,7 +145,7 @@ fn decide_instance(plan: &Plan, run: &RunDoc, unit: &Unit, page: &mut PageDoc, m
         let mut found = evaluate(plan, open.iter().copied(), &scene);
         let is_over = |t: &TaskIndex| scene.state(*t) == TaskInstanceState::Deferred && scene.is_due(*t);
         found.ready.extend(open.iter().copied().filter(is_over));
-        found.ready.retain(|task| has_room(plan, run, unit, page, *task));
+        found.ready.retain(|task| has_room(plan, run, unit, page, Slot { map_index, task: *task }));
         if found.is_empty() {
             return;
         }
@@ -163,15 +163,16 @@ fn decide_instance(plan: &Plan, run: &RunDoc, unit: &Unit, page: &mut PageDoc, m
 }
 
 /// Whether another instance of a task may be queued: its limit is shared out among the first pages that are not full, and a page's part of
-/// it is what is under way there.
-fn has_room(plan: &Plan, run: &RunDoc, unit: &Unit, page: &PageDoc, task: TaskIndex) -> bool {
-    let Some(most) = plan.instances_most(task).filter(|_| !plan.is_empty_operator(task)) else { return true };
+/// it is what is under way there. What is deferred or waits for people counts, as in Airflow.
+fn has_room(plan: &Plan, run: &RunDoc, unit: &Unit, page: &PageDoc, of: Slot) -> bool {
+    let Some(most) = plan.instances_most(of.task).filter(|_| !plan.is_empty_operator(of.task)) else { return true };
     let is_active = |(slot, cell): &(&Slot, &Cell)| {
-        let is_under_way = matches!(
-            cell,
-            Cell::Scheduled { .. } | Cell::Queued { .. } | Cell::Running { .. } | Cell::Restarting { .. }
-        );
-        slot.task == task && is_under_way
+        let is_under_way = match cell {
+            Cell::Scheduled { .. } | Cell::Queued { .. } | Cell::Running { .. } | Cell::Restarting { .. } => true,
+            Cell::Waiting { wait, .. } => matches!(wait, Wait::Deferred | Wait::Input),
+            _ => false,
+        };
+        slot.task == of.task && **slot != of && is_under_way
     };
     let active = page.cells.iter().filter(is_active).count();
     page.key.page < mapped::pages_allowed(plan, &run.mapped, unit) && active < most as usize
@@ -206,8 +207,8 @@ pub fn wanting(plan: &Plan, run: &RunDoc, page: &PageDoc) -> Vec<Slot> {
     slots
 }
 
-/// Queues instances that hold all that they take beyond their run.
-pub fn grant(page: &PageDoc, slots: &[Slot], now: Timestamp) -> PageStep {
+/// Queues instances that hold all that they take, and has others ask anew that hold slots which they cannot use (ARCHITECTURE.md, rule B9).
+pub fn grant_and_put_off(page: &PageDoc, slots: &[Slot], others: &[Slot], now: Timestamp) -> PageStep {
     let mut change = PageChange { if_open_at: Some(page.epoch), ..PageChange::default() };
     let mut queued = Vec::new();
     for slot in slots {
@@ -215,6 +216,13 @@ pub fn grant(page: &PageDoc, slots: &[Slot], now: Timestamp) -> PageStep {
             change.if_cells.push((*slot, cell.clone()));
             change.cells.push((*slot, Cell::Queued { try_number: *try_number }));
             queued.push((*slot, *try_number));
+        }
+    }
+    for slot in others.iter().take(CHANGES_MAX.saturating_sub(slots.len())) {
+        if let cell @ Cell::Scheduled { try_number, resume, turn } = page.cell(*slot) {
+            let to = Cell::Scheduled { try_number: *try_number, resume: *resume, turn: turn + 1 };
+            change.if_cells.push((*slot, cell.clone()));
+            change.cells.push((*slot, to));
         }
     }
     change.looks = (page.looks > 0).then_some(0);

@@ -508,9 +508,9 @@ pub fn past_met(plan: &Plan, run: &RunDoc, tasks: Vec<TaskIndex>, all: bool, now
     with_decision(plan, run, change, Scope::Everything, now, None)
 }
 
-/// How many places under `max_active_tasks` are free.
+/// How many places under `max_active_tasks` are free, where the run's document counts them.
 pub fn free_places(plan: &Plan, run: &RunDoc) -> usize {
-    let Some(limit) = plan.max_active_tasks() else { return usize::MAX };
+    let Some(limit) = plan.places_most() else { return usize::MAX };
     (limit as usize).saturating_sub(run.cells.values().filter(|cell| cell.takes_a_place()).count())
 }
 
@@ -542,7 +542,7 @@ pub fn grant_and_put_off(plan: &Plan, run: &RunDoc, tasks: &[TaskIndex], others:
     }
     if !queued.is_empty() {
         change.looks = (run.looks > 0).then_some(0);
-        if plan.max_active_tasks().is_some() {
+        if plan.places_most().is_some() {
             change.if_takes = Some(run.takes);
             change.takes = Some(run.takes + 1);
         }

@@ -1,4 +1,5 @@
-//! Limits that span runs: pools and `max_active_tis_per_dag`. Takes slots for what is scheduled, queues what holds them, gives them back.
+//! Limits that slots are taken of: pools, `max_active_tis_per_dag`, and `max_active_tasks` of runs with mapped tasks. Takes slots for what is
+//! scheduled, queues what holds them, gives them back.
 
 use crate::engine::{Engine, Error, ROUNDS_MAX, Version};
 use crate::page_limits::Holding;
@@ -40,6 +41,33 @@ pub(crate) struct Standing {
     pub(crate) is_crowded: bool,
 }
 
+impl Standing {
+    fn has(&self, holder: &HolderId, asker: &Asker) -> bool {
+        self.has.contains(&(holder.clone(), asker.name.clone()))
+    }
+
+    /// Whether one that asked has all that it takes.
+    pub(crate) fn has_all(&self, asker: &Asker) -> bool {
+        asker.needs.iter().all(|(holder, ..)| self.has(holder, asker))
+    }
+
+    /// Those that are to ask in the other order: who keeps what it cannot use, and whoever asks the same in the same order, since one after
+    /// the other would come to that (rule B9).
+    pub(crate) fn put_off<T: Copy>(&self, all: &[T], askers: &[Asker]) -> Vec<T> {
+        let order = |asker: &Asker| asker.needs.iter().map(|(holder, ..)| holder.clone()).collect::<Vec<_>>();
+        let is_in_the_way = |asker: &&Asker| {
+            holders::is_in_the_way(asker.needs.iter().map(|(holder, ..)| (holder, self.has(holder, asker))))
+        };
+        let orders: BTreeSet<Vec<HolderId>> = askers.iter().filter(is_in_the_way).map(order).collect();
+        self.which(all, askers, |standing, asker| !standing.has_all(asker) && orders.contains(&order(asker)))
+    }
+
+    /// Those of whom something is true; each is given with what it asked.
+    pub(crate) fn which<T: Copy>(&self, all: &[T], askers: &[Asker], is_so: impl Fn(&Self, &Asker) -> bool) -> Vec<T> {
+        all.iter().zip(askers).filter(|(_, asker)| is_so(self, asker)).map(|(one, _)| *one).collect()
+    }
+}
+
 /// Where those that ask stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Asking {
@@ -79,15 +107,13 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             let askers: Vec<Asker> = wanting.iter().map(|task| asker(&version.plan, &run, *task)).collect();
             let standing = self.deal(returns, &askers, Asking::InRun(places)).await?;
             holding.extend(standing.has.iter().map(|(_, name)| name.task));
-            let name = |task: TaskIndex| HolderName::of_task(run.facts.incarnation.clone(), task);
-            let has_all = |task: &TaskIndex| {
-                version.plan.holders(*task).into_iter().all(|holder| standing.has.contains(&(holder, name(*task))))
-            };
-            let granted: Vec<TaskIndex> = wanting.iter().copied().filter(has_all).take(places).collect();
+            let granted: Vec<TaskIndex> =
+                standing.which(&wanting, &askers, Standing::has_all).into_iter().take(places).collect();
             let is_full = granted.len() == places;
             // Rule B7: nobody keeps slots that it has no place in its run to use.
             let is_idle = |task: &TaskIndex| is_full && holding.contains(task) && !granted.contains(task);
-            let idle: Vec<TaskIndex> = wanting.iter().copied().filter(is_idle).collect();
+            let mut idle: Vec<TaskIndex> = wanting.iter().copied().filter(is_idle).collect();
+            idle.extend(standing.put_off(&wanting, &askers));
             let known = |task: &TaskIndex| standing.waits.iter().any(|(_, name)| name.task == *task);
             let step = step::grant_and_put_off(&version.plan, &run, &granted, &idle, self.clock.now());
             if step.change.cells.is_empty() {
@@ -112,7 +138,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         Err(Error::Contention(run.facts.run_id))
     }
 
-    /// One turn with each limit that a run, or a page, has business with: those of single tasks first, then the pools.
+    /// One turn with each limit that a run, or a page, has business with: those of single tasks first, then the pools, then the run's own; for
+    /// those that ask the run's own first, that one before.
     pub(crate) async fn deal(
         &self,
         mut returns: Vec<holders::Return>,
@@ -121,21 +148,28 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     ) -> Result<Standing, Error> {
         let mut standing = Standing::default();
         let mut places = if let Asking::InRun(places) = asking { places } else { usize::MAX };
-        for stage in 0..2 {
+        let is_run_first = |asker: &Asker| stage_of(&asker.needs, 0) == Some(Stage::RunFirst);
+        let stage_of_returns = if askers.iter().any(is_run_first) { Stage::RunFirst } else { Stage::Run };
+        for stage in [Stage::RunFirst, Stage::Task, Stage::Pool, Stage::Run] {
             let mut business: BTreeMap<HolderId, Business> = BTreeMap::new();
             // The limits in the order of who asks.
             let mut order: Vec<HolderId> = Vec::new();
-            let of_stage = |holder: &HolderId| matches!(holder, HolderId::Pool(_)) == (stage == 1);
             returns.retain(|(holder, back)| {
-                if of_stage(holder) {
+                let is_now = stage
+                    == match holder {
+                        HolderId::Task(..) => Stage::Task,
+                        HolderId::Pool(_) => Stage::Pool,
+                        HolderId::Run(_) => stage_of_returns,
+                    };
+                if is_now {
                     order.push(holder.clone());
                     business.entry(holder.clone()).or_default().give_back.push(back.clone());
                 }
-                !of_stage(holder)
+                !is_now
             });
             for Asker { name, needs } in askers.iter().filter(|_| places > 0) {
                 let has = |holder: &HolderId| standing.has.contains(&(holder.clone(), name.clone()));
-                let Some(at) = needs.iter().position(|(holder, ..)| of_stage(holder)) else { continue };
+                let Some(at) = (0..needs.len()).find(|at| stage_of(needs, *at) == Some(stage)) else { continue };
                 if !needs[..at].iter().all(|(holder, ..)| has(holder)) {
                     continue;
                 }
@@ -210,7 +244,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         match holder {
             HolderId::Pool(name) if name == updraft_model::dag_parts::POOL_DEFAULT => self.settings.default_pool_slots,
             HolderId::Pool(_) => None,
-            HolderId::Task(..) => by_dag,
+            HolderId::Task(..) | HolderId::Run(_) => by_dag,
         }
     }
 
@@ -223,7 +257,9 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     ) -> Result<bool, Error> {
         for (name, claim) in ready {
             let Some(run) = standing.runs.get(&name.incarnation) else { continue };
-            if claim.is_last || self.version(&run.facts.version).await?.plan.holders(name.task).last() == Some(holder) {
+            let plan = &self.version(&run.facts.version).await?.plan;
+            let is_last = plan.holders(name.task, &name.incarnation).last() == Some(holder);
+            if claim.is_last || is_last || plan.slots_of_run().is_some() {
                 return Ok(true);
             }
         }
@@ -335,14 +371,38 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
 
 /// What a scheduled task of a run asks for.
 fn asker(plan: &Plan, run: &RunDoc, task: TaskIndex) -> Asker {
+    let turn = holders::generation(run, task).turn;
     let need = |holder: HolderId| {
         let (claim, size) = (holders::claim(plan, run, task, &holder), holders::size_of(plan, task, &holder));
         (holder, claim, size)
     };
     Asker {
         name: HolderName::of_task(run.facts.incarnation.clone(), task),
-        needs: plan.holders(task).into_iter().map(need).collect(),
+        needs: holders::in_turn(plan.holders(task, &run.facts.incarnation), turn).into_iter().map(need).collect(),
     }
+}
+
+/// When a limit is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The run's own, by those that ask it first.
+    RunFirst,
+    /// That of a task.
+    Task,
+    /// A pool.
+    Pool,
+    /// The run's own, by all others.
+    Run,
+}
+
+/// When the limit is asked that stands there among those of a task instance.
+fn stage_of(needs: &[(HolderId, Claim, Option<i64>)], at: usize) -> Option<Stage> {
+    Some(match needs.get(at)?.0 {
+        HolderId::Run(_) if at == 0 && needs.len() > 1 => Stage::RunFirst,
+        HolderId::Run(_) => Stage::Run,
+        HolderId::Task(..) => Stage::Task,
+        HolderId::Pool(_) => Stage::Pool,
+    })
 }
 
 /// The scheduled tasks of a run, by priority: what waits for slots, and what only waits for a place.

@@ -1,7 +1,7 @@
 //! Instances of mapped tasks under limits that span runs: as in [`crate::limits`], on their pages.
 
 use crate::engine::{Engine, Error, ROUNDS_MAX, Version};
-use crate::limits::{Asker, Asking};
+use crate::limits::{Asker, Asking, Standing};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use updraft_clock::Clock;
@@ -73,17 +73,14 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             let returns = before.as_ref().map_or_else(Vec::new, |b| holders::given_back_by_page(plan, run, b, &page));
             let askers: Vec<Asker> = wanting.iter().map(|slot| asker(version, run, &page, *slot)).collect();
             let standing = Box::pin(self.deal(returns, &askers, Asking::OnPage)).await?;
-            let has_all = |asker: &Asker| {
-                asker.needs.iter().all(|(holder, ..)| standing.has.contains(&(holder.clone(), asker.name.clone())))
-            };
-            let granted: Vec<Slot> =
-                wanting.iter().zip(&askers).filter(|(_, asker)| has_all(asker)).map(|(slot, _)| *slot).collect();
-            if granted.is_empty() {
+            let granted = standing.which(&wanting, &askers, Standing::has_all);
+            let put_off = standing.put_off(&wanting, &askers);
+            if granted.is_empty() && put_off.is_empty() {
                 let is_known = !standing.waits.is_empty() || !standing.has.is_empty();
                 let asks_again = standing.is_crowded || (!wanting.is_empty() && !is_known);
                 return Ok(HeldPage { page, asks_again });
             }
-            let step = pages::grant(&page, &granted, self.clock.now());
+            let step = pages::grant_and_put_off(&page, &granted, &put_off, self.clock.now());
             match self.store.update_page(&page.key, page.first, &step.change).await? {
                 Outcome::Updated(image) => {
                     self.after_page(version, run, &step, &image).await;
@@ -180,5 +177,7 @@ fn asker(version: &Version, run: &RunDoc, page: &PageDoc, slot: Slot) -> Asker {
         let size = holders::size_of(plan, slot.task, &holder);
         (holder, claim, size)
     };
-    Asker { name: holders::instance_name(page, slot), needs: plan.holders(slot.task).into_iter().map(need).collect() }
+    let turn = holders::Stands::on_page(page, slot).generation().turn;
+    let holders = holders::in_turn(plan.holders(slot.task, &run.facts.incarnation), turn);
+    Asker { name: holders::instance_name(page, slot), needs: holders.into_iter().map(need).collect() }
 }

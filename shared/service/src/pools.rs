@@ -155,7 +155,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         };
         let dag = self.store.dag(&run.facts.dag_id).await?;
         let before = if plan.looks_back(task) { self.run_before(&version, &run.facts).await? } else { None };
-        let docs = self.store.holders(&plan.holders(task)).await?;
+        let docs = self.store.holders(&plan.holders(task, &run.facts.incarnation)).await?;
         let around = Around {
             is_paused: dag.as_ref().is_some_and(|dag| dag.paused),
             has_room: dag.as_ref().is_none_or(updraft_model::DagDoc::has_room),

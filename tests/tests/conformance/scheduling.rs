@@ -176,12 +176,12 @@ impl World {
     fn fill(&mut self, case: &Queue) {
         for (plan, run) in self.runs.values() {
             for task in plan.tasks() {
-                for holder in plan.holders(task) {
+                for holder in plan.holders(task, &run.facts.incarnation) {
                     let doc = self.docs.entry(holder.clone()).or_insert_with(|| {
                         let pool = |name: &String| case.pools.get(name);
                         let (size, include_deferred) = match &holder {
                             HolderId::Pool(name) => (pool(name).map(|p| p.slots), pool(name).is_some_and(|p| p.include_deferred)),
-                            HolderId::Task(..) => (holders::size_of(plan, task, &holder), false),
+                            HolderId::Task(..) | HolderId::Run(_) => (holders::size_of(plan, task, &holder), false),
                         };
                         let fresh = HolderDoc::new(holder.clone(), size);
                         HolderDoc { include_deferred: fresh.include_deferred || include_deferred, ..fresh }
@@ -233,7 +233,7 @@ impl World {
         if step::free_places(plan, run) == 0 {
             return false;
         }
-        for holder in plan.holders(task) {
+        for holder in plan.holders(task, &run.facts.incarnation) {
             let name = HolderName::of_task(run.facts.incarnation.clone(), task);
             let claim = holders::claim(plan, run, task, &holder);
             let doc = self.docs.get_mut(&holder).expect("every limit has been noted");

@@ -270,7 +270,9 @@ impl World {
         if need.is_some_and(|need| after.wake_at.is_none_or(|at| at > need)) && !is_over {
             self.violate(format!("5: a page needs attention at {need:?}: {after:?}"));
         }
+        let active = self.under_way(&key.incarnation);
         self.monitor.pages.insert(key.clone(), after);
+        self.check_under_way(&key.incarnation, active);
     }
 
     /// Which cell of an instance may become which. `is_other`: by a birth or an intervention.
@@ -309,6 +311,11 @@ impl World {
             }
             (Cell::Waiting { due, try_number, .. }, _) if !to.is_final() => *due <= now && begins(*try_number + 1),
             (Cell::Scheduled { try_number, .. }, Cell::Queued { try_number: n }) => n == try_number,
+            // Rule B9.
+            (
+                Cell::Scheduled { try_number, resume, turn },
+                Cell::Scheduled { try_number: n, resume: r, turn: later },
+            ) => (n, r, *later) == (try_number, resume, turn + 1),
             (Cell::Queued { try_number }, Cell::Running { try_number: n, lease }) => n == try_number && fresh(lease),
             (Cell::Running { lease, .. }, Cell::Running { lease: renewed, .. }) if lease.token == renewed.token => {
                 lease.since == renewed.since

@@ -152,7 +152,7 @@ impl World {
         let plan = self.plan_of(&after.facts.version);
         self.say(process, &describe(before.as_ref(), &after));
         self.check_run_state(before.as_ref(), &after, &plan);
-        self.check_places_of_tasks(before.as_ref(), &after, &plan);
+        let active = self.under_way(incarnation);
         if let Some(before) = &before {
             self.check_cells(process, before, &after, &plan);
         }
@@ -160,7 +160,9 @@ impl World {
         for task in plan.tasks().filter(|t| plan.has_past() && is_success_like(after.cell(*t))) {
             self.monitor.let_go.insert((incarnation.clone(), plan.task(task).task_id.clone()));
         }
+        self.stats.tasks_held += after.cells.values().filter(|c| matches!(c, Cell::Scheduled { .. })).count() as u64;
         self.monitor.runs.insert(incarnation.clone(), after);
+        self.check_under_way(incarnation, active);
     }
 
     /// Rule G2: nobody deletes runs here, so a tombstone stands for a run that was never put, and it is in the time index.
@@ -323,19 +325,23 @@ impl World {
         }
     }
 
-    /// Invariant 7 for `max_active_tasks`.
-    fn check_places_of_tasks(&mut self, before: Option<&RunDoc>, after: &RunDoc, plan: &Plan) {
-        let Some(limit) = plan.max_active_tasks() else { return };
-        let active = |run: &RunDoc| run.cells.values().filter(|cell| cell.takes_a_place()).count();
-        if active(after) > before.map_or(0, active).max(limit as usize) {
-            let run = &after.facts.incarnation;
-            self.violate(format!(
-                "7: {} tasks of run {run} are under way, of {limit}: {:?}",
-                active(after),
-                after.cells
-            ));
+    /// How many task instances of a run are under way, mapped ones among them.
+    pub(crate) fn under_way(&self, incarnation: &Incarnation) -> usize {
+        let in_run = self.monitor.runs.get(incarnation).into_iter().flat_map(|run| run.cells.values());
+        let of_run = self.monitor.pages.values().filter(|page| page.key.incarnation == *incarnation);
+        in_run.chain(of_run.flat_map(|page| page.cells.values())).filter(|cell| cell.takes_a_place()).count()
+    }
+
+    /// Invariant 7 for `max_active_tasks`: `before` a write so many were under way.
+    pub(crate) fn check_under_way(&mut self, incarnation: &Incarnation, before: usize) {
+        let Some(run) = self.monitor.runs.get(incarnation) else { return };
+        let Some(plan) = self.monitor.plans.get(&run.facts.version) else { return };
+        let (Some(limit), active) = (plan.max_active_tasks(), self.under_way(incarnation)) else { return };
+        let is_full = active == limit as usize && !plan.units().is_empty();
+        if active > before.max(limit as usize) {
+            self.violate(format!("7: {active} tasks of run {incarnation} are under way, of {limit}"));
         }
-        self.stats.tasks_held += after.cells.values().filter(|c| matches!(c, Cell::Scheduled { .. })).count() as u64;
+        self.stats.maps_at_their_limit += u64::from(is_full);
     }
 
     /// Invariant 7 and rule B5 for pools and limits that span runs.
@@ -362,10 +368,10 @@ impl World {
         let (incarnation, map_index) = (run.facts.incarnation.clone(), work.map_index());
         let name = HolderName { map_index, ..HolderName::of_task(incarnation.clone(), work.task) };
         // Cleared, marked or settled since it was claimed: what it held may be given back already.
-        let now_there = self.cell_of(&(incarnation, work.task, map_index));
+        let now_there = self.cell_of(&(incarnation.clone(), work.task, map_index));
         let is_still_its =
             now_there.is_some_and(|c| matches!(c, Cell::Running { lease, .. } if lease.token == work.lease.token));
-        for holder in plan.holders(work.task).into_iter().filter(|_| is_still_its) {
+        for holder in plan.holders(work.task, &incarnation).into_iter().filter(|_| is_still_its) {
             let held = self.monitor.holders.get(&holder).and_then(|doc| doc.holders.get(&name));
             if held.is_none_or(|claim| claim.generation.try_number != work.try_number) {
                 self.violate(format!(

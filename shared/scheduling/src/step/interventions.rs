@@ -197,7 +197,7 @@ fn act_on_run(plan: &Plan, run: &RunDoc, intent: &Intent, resumed: bool, now: Ti
 
 /// A run that waits for its place runs nothing, so its tasks must not keep slots that runs with a place wait for.
 fn give_slots_back(plan: &Plan, run: &RunDoc, change: &mut RunChange) {
-    ask_anew(plan, run, |task| plan.is_held_elsewhere(task), change);
+    ask_anew(plan, run, |task| plan.is_held_with_others(task), change);
 }
 
 /// The same step, by which a run also goes over to another version of its DAG. What was queued by the limits of the version it leaves, and is
@@ -205,7 +205,9 @@ fn give_slots_back(plan: &Plan, run: &RunDoc, change: &mut RunChange) {
 #[must_use]
 pub fn under_other_limits(from: &Plan, to: &Plan, run: &RunDoc, step: Step, now: Timestamp) -> Step {
     let known = from.dag.tasks.len();
-    let differs = |task: TaskIndex| task.at() < known && from.holders(task) != to.holders(task);
+    let incarnation = &run.facts.incarnation;
+    let differs =
+        |task: TaskIndex| task.at() < known && from.holders(task, incarnation) != to.holders(task, incarnation);
     let mut change = step.change;
     let before = change.cells.len();
     ask_anew(to, run, differs, &mut change);

@@ -32,6 +32,13 @@ impl Mapped {
         self.world.engine.store.holder(id).await.unwrap()
     }
 
+    /// How many task instances of a run are queued or run, mapped or not.
+    async fn under_way(&self, run: &RunDoc) -> usize {
+        let pages = self.pages_of(run).await;
+        let cells = run.cells.values().chain(pages.iter().flat_map(|page| page.cells.values()));
+        cells.filter(|cell| cell.takes_a_place()).count()
+    }
+
     async fn pages_of(&self, run: &RunDoc) -> Vec<PageDoc> {
         self.world.engine.store.pages(&run.facts.incarnation, MAPPED, 0..4).await.unwrap()
     }
@@ -107,6 +114,82 @@ async fn instances_of_two_runs_share_a_limit() {
     assert_eq!((map.ran().len(), highest), (204, 3));
 }
 
+/// `max_active_tasks` counts all instances of a run, those of several mapped tasks and of tasks that are not mapped: as Airflow does.
+#[tokio::test]
+async fn max_active_tasks_counts_instances_and_tasks_together() {
+    let text = "
+d:
+  schedule: null
+  max_active_tasks: 5
+  tasks:
+    source: {operator: BashOperator, bash_command: 'true'}
+    mapped: {operator: BashOperator, expand: {bash_command: source.output}}
+    other: {operator: BashOperator, expand: {bash_command: source.output}}
+    first: {operator: BashOperator, bash_command: 'true', dependencies: [source]}
+    second: {operator: BashOperator, bash_command: 'true', dependencies: [source], priority_weight: 9}
+    last: {operator: BashOperator, bash_command: 'true', dependencies: [mapped, other, first, second]}
+";
+    let map = Mapped::new(90, text).await;
+    let mut highest = 0;
+    loop {
+        let run = map.run().await;
+        let mut active = map.under_way(&run).await;
+        for page in map.world.engine.store.pages(&run.facts.incarnation, TaskIndex(2), 0..4).await.unwrap() {
+            active += page.cells.values().filter(|cell| cell.takes_a_place()).count();
+        }
+        assert!(active <= 5, "{active} are under way");
+        highest = highest.max(active);
+        if !map.step().await {
+            break;
+        }
+    }
+    assert_eq!((map.run().await.state, highest), (DagRunState::Success, 5));
+    let ran = map.ran();
+    assert_eq!(ran.len(), 184);
+    let place = |id: &str| ran.iter().position(|(task, ..)| task == id).unwrap();
+    assert!(place("second") < 10, "who is of a higher priority waits for instances: {}", place("second"));
+    let doc = map.holder(&HolderId::Run(map.run.facts.incarnation.clone())).await.unwrap();
+    assert_eq!((doc.size, doc.used, doc.holders.len(), doc.waiters.len()), (Some(5), 0, 0, 0));
+}
+
+/// Whoever has slots of a pool and no place in its run leaves them to others: what waits in one run holds up no other run.
+#[tokio::test]
+async fn a_run_at_its_limit_keeps_no_slots_of_a_pool() {
+    let map =
+        Mapped::new(100, &under("pool: p").replace("schedule: null", "schedule: null\n  max_active_tasks: 2")).await;
+    map.world.engine.set_pool(&pool(10)).await.unwrap();
+    while map.step().await {
+        let run = map.run().await;
+        assert!(map.under_way(&run).await <= 2);
+        let held = map.holder(&the_pool()).await.map_or(0, |doc| doc.used);
+        assert!(held <= 4, "{held} slots of the pool are held, for 2 places");
+    }
+    assert_eq!((map.run().await.state, map.ran().len()), (DagRunState::Success, 102));
+    assert_eq!(map.holder(&the_pool()).await.unwrap().used, 0);
+}
+
+/// And the other way round: who waits for a pool leaves its place in the run to those that need none.
+#[tokio::test]
+async fn who_waits_for_a_pool_keeps_no_place_of_its_run() {
+    let text = "
+d:
+  schedule: null
+  max_active_tasks: 1
+  tasks:
+    source: {operator: BashOperator, bash_command: 'true'}
+    mapped: {operator: BashOperator, expand: {bash_command: source.output}, pool: p, priority_weight: 9}
+    plain: {operator: BashOperator, bash_command: 'true', dependencies: [source]}
+";
+    let map = Mapped::new(3, text).await;
+    map.world.engine.set_pool(&pool(0)).await.unwrap();
+    map.settle().await;
+    let ran: Vec<String> = map.ran().into_iter().map(|(task, ..)| task).collect();
+    assert_eq!(ran, ["source", "plain"]);
+    map.world.engine.set_pool(&pool(2)).await.unwrap();
+    assert_eq!(map.settle().await.state, DagRunState::Success);
+    assert_eq!(map.ran().len(), 3);
+}
+
 /// A task of a group that needs more slots than there are holds up no other, as in Airflow.
 #[tokio::test]
 async fn who_needs_more_slots_than_there_are_holds_up_no_other_task_of_its_group() {
@@ -172,6 +255,7 @@ impl Mapped {
             engine.look_at_page(&key, Leases::AllDead).await.unwrap();
         }
         engine.look_at_holder(&the_pool()).await.unwrap();
+        engine.look_at_holder(&HolderId::Run(incarnation.clone())).await.unwrap();
     }
 
     async fn do_something(&self, drawn: &mut Drawn, size: &mut i64) {
@@ -217,11 +301,14 @@ async fn slots_of_instances_are_kept_and_given_back_whatever_happens() {
     for seed in 0..seeds {
         let mut drawn = Drawn(seed);
         let slots = 1 + drawn.below(2);
-        let map = Mapped::new(
-            60 + drawn.below(80),
-            &under(&format!("retries: 99, retry_delay: 0, pool: p, pool_slots: {slots}")),
-        )
-        .await;
+        let items = 60 + drawn.below(80);
+        let mut text = under(&format!("retries: 99, retry_delay: 0, pool: p, pool_slots: {slots}"));
+        // In every other world the run has a limit of its own, too.
+        let limit = (seed % 2 == 1).then(|| 1 + drawn.below(4) as usize);
+        if let Some(limit) = limit {
+            text = text.replace("schedule: null", &format!("schedule: null\n  max_active_tasks: {limit}"));
+        }
+        let map = Mapped::new(items, &text).await;
         let mut size = i64::from(drawn.below(8));
         map.world.engine.set_pool(&pool(size)).await.unwrap();
         let mut before = 0;
@@ -232,6 +319,8 @@ async fn slots_of_instances_are_kept_and_given_back_whatever_happens() {
             assert_eq!(doc.used, doc.holders.values().map(|claim| i64::from(claim.slots)).sum::<i64>());
             assert!(used <= doc.used && doc.used <= size.max(before), "seed {seed}, step {step}: {used}, {doc:?}");
             before = doc.used;
+            let active = map.under_way(&map.run().await).await;
+            assert!(limit.is_none_or(|limit| active <= limit), "seed {seed}, step {step}: {active} of {limit:?}");
         }
         map.world.engine.set_pool(&pool(2)).await.unwrap();
         let mut rounds = 0;
@@ -244,6 +333,11 @@ async fn slots_of_instances_are_kept_and_given_back_whatever_happens() {
         map.world.engine.look_at_holder(&the_pool()).await.unwrap();
         let doc = map.holder(&the_pool()).await.unwrap();
         assert_eq!((doc.used, doc.waiters.len()), (0, 0), "seed {seed}: {doc:?}");
+        let of_run = HolderId::Run(map.run.facts.incarnation.clone());
+        map.world.engine.look_at_holder(&of_run).await.unwrap();
+        let of_run = map.holder(&of_run).await;
+        assert_eq!(of_run.is_some(), limit.is_some(), "seed {seed}");
+        assert!(of_run.is_none_or(|doc| doc.used == 0 && doc.waiters.is_empty()), "seed {seed}");
         ran += map.ran().iter().filter(|(task, ..)| task == "mapped").count();
     }
     assert!(ran > 50 * seeds as usize, "{ran} instances ran");
