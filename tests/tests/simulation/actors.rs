@@ -166,6 +166,9 @@ impl Hand {
         if self.world.lock().has_maps() && self.draw(|rng| rng.chance(2_500)) {
             return self.act_on_instances().await;
         }
+        if self.has_assets() && self.draw(|rng| rng.chance(2_500)) {
+            return self.tell_of_event(number).await;
+        }
         let dag_id = self.draw(|rng| rng.pick(&dags).clone());
         let choice = self.draw(|rng| rng.index(36));
         match choice {
@@ -366,7 +369,7 @@ impl Hand {
             } else {
                 maps::change(&mut world.rng, &mut dag);
             }
-            let version = scenario::version(dag);
+            let version = scenario::version(crate::assets::with_outlets(world.seed, dag));
             let plan = world.plan(version.dag.clone());
             world.monitor.plans.insert(version.id(), Arc::new(plan));
             world.stats.new_versions += 1;

@@ -12,6 +12,7 @@
 
 mod actors;
 mod adapter;
+mod assets;
 mod faults;
 mod maps;
 mod model;

@@ -257,6 +257,9 @@ impl World {
             let is_other = (before.epoch, before.is_open) != (after.epoch, after.is_open);
             for (slot, from) in &before.cells {
                 let to = after.cell(*slot).clone();
+                if let Some(run) = self.monitor.runs.get(&key.incarnation).cloned() {
+                    self.observe_success(&run, (slot.task, Some(slot.map_index)), (from, &to));
+                }
                 if *from != to
                     && let Err(why) = self.check_instance(process, &after, *slot, (from, &to), is_other)
                 {

@@ -46,6 +46,7 @@ pub(crate) struct Monitor {
     /// Interventions in several runs that are not made yet.
     pub(crate) interventions: Vec<OperationId>,
     pub(crate) backfills: BTreeMap<BackfillId, Backfill>,
+    pub(crate) events: crate::assets::Events,
     /// Runs whose last intervention left them ended: they are as somebody wanted them.
     pub(crate) by_hand: BTreeSet<Incarnation>,
     /// Attempt items, and when they were written.
@@ -130,7 +131,8 @@ impl World {
             }
             Some(keys::Document::Backfill(id)) => self.observe_backfill(process, &id, item),
             Some(keys::Document::Page(key)) => self.observe_page(process, &key, item),
-            Some(keys::Document::Topic(_) | keys::Document::Callback(_)) | None => {}
+            Some(keys::Document::Topic(id)) => self.observe_topic(process, &id, item),
+            Some(keys::Document::Callback(_)) | None => {}
         }
     }
 
@@ -287,6 +289,7 @@ impl World {
         let run = &after.facts.incarnation;
         let bumped = before.epoch != after.epoch || before.intent.is_some();
         for task in plan.tasks().filter(|t| before.cell(*t) != after.cell(*t)) {
+            self.observe_success(before, (task, None), (before.cell(task), after.cell(task)));
             let seen = Seen { world: self, process, before, after, plan, task, bumped };
             match transitions::check(&seen) {
                 Ok(found) => {
@@ -438,7 +441,9 @@ impl World {
             wake(after.wake_at)
         );
         self.say(process, &line);
-        if let Some(before) = self.monitor.dags.get(dag_id).cloned() {
+        let before = self.monitor.dags.get(dag_id).cloned();
+        self.observe_queue(before.as_ref(), &after);
+        if let Some(before) = before {
             self.check_places(&before, &after);
         }
         self.check_dag_index(&after);

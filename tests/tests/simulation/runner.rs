@@ -53,7 +53,8 @@ impl Runner for SimRunner {
             return Some(Finished { hitl: Some(detail), ..Finished::new(AttemptOutcome::AwaitingInput { until }) });
         }
         let returns = outcome == AttemptOutcome::Success && plan.is_mapped_over(work.task);
+        let outlet_events = crate::assets::said(plan.task(work.task), outcome);
         let map_length = returns.then(|| maps::length(seed, &run, plan, work.task, work.try_number));
-        Some(Finished { map_length, ..Finished::new(outcome) })
+        Some(Finished { map_length, outlet_events, ..Finished::new(outcome) })
     }
 }

@@ -1,6 +1,7 @@
 //! One seed's world from its beginning to its quiet end: who is polled next, what happens next.
 
 use crate::actors::{Hand, Kind, bare_store, engine};
+use crate::assets;
 use crate::faults::{Faults, Mutation};
 use crate::maps;
 use crate::rng::{Rng, mix};
@@ -138,10 +139,13 @@ fn found(world: &Shared, rng: &mut Rng, window: Micros) {
     at_once(store.put_holder(&pool)).expect("memory does not fail");
     world.lock().monitor.holders.insert(pool.id.clone(), pool);
     for number in 0..=rng.index(3) {
-        let dag = maps::with_maps(world.lock().seed, number, scenario::dag(rng, number, window));
+        let seed = world.lock().seed;
+        let dag = maps::with_maps(seed, number, scenario::dag(rng, number, window));
+        let dag = assets::with_assets(seed, number, dag);
         let mut document = DagDoc::new(dag.dag_id.clone(), dag.file.clone(), false);
         document.max_active_runs = dag.max_active_runs_effective();
         document.wake_at = Some(instant(0));
+        assets::found(&mut world.lock(), &store, &dag, &mut document);
         let version = scenario::version(dag);
         let id = at_once(store.put_version(&version)).expect("memory does not fail");
         document.version = Some(id.clone());

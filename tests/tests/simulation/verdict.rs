@@ -46,6 +46,9 @@ impl World {
         if let Some(page) = self.monitor.pages.values().find(|page| page.wake_at.is_some()) {
             return Some(format!("a page still wants attention: {page:?}"));
         }
+        if let Some(topic) = self.restless_topic() {
+            return Some(topic);
+        }
         if !self.lanes.is_empty() {
             return Some("messages are on their way".to_owned());
         }
@@ -77,7 +80,7 @@ impl World {
                 self.violate(format!("4: run {} of {}: {why}", run.facts.incarnation, run.facts.dag_id));
             }
         }
-        if let Err(why) = self.timetables_were_kept(&runs) {
+        if let Err(why) = self.timetables_were_kept(&runs).and_then(|()| self.events_made_their_runs(&runs)) {
             self.violate(why);
         }
     }
