@@ -91,6 +91,11 @@ pub fn attempts_of_instance(task: TaskIndex, map_index: u32) -> String {
     format!("{}m{map_index:010}#", attempts_of_task(task))
 }
 
+/// A sort key that comes before all attempts of a mapped instance, and after those of the instances before it.
+pub fn before_instance(task: TaskIndex, map_index: u32) -> String {
+    format!("{}m{map_index:010}", attempts_of_task(task))
+}
+
 /// A page of a mapped task.
 pub fn page(k: &PageKey) -> Key {
     key(format!("R#{}", k.incarnation), format!("{PAGES}{:05}#{:08}", k.unit.0, k.page))

@@ -339,7 +339,30 @@ impl<I: Items> Metastore<I> {
         task: Option<TaskIndex>,
     ) -> Result<Vec<(AttemptKey, Attempt)>, Error> {
         let prefix = task.map_or_else(|| keys::ATTEMPTS.to_owned(), keys::attempts_of_task);
-        self.attempts_under(incarnation, prefix).await
+        self.attempts_under(incarnation, prefix, None, 500, |_| true).await
+    }
+
+    /// The attempts of a task itself, by try, then token: those of its mapped instances are left out, and come after them.
+    pub async fn attempts_of_whole(
+        &self,
+        incarnation: &Incarnation,
+        task: TaskIndex,
+    ) -> Result<Vec<(AttemptKey, Attempt)>, Error> {
+        // Few have more, and what follows may be ten thousand instances.
+        let at_once = 20;
+        self.attempts_under(incarnation, keys::attempts_of_task(task), None, at_once, |of| of.is_none()).await
+    }
+
+    /// The attempts of the mapped instances of these numbers, by number, then try, then token.
+    pub async fn attempts_of_instances(
+        &self,
+        incarnation: &Incarnation,
+        task: TaskIndex,
+        instances: std::ops::Range<u32>,
+    ) -> Result<Vec<(AttemptKey, Attempt)>, Error> {
+        let before = keys::before_instance(task, instances.start);
+        let is_meant = |of: Option<u32>| of.is_some_and(|map_index| map_index < instances.end);
+        self.attempts_under(incarnation, keys::attempts_of_task(task), Some(before), 500, is_meant).await
     }
 
     /// All attempts of a mapped instance, by try, then token.
@@ -349,15 +372,19 @@ impl<I: Items> Metastore<I> {
         task: TaskIndex,
         map_index: u32,
     ) -> Result<Vec<(AttemptKey, Attempt)>, Error> {
-        self.attempts_under(incarnation, keys::attempts_of_instance(task, map_index)).await
+        self.attempts_under(incarnation, keys::attempts_of_instance(task, map_index), None, 500, |_| true).await
     }
 
+    /// The attempts below a prefix, from behind a key, up to the first one whose map index is not meant.
     async fn attempts_under(
         &self,
         incarnation: &Incarnation,
         prefix: String,
+        after: Option<String>,
+        limit: usize,
+        is_meant: impl Fn(Option<u32>) -> bool,
     ) -> Result<Vec<(AttemptKey, Attempt)>, Error> {
-        let mut range = Range { pk: keys::run(incarnation).pk, prefix, after: None, descending: false, limit: 500 };
+        let mut range = Range { pk: keys::run(incarnation).pk, prefix, after, descending: false, limit };
         let mut found = Vec::new();
         loop {
             let page = self.items.query(&range).await?;
@@ -366,6 +393,9 @@ impl<I: Items> Metastore<I> {
             for (sk, item) in page {
                 let (task, map_index, try_number, token) =
                     keys::read_attempt(&sk).ok_or_else(|| Error::Corrupt(format!("attempt key `{sk}`")))?;
+                if !is_meant(map_index) {
+                    return Ok(found);
+                }
                 let key = AttemptKey { incarnation: incarnation.clone(), task, map_index, try_number, token };
                 found.push((key, from_json_item(&item)?));
             }

@@ -4,10 +4,11 @@ use crate::engine::{Engine, Error, Version};
 use crate::views::{Latest, TaskInstanceView, instance_view, latest};
 use crate::xcoms;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use updraft_clock::Clock;
 use updraft_log_store::LogStore;
 use updraft_metastore::Items;
-use updraft_model::{Attempt, AttemptKey, Cell, PageKey, RunDoc, Slot, TaskIndex};
+use updraft_model::{Attempt, AttemptKey, Cell, PageDoc, PageKey, RunDoc, Slot, TaskIndex};
 use updraft_scheduling::mapped;
 use updraft_task_queue::TaskQueue;
 
@@ -24,6 +25,17 @@ pub struct MappedXCom {
     pub value: Value,
 }
 
+/// How many instances a task is known to have become; of one that is mapped over values of the file, from the beginning.
+fn known(version: &Version, run: &RunDoc, task: TaskIndex) -> u32 {
+    let plan = &version.plan;
+    let Some(unit) = plan.unit_of(task) else { return 0 };
+    if let Some(expansion) = run.mapped.expansion(unit.unit) {
+        return expansion.count;
+    }
+    let is_of_file = unit.mapping.inputs().all(|input| input.sources().is_empty());
+    if is_of_file { mapped::count_of(plan, &run.mapped, unit).unwrap_or(0) } else { 0 }
+}
+
 impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// The instances of a mapped task, by map index; none where it is not mapped, or not known to be expanded. A task that is mapped over
     /// values of the file has its instances from the beginning, in the state of the whole.
@@ -33,7 +45,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         self.instances_of(&version, run, task, &latest).await
     }
 
-    /// A page of a mapped task's instances, and how many there are: `listMapped` of Airflow's API.
+    /// The instances of a mapped task of these numbers, and how many there are in all. Reads what belongs to them alone.
     pub async fn list_mapped(
         &self,
         run: &RunDoc,
@@ -41,9 +53,16 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         offset: usize,
         limit: usize,
     ) -> Result<(Vec<TaskInstanceView>, usize), Error> {
-        let instances = self.mapped_instances(run, task).await?;
-        let total = instances.len();
-        Ok((instances.into_iter().skip(offset).take(limit).collect(), total))
+        let version = self.version(&run.facts.version).await?;
+        let total = known(&version, run, task);
+        let within = |at: usize| u32::try_from(at).unwrap_or(u32::MAX).min(total);
+        let wanted = within(offset)..within(offset.saturating_add(limit));
+        if wanted.is_empty() {
+            return Ok((Vec::new(), total as usize));
+        }
+        let attempts = self.store.attempts_of_instances(&run.facts.incarnation, task, wanted.clone()).await?;
+        let latest = latest(attempts);
+        Ok((self.these_of(&version, run, task, &latest, wanted).await?, total as usize))
     }
 
     /// One instance of a mapped task.
@@ -56,9 +75,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         task: TaskIndex,
         map_index: u32,
     ) -> Result<TaskInstanceView, Error> {
-        let instances = self.mapped_instances(run, task).await?;
-        let known = instances.len();
-        instances.into_iter().find(|view| view.map_index == Some(map_index)).ok_or_else(|| Error::NotFound {
+        let (mut found, known) = self.list_mapped(run, task, map_index as usize, 1).await?;
+        found.pop().ok_or_else(|| Error::NotFound {
             what: "the task instance of map index",
             name: map_index.to_string(),
             near: if known > 0 { vec![format!("0 to {}", known - 1)] } else { Vec::new() },
@@ -72,26 +90,34 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         task: TaskIndex,
         latest: &Latest,
     ) -> Result<Vec<TaskInstanceView>, Error> {
+        self.these_of(version, run, task, latest, 0..known(version, run, task)).await
+    }
+
+    /// The instances of these numbers, which are known to be there.
+    async fn these_of(
+        &self,
+        version: &Version,
+        run: &RunDoc,
+        task: TaskIndex,
+        latest: &Latest,
+        wanted: std::ops::Range<u32>,
+    ) -> Result<Vec<TaskInstanceView>, Error> {
         let plan = &version.plan;
         let Some(unit) = plan.unit_of(task) else { return Ok(Vec::new()) };
-        let whole = run.cell(task);
         let view = |map_index: u32, cell: &Cell| {
             instance_view(task, plan.task(task), Some(map_index), cell, latest.get(&(task, Some(map_index))))
         };
-        let Some(expansion) = run.mapped.expansion(unit.unit) else {
-            let is_of_file = unit.mapping.inputs().all(|input| input.sources().is_empty());
-            let count = if is_of_file { mapped::count_of(plan, &run.mapped, unit).unwrap_or(0) } else { 0 };
-            return Ok((0..count).map(|map_index| view(map_index, whole)).collect());
-        };
-        let pages = xcoms::pages_of(&self.store, plan, run, task).await?;
-        let mut views = Vec::with_capacity(expansion.count as usize);
-        let per_page = unit.per_page();
-        for map_index in 0..expansion.count {
-            let page = pages.iter().find(|page| page.key.page == map_index / per_page);
-            let cell = page.and_then(|page| page.cells.get(&Slot { map_index, task })).unwrap_or(&Cell::None);
-            views.push(view(map_index, cell));
+        if run.mapped.expansion(unit.unit).is_none() {
+            return Ok(wanted.map(|map_index| view(map_index, run.cell(task))).collect());
         }
-        Ok(views)
+        let per_page = unit.per_page();
+        let pages = wanted.start / per_page..wanted.end.div_ceil(per_page);
+        let found = self.store.pages(&run.facts.incarnation, unit.unit, pages).await?;
+        let pages: BTreeMap<u32, &PageDoc> = found.iter().map(|page| (page.key.page, page)).collect();
+        let cell = |map_index: u32| {
+            pages.get(&(map_index / per_page)).and_then(|page| page.cells.get(&Slot { map_index, task }))
+        };
+        Ok(wanted.map(|map_index| view(map_index, cell(map_index).unwrap_or(&Cell::None))).collect())
     }
 
     /// The cell of a task, or of an instance of a mapped one.
@@ -105,7 +131,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         Ok(page.map_or(Cell::None, |page| page.cell(Slot { map_index, task }).clone()))
     }
 
-    pub(crate) async fn attempts_of_instance(
+    /// The attempts of a task itself, or with a map index of that instance of it.
+    pub async fn attempts_of_instance(
         &self,
         run: &RunDoc,
         task: TaskIndex,
@@ -114,9 +141,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         Ok(if let Some(map_index) = map_index {
             self.store.attempts_of_instance(&run.facts.incarnation, task, map_index).await?
         } else {
-            let mut all = self.store.attempts_of(&run.facts.incarnation, Some(task)).await?;
-            all.retain(|(key, _)| key.map_index.is_none());
-            all
+            self.store.attempts_of_whole(&run.facts.incarnation, task).await?
         })
     }
 

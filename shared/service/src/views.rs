@@ -148,7 +148,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// One task instance of a run.
     pub async fn task_instance(&self, run: &RunDoc, task: TaskIndex) -> Result<TaskInstanceView, Error> {
         let version = self.version(&run.facts.version).await?;
-        let latest = latest(self.store.attempts_of(&run.facts.incarnation, Some(task)).await?);
+        let latest = latest(self.store.attempts_of_whole(&run.facts.incarnation, task).await?);
         Ok(task_instance(run, task, &version.plan, latest.get(&(task, None))))
     }
 

@@ -23,9 +23,8 @@ pub(super) async fn one<P: Parts>(
     let version = api.engine.version(&run.facts.version).await?;
     let missing = || Failure::not_found(format!("Run `{run_id}` of `{dag_id}` has no task `{task_id}`"));
     let index = version.plan.index_of(&task_id).ok_or_else(missing)?;
-    let mut attempts = api.engine.store.attempts_of(&run.facts.incarnation, Some(index)).await?;
     let map_index = query.integer::<u32>("map_index")?;
-    attempts.retain(|(key, _)| map_index.is_none() || key.map_index == map_index);
+    let mut attempts = api.engine.attempts_of_instance(&run, index, map_index).await?;
     attempts.sort_by_key(|(key, attempt)| (key.try_number, attempt.start_date));
     let view = match map_index {
         Some(map_index) => api.engine.mapped_instance(&run, index, map_index).await?,
