@@ -280,6 +280,12 @@ def of_xcoms(apis):
     assert value == "hello you", value
     fails(404, xcoms.get_xcom_entry, "etl", "extract", "mine", "nope")
     place = ("etl", "extract", "mine")
+    # `~` stands for all DAGs, all runs, all tasks.
+    everywhere = xcoms.get_xcom_entries("~", "~", "~", task_id_pattern="extr%", xcom_key="return_value")
+    assert ("etl", "mine", "extract") in {(one.dag_id, one.run_id, one.task_id) for one in everywhere.xcom_entries}
+    assert {one.task_id for one in everywhere.xcom_entries} == {"extract"}
+    assert xcoms.get_xcom_entries("~", "mine", "~").total_entries >= 1
+    assert xcoms.get_xcom_entries("~", "~", "nope").total_entries == 0
     made = xcoms.create_xcom_entry(*place, XComCreateBody(key="rows", value={"n": 1}))
     assert made.value == {"n": 1} and made.map_index == -1, made
     fails(409, xcoms.create_xcom_entry, *place, XComCreateBody(key="rows", value=2))

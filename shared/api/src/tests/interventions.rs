@@ -70,6 +70,17 @@ async fn a_run_is_patched_cleared_and_noted() {
     assert_eq!(noted["note"], "by hand");
     let (status, failed) = ask(&engine, json_to("PATCH", run, r#"{"state": "failed"}"#)).await;
     assert_eq!((status.as_u16(), &failed["note"]), (200, &json!("by hand")));
+    // Null alone says nothing of the note; named by the mask, it takes it away.
+    let (_, kept) = ask(&engine, json_to("PATCH", run, r#"{"note": null}"#)).await;
+    assert_eq!(kept["note"], "by hand");
+    for path in [run.to_owned(), format!("{run}/taskInstances/extract")] {
+        ask(&engine, json_to("PATCH", &path, r#"{"note": "again"}"#)).await;
+        let (status, said) =
+            ask(&engine, json_to("PATCH", &format!("{path}?update_mask=note"), r#"{"note": null}"#)).await;
+        assert_eq!(status.as_u16(), 200, "{said}");
+        let (_, now) = ask(&engine, get_of(&path)).await;
+        assert_eq!(now["note"], json!(null), "{path}");
+    }
     let (_, would) = ask(&engine, json_to("POST", &format!("{run}/clear"), "{}")).await;
     assert_eq!(would["total_entries"], 1);
     let (_, cleared) = ask(&engine, json_to("POST", &format!("{run}/clear"), r#"{"dry_run": false}"#)).await;

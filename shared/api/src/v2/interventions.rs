@@ -21,7 +21,11 @@ fn masked(body: &Value, mask: &[&str]) -> Value {
     let fields = body.as_object().into_iter().flatten();
     let meant: Map<String, Value> = fields
         .filter(|(name, _)| name.starts_with("include_") || is_meant(body, mask, name))
-        .map(|(name, value)| (name.clone(), value.clone()))
+        // A note that a mask names and that is null is taken away; null alone stands for not given.
+        .map(|(name, value)| {
+            let is_removed = name == "note" && value.is_null() && mask.is_some();
+            (name.clone(), if is_removed { Value::from("") } else { value.clone() })
+        })
         .collect();
     Value::Object(meant)
 }

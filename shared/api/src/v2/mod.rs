@@ -17,6 +17,7 @@ mod hitl;
 mod interventions;
 mod pools;
 mod query;
+mod rows;
 mod run_lists;
 pub(crate) mod runs;
 mod secret;
@@ -27,6 +28,7 @@ mod task_instances;
 mod values;
 mod variables;
 mod xcom_edits;
+mod xcom_lists;
 
 pub use config::ConfigOption;
 pub(crate) use dag_versions::Known as KnownVersions;
@@ -209,7 +211,7 @@ fn of_runs<P: Parts>(served: Served<P>) -> Served<P> {
             "/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/externalLogUrl/{try_number}",
             values::external_log,
         )
-        .on("GET", "/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries", values::xcoms::<P>)
+        .on("GET", "/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries", xcom_lists::list::<P>)
         .on("POST", "/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries", xcom_edits::create::<P>)
         .on(
             "GET",

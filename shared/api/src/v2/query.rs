@@ -201,9 +201,7 @@ impl Query {
         let total = items.len();
         let Some(cursor) = self.text("cursor") else {
             *items = page.of(std::mem::take(items));
-            return Ok(
-                json!({"total_entries": total, "total_entries_limit": null, "next_cursor": null, "previous_cursor": null}),
-            );
+            return Ok(total_alone(total));
         };
         let (from, to) = if cursor.is_empty() {
             (0, page.limit.min(total))
@@ -284,6 +282,11 @@ impl Query {
         }
         reached[value.len()]
     }
+}
+
+/// What a page says of its list where nobody asked by a cursor.
+pub(crate) fn total_alone(total: usize) -> Value {
+    json!({"total_entries": total, "total_entries_limit": null, "next_cursor": null, "previous_cursor": null})
 }
 
 /// Sorts by several keys, each with its direction.

@@ -1,12 +1,12 @@
 //! The JSON of Airflow's responses, field for field. What does not exist here has Airflow's value for "there is none".
 
-use super::redacted;
+use super::{redacted, rows};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use updraft_metastore::{ImportError, Note, Noted};
-use updraft_model::{Dag, DagRunType, Plan, RunDoc, TaskIndex, TaskInstanceState};
+use updraft_model::{Dag, DagRunType, Plan, RunDoc, TaskIndex};
 use updraft_service::views::{DagView, TaskInstanceView, TryView};
 
 /// The notes of a run and its task instances.
@@ -17,9 +17,14 @@ pub(super) const BUNDLE: &str = "dags-folder";
 
 /// An instant as pydantic prints it: `Z` for UTC.
 pub(crate) fn time(at: Timestamp) -> Value {
+    time_text(at).into()
+}
+
+/// The same, as a text.
+pub(super) fn time_text(at: Timestamp) -> String {
     // What `isoformat` writes, at a fraction of its cost: pages have hundreds of instants.
     let digits = if at.as_nanosecond().rem_euclid(1_000_000_000) < 1000 { 0 } else { 6 };
-    jiff::fmt::temporal::DateTimePrinter::new().precision(Some(digits)).timestamp_to_string(&at).into()
+    jiff::fmt::temporal::DateTimePrinter::new().precision(Some(digits)).timestamp_to_string(&at)
 }
 
 pub(crate) fn time_or_null(at: Option<Timestamp>) -> Value {
@@ -218,51 +223,11 @@ pub(super) fn run(run: &RunDoc, dag: &Dag, note: Option<&str>, version: Value) -
     })
 }
 
-/// Airflow writes "no state yet" as null.
-fn state(state: TaskInstanceState) -> Value {
-    if state == TaskInstanceState::None { Value::Null } else { state.as_str().into() }
-}
-
 /// What a run runs, and `DagVersionResponse` of it.
 pub(crate) type Versioned<'v> = (&'v Plan, &'v Value);
 
-/// What a task instance and each of its tries have in common.
-fn instance(run: &RunDoc, (plan, version): Versioned<'_>, index: TaskIndex, map_index: Option<u32>) -> Value {
-    let task = plan.task(index);
-    let name = task.operator.rsplit('.').next().unwrap_or(&task.operator);
-    json!({
-        "task_id": task.task_id,
-        "dag_id": run.facts.dag_id,
-        "dag_run_id": run.facts.run_id,
-        "map_index": map_index.map_or(-1, i64::from),
-        "max_tries": run.max_tries.get(&index).copied().unwrap_or(task.retries),
-        "task_display_name": task.task_display_name.as_deref().unwrap_or(task.task_id.as_str()),
-        "dag_display_name": plan.dag.dag_display_name.as_deref().unwrap_or(plan.dag.dag_id.as_str()),
-        "unixname": null,
-        "pool": task.pool,
-        "pool_slots": task.pool_slots,
-        "queue": task.queue,
-        "priority_weight": plan.priority(index),
-        "operator": name,
-        "operator_name": name,
-        "queued_when": null,
-        "scheduled_when": null,
-        "pid": null,
-        "executor": null,
-        "executor_config": "{}",
-        "dag_version": version,
-    })
-}
-
-fn with(mut object: Value, more: Value) -> Value {
-    if let (Value::Object(object), Value::Object(more)) = (&mut object, more) {
-        object.extend(more);
-    }
-    object
-}
-
 /// The template fields as the latest attempt had them; nothing before there was one.
-fn rendered_fields(plan: &Plan, view: &TaskInstanceView) -> Value {
+pub(super) fn rendered_fields(plan: &Plan, view: &TaskInstanceView) -> Value {
     let task = plan.task(view.task);
     let (Some(rendered), Some(operator)) = (&view.rendered, updraft_model::operators::find(&task.operator)) else {
         return json!({});
@@ -274,35 +239,12 @@ fn rendered_fields(plan: &Plan, view: &TaskInstanceView) -> Value {
     operator.template_fields().map(field).collect::<serde_json::Map<_, _>>().into()
 }
 
-/// `TaskInstanceResponse`.
+/// `TaskInstanceResponse`, as a value.
 pub(crate) fn task_instance(run: &RunDoc, of: Versioned<'_>, view: &TaskInstanceView, notes: &Notes) -> Value {
-    let id = updraft_service::task_instance_id(
-        run.facts.incarnation.as_str(),
-        &view.task_id,
-        view.map_index,
-        view.try_number,
-    );
-    let note = notes.get(&Noted::Task(view.task, view.map_index)).or_else(|| notes.get(&Noted::Task(view.task, None)));
-    let more = json!({
-        "id": id,
-        "logical_date": time_or_null(run.facts.logical_date),
-        "run_after": time(run.facts.run_after),
-        "start_date": time_or_null(view.start_date),
-        "end_date": time_or_null(view.end_date),
-        "duration": seconds(view.start_date, view.end_date),
-        "state": state(view.state),
-        "try_number": view.try_number,
-        "hostname": view.hostname.as_deref().unwrap_or_default(),
-        "note": note.map(|note| &note.content),
-        "rendered_map_index": view.rendered_map_index,
-        "rendered_fields": rendered_fields(of.0, view),
-        "trigger": null,
-        "triggerer_job": null,
-    });
-    with(instance(run, of, view.task, view.map_index), more)
+    json!(rows::row(run, of, view, notes))
 }
 
-/// `TaskInstanceHistoryResponse`.
+/// `TaskInstanceHistoryResponse`, as a value.
 pub(crate) fn one_try(
     run: &RunDoc,
     of: Versioned<'_>,
@@ -310,15 +252,7 @@ pub(crate) fn one_try(
     map_index: Option<u32>,
     view: &TryView,
 ) -> Value {
-    let more = json!({
-        "start_date": time_or_null(view.start_date),
-        "end_date": time_or_null(view.end_date),
-        "duration": seconds(view.start_date, view.end_date),
-        "state": state(view.state),
-        "try_number": view.try_number,
-        "hostname": view.hostname.as_deref().unwrap_or_default(),
-    });
-    with(instance(run, of, task, map_index), more)
+    json!(rows::one_try(run, of, task, map_index, view))
 }
 
 /// `ImportErrorResponse`.

@@ -1,20 +1,30 @@
 //! Task instances of runs, and their tries.
 
-use super::query::{Bounds, Query, sort_by};
+use super::query::{Bounds, Query, sort_by, total_alone};
+use super::rows::{self, Row};
 use super::run_lists::{self, Filters as RunFilters};
+use super::shapes::Notes;
+use super::values::entries;
 use super::{Failure, dag_versions, dags, runs, shapes};
 use crate::contract::Body;
 use crate::parts::{Api, Parts};
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use updraft_model::{Plan, RunDoc, TaskIndex, TaskInstanceState};
 use updraft_service::Error;
+use updraft_service::engine::Version;
 use updraft_service::views::TaskInstanceView;
 
 type Answer = Result<Json<Value>, Failure>;
+
+/// A page, written as it is answered.
+type Page = Result<Response, Failure>;
 
 /// What the path of a task instance names.
 #[derive(Debug, Clone, Deserialize)]
@@ -179,7 +189,7 @@ impl<'q> Filters<'q> {
 }
 
 /// The task instances of these runs that the query lets through, in its order, and its page of them.
-async fn listed<P: Parts>(api: &Api<P>, found: &[RunDoc], query: &Query) -> Answer {
+async fn listed<P: Parts>(api: &Api<P>, found: &[RunDoc], query: &Query) -> Page {
     let filters = Filters::read(query)?;
     let order = query.order_by("id", &ORDERS)?;
     let mut rows: Vec<(usize, TaskInstanceView)> = Vec::new();
@@ -193,35 +203,43 @@ async fn listed<P: Parts>(api: &Api<P>, found: &[RunDoc], query: &Query) -> Answ
     {
         sort_by(&mut rows, &order, |(number, view), name| key(&found[*number], *number, view, name));
     }
-    let mut answer = query.window(&mut rows, |(number, view)| {
+    let page = query.window(&mut rows, |(number, view)| {
         format!("{}/{}/{}", found[*number].facts.incarnation, view.task_id, view.map_index.map_or(-1, i64::from))
     })?;
-    answer["task_instances"] = shown_rows(api, found, &rows).await?.into();
-    Ok(Json(answer))
+    written(api, found, &rows, &page).await
 }
 
-/// `TaskInstanceResponse` of each, with what is noted on it.
-async fn shown_rows<P: Parts>(
-    api: &Api<P>,
-    found: &[RunDoc],
-    rows: &[(usize, TaskInstanceView)],
-) -> Result<Vec<Value>, Failure> {
-    let mut shown = Vec::with_capacity(rows.len());
-    let mut noted = None;
-    for (number, view) in rows {
-        let run = &found[*number];
-        if noted.as_ref().is_none_or(|(of, _, _)| of != number) {
-            let its = api.engine.store.notes(&run.facts.incarnation).await?;
-            let version = (api.engine.version(&run.facts.version).await?, dag_versions::of_run(api, run).await?);
-            noted = Some((*number, its, version));
+/// What all rows of a run are shown with.
+struct Shared {
+    notes: Notes,
+    version: Arc<Version>,
+    number: Value,
+}
+
+/// A page of task instances.
+#[derive(Serialize)]
+struct Listed<'r> {
+    task_instances: Vec<Row<'r>>,
+    #[serde(flatten)]
+    page: &'r Value,
+}
+
+/// A page of `TaskInstanceResponse`, with what is noted on each.
+async fn written<P: Parts>(api: &Api<P>, found: &[RunDoc], rows: &[(usize, TaskInstanceView)], page: &Value) -> Page {
+    let mut shared: BTreeMap<usize, Shared> = BTreeMap::new();
+    for (number, _) in rows {
+        if !shared.contains_key(number) {
+            let run = &found[*number];
+            let notes = api.engine.store.notes(&run.facts.incarnation).await?;
+            let version = api.engine.version(&run.facts.version).await?;
+            shared.insert(*number, Shared { notes, version, number: dag_versions::of_run(api, run).await? });
         }
-        shown.extend(
-            noted
-                .as_ref()
-                .map(|(_, notes, (version, number))| shapes::task_instance(run, (&version.plan, number), view, notes)),
-        );
     }
-    Ok(shown)
+    let shown = rows.iter().filter_map(|(number, view)| {
+        let of = shared.get(number)?;
+        Some(rows::row(&found[*number], (&of.version.plan, &of.number), view, &of.notes))
+    });
+    Ok(Json(Listed { task_instances: shown.collect(), page }).into_response())
 }
 
 /// The sort key of a task instance under a name of `order_by`.
@@ -253,7 +271,7 @@ pub(super) async fn list<P: Parts>(
     State(api): State<Api<P>>,
     Path((dag_id, run_id)): Path<(String, String)>,
     query: Query,
-) -> Answer {
+) -> Page {
     if run_id != "~" {
         if dag_id == "~" {
             return Err(Failure::bad_request("dag_id is required when dag_run_id is specified"));
@@ -273,7 +291,7 @@ pub(super) async fn batch<P: Parts>(
     State(api): State<Api<P>>,
     Path((dag_id, run_id)): Path<(String, String)>,
     Body(body): Body,
-) -> Answer {
+) -> Page {
     const NAMES: [(&str, &str); 3] = [("task_ids", "task_id"), ("page_limit", "limit"), ("page_offset", "offset")];
     for (name, given) in [("dag_id", &dag_id), ("dag_run_id", &run_id)] {
         if given != "~" {
@@ -289,15 +307,16 @@ pub(super) async fn batch<P: Parts>(
 }
 
 async fn shown<P: Parts>(api: &Api<P>, run: &RunDoc, view: TaskInstanceView) -> Answer {
-    let mut all = shown_rows(api, std::slice::from_ref(run), &[(0, view)]).await?;
-    Ok(Json(all.pop().unwrap_or_default()))
+    let notes = api.engine.store.notes(&run.facts.incarnation).await?;
+    let (version, number) = (api.engine.version(&run.facts.version).await?, dag_versions::of_run(api, run).await?);
+    Ok(Json(shapes::task_instance(run, (&version.plan, &number), &view, &notes)))
 }
 
 /// `GET .../taskInstances/{task_id}`.
 pub(super) async fn one<P: Parts>(State(api): State<Api<P>>, Path(named): Path<Named>) -> Answer {
     let (run, index) = find(&api, &named.dag_id, &named.dag_run_id, &named.task_id).await?;
     // Before it is expanded, a mapped task has one instance without an index.
-    if !api.engine.mapped_instances(&run, index).await?.is_empty() {
+    if api.engine.list_mapped(&run, index, 0, 1).await?.1 > 0 {
         return Err(Failure::not_found("Task instance is mapped, add the map_index value to the URL"));
     }
     let view = api.engine.task_instance(&run, index).await?;
@@ -311,7 +330,7 @@ pub(super) async fn mapped<P: Parts>(State(api): State<Api<P>>, Path(named): Pat
 }
 
 /// `GET .../taskInstances/{task_id}/listMapped`.
-pub(super) async fn list_mapped<P: Parts>(State(api): State<Api<P>>, Path(named): Path<Named>, query: Query) -> Answer {
+pub(super) async fn list_mapped<P: Parts>(State(api): State<Api<P>>, Path(named): Path<Named>, query: Query) -> Page {
     let Named { dag_id, dag_run_id, task_id, .. } = &named;
     let order = query.order_by("map_index", &ORDERS)?;
     let filters = Filters::read(&query)?;
@@ -322,13 +341,18 @@ pub(super) async fn list_mapped<P: Parts>(State(api): State<Api<P>>, Path(named)
     if version.plan.unit_of(index).is_none() {
         return Err(Failure::not_found(format!("Task id {task_id} is not mapped")));
     }
+    // In their order and unfiltered, a page of ten thousand costs what a page of a hundred does.
+    if order == [("map_index", false)] && query.names().all(|name| ["limit", "offset", "order_by"].contains(&name)) {
+        let (views, total) = api.engine.list_mapped(&run, index, query.page()?.offset, query.page()?.limit).await?;
+        let rows: Vec<_> = views.into_iter().map(|view| (0, view)).collect();
+        return written(&api, std::slice::from_ref(&run), &rows, &total_alone(total)).await;
+    }
     let mut rows: Vec<(usize, TaskInstanceView)> =
         api.engine.mapped_instances(&run, index).await?.into_iter().map(|view| (0, view)).collect();
     rows.retain(|(_, view)| filters.hold(&version.plan, view));
     sort_by(&mut rows, &order, |(number, view), name| key(&run, *number, view, name));
-    let mut answer = query.window(&mut rows, |(_, view)| view.map_index.unwrap_or_default().to_string())?;
-    answer["task_instances"] = shown_rows(&api, std::slice::from_ref(&run), &rows).await?.into();
-    Ok(Json(answer))
+    let page = query.window(&mut rows, |(_, view)| view.map_index.unwrap_or_default().to_string())?;
+    written(&api, std::slice::from_ref(&run), &rows, &page).await
 }
 
 /// `GET .../taskInstances/{task_id}/dependencies`: why a task instance without a state waits.
@@ -374,13 +398,35 @@ pub(super) async fn one_try<P: Parts>(State(api): State<Api<P>>, Path(named): Pa
     Ok(Json(shapes::one_try(&run, of, index, view.map_index, found)))
 }
 
-/// `GET .../taskInstances/{task_id}/links`: operators have no extra links here.
-pub(super) async fn links<P: Parts>(State(api): State<Api<P>>, Path(named): Path<Named>) -> Answer {
-    let Named { dag_id, dag_run_id, task_id, .. } = &named;
+/// `GET .../taskInstances/{task_id}/links`: of a task that triggers another DAG, the run it has made; of one that waits for another DAG, that.
+pub(super) async fn links<P: Parts>(State(api): State<Api<P>>, Path(named): Path<Named>, query: Query) -> Answer {
+    let Named { dag_id, task_id, .. } = &named;
     let (_, version) = dags::current(&api, dag_id).await?;
-    if version.plan.index_of(task_id).is_none() {
-        return Err(Failure::not_found(format!("Task with ID = {task_id} not found")));
-    }
-    find(&api, dag_id, dag_run_id, task_id).await?;
-    Ok(Json(json!({"extra_links": {}, "total_entries": 0})))
+    let missing = || Failure::not_found(format!("Task with ID = {task_id} not found"));
+    version.plan.index_of(task_id).ok_or_else(missing)?;
+    let (run, index, view) = find_mapped(&api, &named, named.map_index(&query)?).await?;
+    let version = api.engine.version(&run.facts.version).await?;
+    let operator = version.plan.task(index).operator.rsplit('.').next().unwrap_or_default();
+    let fields = shapes::rendered_fields(&version.plan, &view);
+    let links = match operator {
+        "TriggerDagRunOperator" => {
+            let map_index = Some(named.map_index(&query)?);
+            let pushed = entries(&api, &run, index, map_index, Some("trigger_run_id")).await?.pop();
+            let to = pushed.as_ref().and_then(|(_, _, value)| value.as_str()).zip(fields["trigger_dag_id"].as_str());
+            json!({"Triggered DAG": to.map(|(run_id, dag_id)| place(dag_id, Some(run_id)))})
+        }
+        "ExternalTaskSensor" => {
+            json!({"External DAG": fields["external_dag_id"].as_str().map(|dag_id| place(dag_id, None))})
+        }
+        _ => json!({}),
+    };
+    let total = links.as_object().map_or(0, serde_json::Map::len);
+    Ok(Json(json!({"extra_links": links, "total_entries": total})))
+}
+
+/// Where the UI shows a DAG, or a run of it.
+fn place(dag_id: &str, run_id: Option<&str>) -> String {
+    let within = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20");
+    let run = run_id.map(|run_id| format!("?run={}", within(run_id)));
+    format!("/#/dags/{}/grid{}", within(dag_id), run.unwrap_or_default())
 }

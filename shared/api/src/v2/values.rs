@@ -118,21 +118,6 @@ pub(super) async fn entries<P: Parts>(
         .collect())
 }
 
-/// `GET .../taskInstances/{task_id}/xcomEntries`.
-pub(super) async fn xcoms<P: Parts>(
-    State(api): State<Api<P>>,
-    Path((dag_id, run_id, task_id)): Path<(String, String, String)>,
-    query: Query,
-) -> Result<Json<Value>, Failure> {
-    let page = query.page()?;
-    let (run, index) = task_instances::find(&api, &dag_id, &run_id, &task_id).await?;
-    let mut found = entries(&api, &run, index, query.integer("map_index")?, query.text("xcom_key")).await?;
-    found.retain(|(key, _, _)| query.matches("xcom_key", key));
-    let total = found.len();
-    let shown: Vec<Value> = page.of(found).into_iter().map(|(_, entry, _)| entry).collect();
-    Ok(Json(json!({"xcom_entries": shown, "total_entries": total})))
-}
-
 /// `GET .../taskInstances/{task_id}/xcomEntries/{xcom_key}`.
 pub(super) async fn xcom<P: Parts>(
     State(api): State<Api<P>>,
