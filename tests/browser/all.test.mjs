@@ -6,6 +6,7 @@ await import('./dag.mjs');
 await import('./task.mjs');
 await import('./asking.mjs');
 await import('./actions.mjs');
+await import('./whole.mjs');
 await import('./admin.mjs');
 await import('./everywhere.mjs');
 await import('./login.mjs');

@@ -62,7 +62,7 @@ test('instances of a mapped task are listed by their names, and opened', async (
     const panel = page.getByRole('region', { name: 'Task instance' });
     await panel.getByText('3 instances').waitFor();
     await panel.getByLabel('State', { exact: true }).selectOption('failed');
-    await until('only what failed is left', async () => (await panel.locator('ul li').count()) === 1);
+    await until('only what failed is left', async () => (await panel.getByRole('listitem').count()) === 1);
     await panel.getByRole('link', { name: /\[2\] exit 3/ }).click();
     await panel.getByRole('heading', { name: 'each[2]' }).waitFor();
     await page.getByRole('log').getByText(/exit code 3|returned a non-zero exit code 3/).first().waitFor();

@@ -169,6 +169,7 @@ test('assets say who makes them, who waits, and what happened', async () => {
     const asset = page.getByRole('region', { name: 'Asset' });
     await asset.getByRole('heading', { name: 'bread' }).waitFor();
     await asset.getByRole('button', { name: 'Note an update' }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Note the update' }).click();
     await page.getByText('Noted an update of bread.').waitFor();
     await asset.getByText('from outside').first().waitFor();
     await asset.getByRole('button', { name: 'Make it' }).click();

@@ -1,7 +1,7 @@
 // What holds for every view: no serious finding of axe, in light and dark; nothing scrolls sideways on a phone; few requests.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { at, grave, link, run, until } from './harness.mjs';
+import { api, at, grave, link, run, until } from './harness.mjs';
 
 const id = await run('shop', { region: 'us' });
 const asking = await run('ask', {}, false);
@@ -9,8 +9,19 @@ const fan = await run('fan');
 const VIEWS = {
   home: '#/home',
   dags: '#/dags',
+  'all runs': '#/runs',
+  'all task instances': '#/instances',
+  'all XComs': '#/xcoms',
+  server: '#/server',
   grid: link('shop', 'grid'),
   run: link('shop', 'grid', { run: id }),
+  group: link('shop', 'grid', { run: id, group: 'extract' }),
+  'events of a run': link('shop', 'grid', { run: id, tab: 'events' }),
+  'assets of a run': link('shop', 'grid', { run: id, tab: 'assets' }),
+  'events of a task': link('shop', 'grid', { run: id, task: 'check', tab: 'events' }),
+  store: link('shop', 'grid', { run: id, task: 'check', tab: 'store' }),
+  tasks: link('shop', 'tasks'),
+  'a task in all runs': link('shop', 'tasks', { of: 'check' }),
   'run details': link('shop', 'grid', { run: id, tab: 'details' }),
   log: link('shop', 'grid', { run: id, task: 'check' }),
   xcoms: link('shop', 'grid', { run: id, task: 'extract.orders', tab: 'xcoms' }),
@@ -36,6 +47,7 @@ const VIEWS = {
   users: '#/users',
   audit: '#/audit',
   assets: '#/assets',
+  'an asset': `#/assets?asset=${(await api('/api/v2/assets')).assets[0].id}`,
   source: link('shop', 'source'),
   events: link('shop', 'events'),
   'assets of a DAG': link('baker', 'assets'),

@@ -81,7 +81,7 @@ test('a run says what it was given and about what it costs', async () => {
     await page.getByLabel('Conf', { exact: true }).getByText('"limit": 9').waitFor();
     await page.getByRole('link', { name: 'Cost' }).click();
     await page.getByText(/^\$0\.0000/).waitFor();
-    await page.getByRole('link', { name: /^Tasks/ }).click();
+    await page.getByRole('region', { name: 'Run', exact: true }).getByRole('link', { name: /^Tasks/ }).click();
     await page.getByRole('button', { name: /6 success/ }).waitFor();
   });
   const { used } = await api(`/api/updraft/v1/dags/shop/runs/${encodeURIComponent(id)}`);

@@ -1,1 +1,0 @@
-import{ad as a}from"./Problem-BBdj6pEq.js";a();
