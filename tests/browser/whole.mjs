@@ -296,3 +296,58 @@ test('the server tells how it fares and how it is set up', async () => {
     assert.equal(await page.locator('tbody tr').count(), 1);
   });
 });
+
+/** Goes on with the Tab key until what has the focus is called this. */
+async function tabTo(page, name) {
+  const focused = () => page.evaluate(() => (document.activeElement?.getAttribute('aria-label') ?? document.activeElement?.labels?.[0]?.textContent ?? document.activeElement?.textContent ?? '').trim());
+  const seen = [];
+  for (let i = 0; i < 120; i++) {
+    const now = await focused();
+    if (now === name) return;
+    seen.push(now.slice(0, 20));
+    await page.keyboard.press('Tab');
+  }
+  assert.fail(`the Tab key does not come to “${name}”: ${seen.join(' | ')}`);
+}
+
+test('the keyboard alone triggers, notes, clears, marks and deletes', async () => {
+  await at('#/dags/fan', async (page) => {
+    await page.getByRole('button', { name: 'Trigger', exact: true }).waitFor();
+    await tabTo(page, 'Trigger');
+    await page.keyboard.press('Enter');
+    await page.getByRole('dialog').getByText('What happens:').waitFor();
+    await tabTo(page, 'Trigger a run');
+    await page.keyboard.press('Enter');
+    const panel = page.getByRole('region', { name: 'Run', exact: true });
+    const id = await panel.getByRole('heading', { name: /^manual__/ }).textContent();
+    const dialog = page.getByRole('dialog');
+    await until('it ends', async () => (await api(runPath('fan', id))).end_date);
+    await tabTo(page, 'Note…');
+    await page.keyboard.press('Enter');
+    await dialog.waitFor();
+    await tabTo(page, 'What others should know');
+    await page.keyboard.type('Without a mouse.');
+    await tabTo(page, 'Keep the note');
+    await page.keyboard.press('Enter');
+    await panel.getByText('Without a mouse.').waitFor();
+    await tabTo(page, 'Mark as…');
+    await page.keyboard.press('Enter');
+    await dialog.waitFor();
+    await page.keyboard.press('Escape');
+    await until('Escape closes it', async () => (await dialog.count()) === 0);
+    await tabTo(page, 'Clear…');
+    await page.keyboard.press(' ');
+    await dialog.getByText('4 task instances will change').waitFor();
+    await tabTo(page, 'Clear 4');
+    await page.keyboard.press('Enter');
+    await page.getByText('Cleared 4 task instances').waitFor();
+    await until('it ends again', async () => (await api(runPath('fan', id))).end_date);
+    await tabTo(page, 'Delete…');
+    await page.keyboard.press('Enter');
+    await dialog.waitFor();
+    await tabTo(page, 'Delete the run');
+    await page.keyboard.press('Enter');
+    await until('it is gone', () => gone(runPath('fan', id)));
+    // What was asked for while it went.
+  }, { expected: ['status of 404'] });
+});

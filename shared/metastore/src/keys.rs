@@ -109,6 +109,11 @@ pub fn attempts_of_task(task: TaskIndex) -> String {
     format!("A#{:05}#", task.0)
 }
 
+/// A sort key that comes before all attempts of a task, and after those of the tasks before it.
+pub fn before_task(task: TaskIndex) -> String {
+    format!("{ATTEMPTS}{:05}", task.0)
+}
+
 /// What the sort keys of all attempts of a run begin with.
 pub const ATTEMPTS: &str = "A#";
 

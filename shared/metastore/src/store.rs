@@ -339,7 +339,18 @@ impl<I: Items> Metastore<I> {
         task: Option<TaskIndex>,
     ) -> Result<Vec<(AttemptKey, Attempt)>, Error> {
         let prefix = task.map_or_else(|| keys::ATTEMPTS.to_owned(), keys::attempts_of_task);
-        self.attempts_under(incarnation, prefix, None, 500, |_| true).await
+        self.attempts_under(incarnation, prefix, None, 500, |_, _| true).await
+    }
+
+    /// The attempts of the tasks of these indices, and of their mapped instances.
+    pub async fn attempts_of_tasks(
+        &self,
+        incarnation: &Incarnation,
+        tasks: std::ops::Range<u32>,
+    ) -> Result<Vec<(AttemptKey, Attempt)>, Error> {
+        let before = keys::before_task(TaskIndex(tasks.start));
+        let is_meant = |task: TaskIndex, _| task.0 < tasks.end;
+        self.attempts_under(incarnation, keys::ATTEMPTS.to_owned(), Some(before), 500, is_meant).await
     }
 
     /// The attempts of a task itself, by try, then token: those of its mapped instances are left out, and come after them.
@@ -350,7 +361,7 @@ impl<I: Items> Metastore<I> {
     ) -> Result<Vec<(AttemptKey, Attempt)>, Error> {
         // Few have more, and what follows may be ten thousand instances.
         let at_once = 20;
-        self.attempts_under(incarnation, keys::attempts_of_task(task), None, at_once, |of| of.is_none()).await
+        self.attempts_under(incarnation, keys::attempts_of_task(task), None, at_once, |_, of| of.is_none()).await
     }
 
     /// The attempts of the mapped instances of these numbers, by number, then try, then token.
@@ -361,7 +372,7 @@ impl<I: Items> Metastore<I> {
         instances: std::ops::Range<u32>,
     ) -> Result<Vec<(AttemptKey, Attempt)>, Error> {
         let before = keys::before_instance(task, instances.start);
-        let is_meant = |of: Option<u32>| of.is_some_and(|map_index| map_index < instances.end);
+        let is_meant = |_, of: Option<u32>| of.is_some_and(|map_index| map_index < instances.end);
         self.attempts_under(incarnation, keys::attempts_of_task(task), Some(before), 500, is_meant).await
     }
 
@@ -372,17 +383,17 @@ impl<I: Items> Metastore<I> {
         task: TaskIndex,
         map_index: u32,
     ) -> Result<Vec<(AttemptKey, Attempt)>, Error> {
-        self.attempts_under(incarnation, keys::attempts_of_instance(task, map_index), None, 500, |_| true).await
+        self.attempts_under(incarnation, keys::attempts_of_instance(task, map_index), None, 500, |_, _| true).await
     }
 
-    /// The attempts below a prefix, from behind a key, up to the first one whose map index is not meant.
+    /// The attempts below a prefix, from behind a key, up to the first one that is not meant.
     async fn attempts_under(
         &self,
         incarnation: &Incarnation,
         prefix: String,
         after: Option<String>,
         limit: usize,
-        is_meant: impl Fn(Option<u32>) -> bool,
+        is_meant: impl Fn(TaskIndex, Option<u32>) -> bool,
     ) -> Result<Vec<(AttemptKey, Attempt)>, Error> {
         let mut range = Range { pk: keys::run(incarnation).pk, prefix, after, descending: false, limit };
         let mut found = Vec::new();
@@ -393,7 +404,7 @@ impl<I: Items> Metastore<I> {
             for (sk, item) in page {
                 let (task, map_index, try_number, token) =
                     keys::read_attempt(&sk).ok_or_else(|| Error::Corrupt(format!("attempt key `{sk}`")))?;
-                if !is_meant(map_index) {
+                if !is_meant(task, map_index) {
                     return Ok(found);
                 }
                 let key = AttemptKey { incarnation: incarnation.clone(), task, map_index, try_number, token };

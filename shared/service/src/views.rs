@@ -145,6 +145,27 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         Ok(views)
     }
 
+    /// A page of a run's task instances in their order, and how many there are, by what belongs to the page alone. None: tasks of the run are
+    /// mapped, so that how many there are is not known without a look at them all.
+    pub async fn task_instances_page(
+        &self,
+        run: &RunDoc,
+        offset: usize,
+        limit: usize,
+    ) -> Result<Option<(Vec<TaskInstanceView>, usize)>, Error> {
+        let version = self.version(&run.facts.version).await?;
+        let plan = &version.plan;
+        if !plan.units().is_empty() {
+            return Ok(None);
+        }
+        let total = plan.dag.tasks.len();
+        let wanted: Vec<TaskIndex> = plan.tasks().skip(offset).take(limit).collect();
+        let (Some(first), Some(last)) = (wanted.first(), wanted.last()) else { return Ok(Some((Vec::new(), total))) };
+        let latest = latest(self.store.attempts_of_tasks(&run.facts.incarnation, first.0..last.0 + 1).await?);
+        let view = |task: TaskIndex| task_instance(run, task, plan, latest.get(&(task, None)));
+        Ok(Some((wanted.into_iter().map(view).collect(), total)))
+    }
+
     /// One task instance of a run.
     pub async fn task_instance(&self, run: &RunDoc, task: TaskIndex) -> Result<TaskInstanceView, Error> {
         let version = self.version(&run.facts.version).await?;

@@ -117,3 +117,30 @@ async fn bulk_patches_and_deletions_say_what_came_of_each() {
     );
     assert_eq!(ask(&engine, get_of("/dags/etl/dagRuns/mine")).await.1["note"], "bulk");
 }
+
+#[tokio::test]
+async fn pages_of_task_instances_are_parts_of_the_whole() {
+    let engine = engine_with_dags().await;
+    let dag_id = DagId::trusted("many");
+    let tasks = ["e", "a", "d", "b", "c"].map(|id| Task::new(TaskId::trusted(id), "EmptyOperator"));
+    let version = Version { dag: Dag::new(dag_id.clone(), tasks.to_vec()), files: BTreeMap::new() };
+    let version = engine.store.put_version(&version).await.unwrap();
+    let mut doc = DagDoc::new(dag_id.clone(), "many.yaml".to_owned(), false);
+    doc.version = Some(version);
+    engine.store.put_dag(&doc).await.unwrap();
+    let summary = engine.store.dag_summary(&DagId::trusted("etl")).await.unwrap().unwrap();
+    engine.store.put_dag_summary(&DagSummary { dag_id, file: "many.yaml".to_owned(), ..summary }).await.unwrap();
+    let body = r#"{"logical_date": null, "dag_run_id": "mine"}"#;
+    ask(&engine, json_to("POST", "/dags/many/dagRuns", body)).await;
+    let list = "/dags/many/dagRuns/mine/taskInstances";
+    ask(&engine, json_to("PATCH", &format!("{list}/b"), r#"{"new_state": "success"}"#)).await;
+    // A filter that all fit: the list is made whole, and cut.
+    let (_, whole) = ask(&engine, get_of(&format!("{list}?map_index=-1"))).await;
+    assert_eq!(whole["total_entries"], 5, "{whole}");
+    for (offset, limit) in [(0, 2), (1, 3), (4, 2), (5, 2), (9, 1), (0, 100)] {
+        let (_, page) = ask(&engine, get_of(&format!("{list}?limit={limit}&offset={offset}"))).await;
+        let expected: Vec<_> = whole["task_instances"].as_array().unwrap().iter().skip(offset).take(limit).collect();
+        assert_eq!(page["task_instances"].as_array().unwrap().iter().collect::<Vec<_>>(), expected, "{offset}");
+        assert_eq!(page["total_entries"], 5);
+    }
+}
