@@ -171,6 +171,18 @@ impl Cloud {
         Ok(serde_json::from_str(&said).unwrap_or_else(|error| panic!("the answer `{said}` is no JSON: {error}")))
     }
 
+    /// What the `aws` command shows as JSON; `infra/deploy` has made the venv that has it.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub fn aws(&self, arguments: &[&str]) -> Value {
+        let mut command = Command::new(repository().join(".venv-emu/bin/aws"));
+        let output = command.args(arguments).args(["--output", "json"]).envs(self.emulator.variables()).output();
+        let output = output.expect("the venv has the `aws` command");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap_or_default()
+    }
+
     /// Deploys the same binaries again, with other parameters.
     ///
     /// # Panics

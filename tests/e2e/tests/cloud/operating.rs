@@ -65,6 +65,37 @@ fn the_doctor_finds_a_deployment_well_and_knows_what_an_emulator_does_not() {
     assert!(rows(&found).all(|row| row["state"] == "ok" || row["advice"].is_string()), "{found:#}");
 }
 
+/// The emulator watches no metrics, so alarms are raised by hand.
+#[test]
+fn the_doctor_names_the_alarms_that_are_raised() {
+    let cloud = Cloud::shared();
+    let alarms = || -> Vec<Value> {
+        let answer = cloud.updraft(&["doctor", "--output", "json"]);
+        let found: Value = serde_json::from_str(&answer.stdout).unwrap_or_else(|_| panic!("{answer:?}"));
+        rows(&found).filter(|row| row["check"] == "alarms").cloned().collect()
+    };
+    let prefix = format!("{}-TickAlarm", cloud.output("TableName"));
+    let known = cloud.aws(&["cloudwatch", "describe-alarms", "--alarm-name-prefix", &prefix]);
+    let name = known["MetricAlarms"][0]["AlarmName"].as_str().expect("there is such an alarm").to_owned();
+    let set = |state: &str| {
+        let reason = ["--state-value", state, "--state-reason", "a test"];
+        cloud.aws(&[&["cloudwatch", "set-alarm-state", "--alarm-name", &name][..], &reason].concat());
+    };
+
+    // Of the fourteen none is raised, but none would tell anybody either.
+    let before = alarms();
+    assert_eq!(before.len(), 1, "{before:?}");
+    assert_eq!(before[0]["state"], "warning", "{before:?}");
+    assert!(before[0]["found"].as_str().is_some_and(|found| found.contains("none of 14 is raised")), "{before:?}");
+    set("ALARM");
+    let raised = alarms();
+    assert_eq!((raised.len(), &raised[0]["state"]), (1, &json!("error")), "{raised:?}");
+    assert_eq!(raised[0]["found"], format!("raised: {name}"));
+    assert!(raised[0]["advice"].as_str().is_some_and(|advice| advice.contains("infra/README.md")), "{raised:?}");
+    set("OK");
+    assert_eq!(alarms(), before);
+}
+
 /// The message that a run is there never arrives, as if the queue had been purged. Without anybody's doing the sweep would find the run.
 #[test]
 fn what_a_lost_queue_held_is_sent_again_from_the_table() {
