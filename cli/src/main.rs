@@ -25,6 +25,7 @@ mod failure;
 mod home;
 mod info;
 mod matching;
+mod messages;
 mod metastore;
 mod pools;
 mod printer;

@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use crate::home::Home;
+use crate::messages::Messages;
 use crate::secrets;
 use crate::stores::{Blobs, Queue, Store};
 use std::fmt;
@@ -108,10 +109,10 @@ impl Session {
                      where there is one already, name it with `--metastore file:HOME` or `UPDRAFT_METASTORE`",
                 ));
         }
-        let store = Store::Embedded(Embedded::open(&file)?);
-        // A server beside this process sees the write itself, so there is nobody to send to.
+        let items = Arc::new(Embedded::open(&file)?);
+        let queue = Queue::Left(Messages::new(items.clone()));
         let blobs = Blobs::Directory(updraft_log_store::Directory::new(home.root()));
-        Self::new(store, Queue::Silent, blobs, None, Some(secrets::seal_of_home(home).await?))
+        Self::new(Store::Embedded(items), queue, blobs, None, Some(secrets::seal_of_home(home).await?))
     }
 
     fn new(

@@ -1,6 +1,8 @@
 //! The adapters behind one type each, so that commands are written once for both roads.
 
+use crate::messages::Messages;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use updraft_dag_store::{DagStore, File, FileEntry};
 use updraft_log_store::LogStore;
@@ -23,7 +25,7 @@ macro_rules! either {
 #[derive(Debug)]
 pub(crate) enum Store {
     /// In a file.
-    Embedded(Embedded),
+    Embedded(Arc<Embedded>),
     /// In a table.
     #[cfg(feature = "aws")]
     DynamoDb(updraft_metastore_dynamodb::DynamoDb),
@@ -68,8 +70,10 @@ impl Items for Store {
 /// Who is told where to look.
 #[derive(Debug)]
 pub(crate) enum Queue {
-    /// Nobody: a server notices by itself, at the latest at its next sweep.
+    /// Nobody: a deployment notices by itself, at the latest at its next sweep.
     Silent,
+    /// The server of this home, if one runs.
+    Left(Messages),
     /// The queues of a deployment.
     #[cfg(feature = "aws")]
     Sqs(updraft_task_queue_sqs::Sqs),
@@ -81,6 +85,9 @@ impl TaskQueue for Queue {
             Self::Silent => {
                 tracing::debug!(count = messages.len(), "nobody is told; the sweep finds it");
                 Ok(())
+            }
+            Self::Left(left) => {
+                left.leave(messages).await.map_err(|error| updraft_task_queue::Error(error.to_string()))
             }
             #[cfg(feature = "aws")]
             Self::Sqs(queue) => queue.send(messages).await,
@@ -94,7 +101,7 @@ impl TaskQueue for Queue {
         wait: Duration,
     ) -> std::result::Result<Vec<Delivery>, updraft_task_queue::Error> {
         match self {
-            Self::Silent => {
+            Self::Silent | Self::Left(_) => {
                 tracing::debug!(?lane, max, ?wait, "nothing is ever received here");
                 Ok(Vec::new())
             }
@@ -105,7 +112,7 @@ impl TaskQueue for Queue {
 
     async fn acknowledge(&self, lane: Lane, receipt: &str) -> std::result::Result<(), updraft_task_queue::Error> {
         match self {
-            Self::Silent => {
+            Self::Silent | Self::Left(_) => {
                 tracing::debug!(?lane, receipt, "nothing was received here");
                 Ok(())
             }

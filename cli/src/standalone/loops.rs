@@ -1,6 +1,7 @@
 //! The parts of the server that wait: the scheduler's timer, the looks, the workers, and the eye on other processes' writes.
 
 use super::startup::Stopping;
+use crate::messages::Messages;
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,13 +97,17 @@ async fn timer(server: Arc<Server>) {
     }
 }
 
-/// Notices what other processes write (the command line triggers and pauses beside the server), and looks at once.
+/// Notices what other processes write (the command line triggers and pauses beside the server), looks at once, and goes where they say.
 async fn poke(server: Arc<Server>) {
+    let messages = Messages::new(server.items.clone());
+    // What commands left while no server ran.
+    forward(&server, &messages).await;
     loop {
         tokio::time::sleep(POKE_EVERY).await;
         match server.items.changed_elsewhere() {
             Ok(false) => {}
             Ok(true) => {
+                forward(&server, &messages).await;
                 let looked = server.engine.tick().await.map(|_| ());
                 let asked = server.engine.ask_about_attempts().await;
                 if let Err(error) = looked.and(asked) {
@@ -114,6 +119,17 @@ async fn poke(server: Arc<Server>) {
                 tokio::time::sleep(TIMER_MAX).await;
             }
         }
+    }
+}
+
+/// Takes the messages that commands left into the queue.
+async fn forward(server: &Server, messages: &Messages) {
+    let taken = match messages.take().await {
+        Ok(taken) => taken,
+        Err(error) => return tracing::error!(%error, "what commands say could not be read; the sweep makes up for it"),
+    };
+    if let Err(error) = server.queue.send(&taken).await {
+        tracing::error!(%error, "what commands say could not be queued; the sweep makes up for it");
     }
 }
 

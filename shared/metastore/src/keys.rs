@@ -39,6 +39,7 @@
 //! | value kept beside a task instance | `R#<incarnation>` | `B#<task, 5 digits>#<map index>#<name>` | over |
 //! | value kept beside an asset | `B#<asset's number>` | `B#<name>` | over |
 //! | secret of the server's own | `SECRETS` | `<name>` | once |
+//! | message to the server of this machine | `MESSAGES` | `<micros, 20 digits>#<process, 10 digits>#<number, 10 digits>` | once; until it is taken |
 //!
 //! Where history is kept for a while only ([`crate::expiry`]), what is beside a run document, run index items and the event log say from their
 //! beginning when they expire, and run documents from their end on.
@@ -180,6 +181,19 @@ pub fn event_log(event_log_id: i64) -> Key {
 
 /// The partition of the event log.
 pub const EVENT_LOG: &str = "EVENTS";
+
+/// A message that a command leaves for the server of its machine; `process` and `number` tell apart what is left at one instant.
+pub fn message(left_at: Timestamp, process: u32, number: u32) -> Key {
+    message_of(&format!("{:020}#{process:010}#{number:010}", left_at.as_microsecond()))
+}
+
+/// The message of this sort key.
+pub fn message_of(sk: &str) -> Key {
+    key(MESSAGES, sk.to_owned())
+}
+
+/// The partition of messages to the server of this machine.
+pub const MESSAGES: &str = "MESSAGES";
 
 /// An intervention in several runs.
 pub fn intervention(operation: &OperationId) -> Key {

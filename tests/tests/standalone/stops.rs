@@ -83,3 +83,39 @@ fn what_is_cleared_marked_deleted_or_out_of_time_ends_at_once() {
     expect_run(&place, "strict", &strict, "failed");
     soon("nothing of the run that failed fast is left", || running(&place, "sleep 8765.6").is_empty());
 }
+
+const GIVEN: &str = "\
+given:
+  schedule: null
+  tasks:
+    a: {operator: BashOperator, bash_command: 'exec sleep 8766', cwd: PLACE}
+    b: {operator: BashOperator, bash_command: 'touch begun', cwd: PLACE, dependencies: [a]}
+narrow:
+  schedule: null
+  tasks:
+    a: {operator: BashOperator, bash_command: 'touch one; until [ -e end ]; do sleep 0.05; done', cwd: PLACE, pool: small, priority_weight: 2}
+    b: {operator: BashOperator, bash_command: 'touch two', cwd: PLACE, pool: small}
+";
+
+/// A command that marks a task, or makes a pool larger, queues what follows in its own process: the server is told, and does not find it by the
+/// sweep of the next minute only.
+#[test]
+fn what_a_command_sets_free_begins_at_once() {
+    let place = Place::new();
+    place.write("dags/dags.yaml", &GIVEN.replace("PLACE", place.path().to_str().unwrap()));
+    let _server = Server::start(&place, &[]);
+    let is_there = |name: &str| place.path().join(name).exists();
+
+    let run = trigger(&place, "given");
+    soon("the first task runs", || !running(&place, "sleep 8766").is_empty());
+    assert!(place.output(&["tasks", "set-state", "given", "a", &run, "success", "--yes"]).status.success());
+    soon("the task below runs", || is_there("begun"));
+
+    assert!(place.output(&["pools", "set", "small", "1", "one slot"]).status.success());
+    let run = trigger(&place, "narrow");
+    soon("the first task runs", || is_there("one"));
+    soon("the other one waits", || task_states(&place, "narrow", &run)[1] == "b=scheduled");
+    assert!(place.output(&["pools", "set", "small", "2", "two slots"]).status.success());
+    soon("the other task runs", || is_there("two"));
+    place.write("end", "");
+}
