@@ -59,7 +59,7 @@ async fn list(run: &OfRun, session: &Session, printer: Printer) -> Result<(), Fa
             Cell::text(&run.facts.run_id),
             Cell::Text(task_id),
             Cell::Text(key),
-            Cell::Json(plain(value)),
+            if printer.is_for_programs() { Cell::Json(plain(value)) } else { Cell::Text(brief(&plain(value))) },
         ];
         row.extend(is_mapped.then(|| Cell::text(map_index)));
         rows.push(row);
@@ -92,6 +92,18 @@ async fn get(
         Some(Value::String(text)) if !printer.is_for_programs() => printer.text(&format!("{text}\n")),
         Some(value) => printer.value(&value),
         None => Err(absent(&run, task_id, key, session).await?),
+    }
+}
+
+/// As much of a value as a line of a list has room for.
+const BRIEF_CHARS: usize = 120;
+
+/// A value as one cell of a list: text as it is, anything else as JSON, and of what is long the beginning. `xcom get` prints all of it.
+fn brief(value: &Value) -> String {
+    let whole = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    match whole.char_indices().nth(BRIEF_CHARS) {
+        Some((end, _)) => format!("{}... ({} characters)", &whole[..end], whole.chars().count()),
+        None => whole,
     }
 }
 
@@ -151,6 +163,20 @@ mod tests {
             (json!("plain"), json!("plain")),
         ] {
             assert_eq!(plain(kept.clone()), shown, "{kept}");
+        }
+    }
+
+    #[test]
+    fn a_list_tells_lists_from_text_and_shows_the_beginning_of_what_is_long() {
+        for (value, shown) in [
+            (json!([1, 2]), "[1,2]"),
+            (json!("1,2"), "1,2"),
+            (json!({"a": [1]}), r#"{"a":[1]}"#),
+            (json!(null), "null"),
+            (json!("ö".repeat(120)), &*"ö".repeat(120)),
+            (json!("ö".repeat(121)), &*format!("{}... (121 characters)", "ö".repeat(120))),
+        ] {
+            assert_eq!(brief(&value), shown);
         }
     }
 }
