@@ -98,6 +98,15 @@ pub(crate) fn did_you_mean(near: &[String]) -> Option<String> {
     }
 }
 
+/// Which instances a task has, by the first and the last of them.
+fn instances(near: &[String]) -> String {
+    match near {
+        [] => "the task has no instances; leave `--map-index` out".to_owned(),
+        [only] => format!("the task has one instance, `{only}`"),
+        [first, .., last] => format!("the task has the instances `{first}` to `{last}`"),
+    }
+}
+
 /// Which command lists the things of a kind.
 fn how_to_list(what: &str) -> Option<&'static str> {
     match what {
@@ -107,6 +116,7 @@ fn how_to_list(what: &str) -> Option<&'static str> {
         "the variable" => Some("`updraft variables list` shows the variables there are"),
         "the pool" => Some("`updraft pools list` shows the pools there are"),
         "the connection" => Some("`updraft connections list` shows the connections there are"),
+        "the asset" => Some("`updraft assets list` shows the assets there are"),
         _ => None,
     }
 }
@@ -116,7 +126,8 @@ impl From<Error> for Failure {
         match error {
             Error::NotFound { what, name, near } => {
                 let failure = Self::user(format!("{what} `{name}` does not exist"));
-                match did_you_mean(&near).or_else(|| how_to_list(what).map(str::to_owned)) {
+                let instances = (what == updraft_service::mapped_views::MAP_INDEX).then(|| instances(&near));
+                match instances.or_else(|| did_you_mean(&near)).or_else(|| how_to_list(what).map(str::to_owned)) {
                     Some(hint) => failure.hint(hint),
                     None => failure,
                 }

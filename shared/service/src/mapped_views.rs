@@ -36,6 +36,9 @@ fn known(version: &Version, run: &RunDoc, task: TaskIndex) -> u32 {
     if is_of_file { mapped::count_of(plan, &run.mapped, unit).unwrap_or(0) } else { 0 }
 }
 
+/// What an instance is called that is not there; the closest names are then the first and the last that are.
+pub const MAP_INDEX: &str = "the task instance of map index";
+
 impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// The instances of a mapped task, by map index; none where it is not mapped, or not known to be expanded. A task that is mapped over
     /// values of the file has its instances from the beginning, in the state of the whole.
@@ -76,11 +79,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         map_index: u32,
     ) -> Result<TaskInstanceView, Error> {
         let (mut found, known) = self.list_mapped(run, task, map_index as usize, 1).await?;
-        found.pop().ok_or_else(|| Error::NotFound {
-            what: "the task instance of map index",
-            name: map_index.to_string(),
-            near: if known > 0 { vec![format!("0 to {}", known - 1)] } else { Vec::new() },
-        })
+        found.pop().ok_or_else(|| no_such_instance(map_index, known))
     }
 
     pub(crate) async fn instances_of(
@@ -181,4 +180,14 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         }
         Ok(found)
     }
+}
+
+/// The error for an instance that a task does not have; it has `known` of them.
+pub(crate) fn no_such_instance(map_index: u32, known: usize) -> Error {
+    let near = match known {
+        0 => Vec::new(),
+        1 => vec!["0".to_owned()],
+        _ => vec!["0".to_owned(), (known - 1).to_string()],
+    };
+    Error::NotFound { what: MAP_INDEX, name: map_index.to_string(), near }
 }

@@ -4,6 +4,7 @@ use super::instances::told;
 use super::runs::{Planned, check_note};
 use super::selection::{Affected, Picked, Picks, Reach, Reader};
 use crate::engine::{Engine, Error, Version};
+use crate::mapped_views::no_such_instance;
 use std::collections::{BTreeMap, BTreeSet};
 use updraft_clock::Clock;
 use updraft_metastore::Items;
@@ -125,7 +126,9 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let reach = Reach { past: request.include_past, future: request.include_future };
         let mut reader = Reader::default();
         let (mut planned, mut affected) = (Vec::new(), Vec::new());
-        for (run, version) in self.runs_from(dag_id, &request.run_id, reach).await? {
+        let runs = self.runs_from(dag_id, &request.run_id, reach).await?;
+        let named = runs.iter().find(|(run, _)| run.facts.run_id == request.run_id).cloned();
+        for (run, version) in runs {
             let (picked, only) = reader.picked(&version.plan, &request.picks);
             let request_intent = request.intent(&version.plan, &picked);
             let PlannedMark { intent, changed, tasks, instances } =
@@ -146,7 +149,25 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             }
         }
         reader.check(&request.picks)?;
+        // Only where nothing else is to be said: looking for instances costs reads.
+        if let (true, Some((run, version))) = (affected.is_empty(), named) {
+            self.check_instances(&version, &run, &request.picks).await?;
+        }
         Ok((planned, affected))
+    }
+
+    /// That the run has the picked instances.
+    async fn check_instances(&self, version: &Version, run: &RunDoc, picks: &Picks) -> Result<(), Error> {
+        for pick in picks.tasks.iter().flatten() {
+            let (Some(task), Some(map_index)) = (version.plan.index_of(&pick.task_id), pick.map_index) else {
+                continue;
+            };
+            let there = self.instances_there(version, run, task).await?.unwrap_or_default();
+            if !there.iter().any(|instance| instance.map_index == map_index) {
+                return Err(no_such_instance(map_index, there.len()));
+            }
+        }
+        Ok(())
     }
 
     /// What a mark comes to in one run: of mapped tasks that are expanded, in their instances.

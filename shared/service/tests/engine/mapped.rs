@@ -12,8 +12,9 @@ use updraft_model::{
     ValueRef,
 };
 use updraft_service::assets::EventFilter;
+use updraft_service::interventions::{PatchTaskInstances, Picks, TaskPick};
 use updraft_service::runs::Leases;
-use updraft_service::{Finished, Runner, TaskRef, Work};
+use updraft_service::{Error, Finished, Runner, TaskRef, Work};
 use updraft_task_queue::{Lane, Message, TaskQueue};
 
 /// `source` returns so many items; instances named here fail; everything that ran is noted, in order.
@@ -244,6 +245,16 @@ async fn single_instances_are_cleared_and_marked() {
     assert_eq!(map.states().await[6], state("mapped", 5, TaskInstanceState::Failed, 1));
     let run = map.run().await;
     assert_eq!(run.cell(MAPPED).state(), TaskInstanceState::Failed);
+    // An instance that there is not is not "already" in any state.
+    for (task, map_index, there) in [("mapped", 130, vec!["0", "129"]), ("last", 0, vec![])] {
+        let pick = TaskPick { task_id: task.to_owned(), map_index: Some(map_index) };
+        let picks = Picks { tasks: Some(vec![pick]), ..Picks::default() };
+        let request = PatchTaskInstances::new(&map.run.facts.run_id, picks, End::Success);
+        let patched = Box::pin(engine.patch_task_instances(&map.run.facts.dag_id, &request, false)).await;
+        let refused = patched.unwrap_err();
+        let Error::NotFound { name, near, .. } = refused else { panic!("{refused:?}") };
+        assert_eq!((name, near), (map_index.to_string(), there.into_iter().map(str::to_owned).collect()));
+    }
 }
 
 /// A run that is ended takes its instances along: what has not ended is skipped, and nothing starts any more.
