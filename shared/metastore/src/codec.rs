@@ -158,6 +158,7 @@ pub fn run_item(run: &RunDoc) -> Item {
     set(&mut item, "pa", run.past_met_by_all.then_some(Value::N(1)));
     set(&mut item, "to", run.timeout_at.map(|at| Value::N(at.as_millisecond())));
     set(&mut item, "da", run.deadline_at.map(|at| Value::N(at.as_millisecond())));
+    set(&mut item, "qa", run.requeued_at.map(micros));
     set(&mut item, "in", run.intent.as_ref().map(|intent| Value::S(to_json(intent))));
     set(&mut item, "ia", run.intent.as_ref().map(|_| Value::N(i64::from(run.intent_at.0))));
     set(&mut item, "dl", run.deleted_at.map(micros));
@@ -231,6 +232,7 @@ pub fn run_doc(item: &Item) -> Result<RunDoc, Error> {
         past_met_by_all: number(item, "pa") == Some(1),
         timeout_at: number(item, "to").map(|ms| Timestamp::from_millisecond(ms).map_err(corrupt)).transpose()?,
         deadline_at: number(item, "da").map(|ms| Timestamp::from_millisecond(ms).map_err(corrupt)).transpose()?,
+        requeued_at: instant(item, "qa")?,
         intent: text(item, "in").ok().map(from_json).transpose()?,
         intent_at: TaskIndex(small(number(item, "ia"))),
         deleted_at: instant(item, "dl")?,
@@ -338,6 +340,7 @@ pub fn run_update(incarnation: &Incarnation, change: &RunChange) -> Update {
         Some(at) => Change::Set(Path::Top("da"), Value::N(at.as_millisecond())),
         None => Change::Remove(Path::Top("da")),
     }));
+    changes.extend(change.requeued_at.map(|at| Change::Set(Path::Top("qa"), micros(at))));
     match &change.intent {
         None => changes.extend(change.intent_at.map(|at| Change::Set(Path::Top("ia"), Value::N(i64::from(at.0))))),
         Some(None) => changes.extend(["in", "ia"].map(|name| Change::Remove(Path::Top(name)))),

@@ -75,6 +75,8 @@ pub struct RunChange {
     pub timeout_at: Option<Option<Timestamp>>,
     /// When the next deadline is missed; `Some(None)`: none is left.
     pub deadline_at: Option<Option<Timestamp>>,
+    /// From when on deadlines count that count from when the run is queued.
+    pub requeued_at: Option<Timestamp>,
     /// An intervention that more writes are to make; `Some(None)`: it is made.
     pub intent: Option<Option<Intent>>,
     /// Where the intervention goes on.
@@ -156,6 +158,7 @@ impl RunChange {
         run.past_met_by_all = self.past_met_by_all.unwrap_or(run.past_met_by_all);
         run.timeout_at = self.timeout_at.unwrap_or(run.timeout_at);
         run.deadline_at = self.deadline_at.unwrap_or(run.deadline_at);
+        run.requeued_at = self.requeued_at.or(run.requeued_at);
         if let Some(intent) = &self.intent {
             run.intent.clone_from(intent);
         }

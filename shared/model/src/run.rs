@@ -117,6 +117,8 @@ pub struct RunDoc {
     pub timeout_at: Option<Timestamp>,
     /// When the next of its DAG's deadlines is missed, unless the run has succeeded by then. Millisecond precision.
     pub deadline_at: Option<Timestamp>,
+    /// When it was last cleared, where a deadline that was not missed by then counts from when the run is queued.
+    pub requeued_at: Option<Timestamp>,
     /// An intervention that more than one write makes. Nothing is decided before its last.
     pub intent: Option<Intent>,
     /// Where the intervention goes on.
@@ -155,6 +157,7 @@ impl RunDoc {
             past_met_by_all: false,
             timeout_at: None,
             deadline_at: None,
+            requeued_at: None,
             intent: None,
             intent_at: TaskIndex(0),
             deleted_at: None,

@@ -89,6 +89,7 @@ fn run() -> impl Strategy<Value = RunDoc> {
             run.operations =
                 ["op2", "op1"].map(OperationId::trusted).into_iter().take(usize::from(leave) * 2).collect();
             run.deadline_at = run.timeout_at.filter(|_| leave);
+            run.requeued_at = run.timeout_at.filter(|_| epoch > 0);
             if leave {
                 run.outbox.insert("leave".to_owned(), OutboxEntry::Leave { epoch });
             }
@@ -206,6 +207,7 @@ fn change() -> impl Strategy<Value = RunChange> {
         past_met_by_all: m.4,
         timeout_at: m.5,
         deadline_at: m.5.filter(|_| w.7),
+        requeued_at: m.5.flatten().filter(|_| w.6),
         intent_at: matches!(m.6, Some(Some(_))).then_some(m.7),
         intent: m.6,
         deleted_at: m.8,

@@ -5,6 +5,7 @@ use super::{
     OperationId, OutboxEntry, Plan, RunChange, RunDoc, RunEndReason, Scope, Step, TaskIndex, TaskInstanceState,
     Timestamp, Unit, Wait, cleared, complete, end_run, stopped, with_decision,
 };
+use crate::deadlines;
 
 /// Clears task instances so that they run again (ARCHITECTURE.md, rule A5, C2): running ones become restarting, others lose their state and get
 /// their retries anew. A finished run becomes queued.
@@ -188,6 +189,10 @@ fn act_on_run(plan: &Plan, run: &RunDoc, intent: &Intent, resumed: bool, now: Ti
         Act::Mark(_) if !resumed => {}
         Act::Clear | Act::Mark(_) => {
             change.clear_number = Some(run.clear_number + 1);
+            if let Some(at) = deadlines::cleared(plan, run, now) {
+                change.requeued_at = Some(now);
+                change.deadline_at = Some(Some(at));
+            }
             if run.state.is_finished() {
                 queue(change);
             }

@@ -155,3 +155,40 @@ fn deadlines_are_missed_once_each_and_by_no_run_that_succeeded() {
     run.state = DagRunState::Success;
     assert_eq!(deadlines::missed(&plan, &run, at(700)), None);
 }
+
+/// As in Airflow a clear moves those that count from when the run was queued, unless they were missed by then; others stay where they are.
+#[test]
+fn a_clear_moves_deadlines_that_are_not_missed() {
+    let deadline = |reference, seconds: i64| Deadline {
+        reference,
+        interval: SignedDuration::from_secs(seconds),
+        callback: callback(),
+    };
+    let mut dag = plan(&[], false, 0).dag.clone();
+    let mut run = running();
+    let from = jiff::Timestamp::from_millisecond(run.facts.queued_at.as_millisecond()).unwrap();
+    let at = |seconds: i64| from + SignedDuration::from_secs(seconds);
+    let queued = DeadlineReference::DagrunQueuedAt;
+    let fixed = DeadlineReference::FixedDatetime(at(0));
+    dag.deadlines = vec![deadline(queued, 60), deadline(queued, 600), deadline(fixed, 900)];
+    let plan = Plan::new(dag);
+    let cleared = |run: &RunDoc, now| {
+        let operation = updraft_model::OperationId::trusted("op");
+        step::clear(&plan, run, &plan.tasks().collect::<Vec<_>>(), &operation, now).image(run)
+    };
+    run.facts.queued_at = at(0);
+    run.deadline_at = deadlines::first(&plan, &run.facts);
+    run.state = DagRunState::Failed;
+    assert_eq!(cleared(&run, at(30)).deadline_at, Some(at(90)));
+    let late = deadlines::missed(&plan, &run, at(100)).unwrap().apply(&run);
+    assert_eq!(late.deadline_at, Some(at(600)));
+    let again = cleared(&late, at(200));
+    assert_eq!(again.deadline_at, Some(at(800)), "the second counts anew");
+    let once_more = cleared(&again, at(700));
+    assert_eq!(once_more.deadline_at, Some(at(900)), "the third does not");
+    let over = deadlines::missed(&plan, &once_more, at(900)).unwrap().apply(&once_more);
+    assert!(noted(&over).contains(&OutboxEntry::Deadline { number: 2 }));
+    assert_eq!(over.deadline_at, Some(at(1300)));
+    let none = RunDoc { deadline_at: None, ..run.clone() };
+    assert_eq!(cleared(&none, at(200)).deadline_at, None, "what was kept or missed altogether does not come back");
+}
