@@ -6,13 +6,13 @@ use crate::failure::Failure;
 use crate::metastore::Session;
 use crate::printer::{Cell, Printer, Progress, Rows, count};
 use jiff::Timestamp;
-use updraft_model::DagId;
+use updraft_model::{BackfillId, DagId};
 use updraft_service::history::Removable;
 
 /// What to remove.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Remove runs that ended before this
+    /// Remove what ended or came before this
     #[arg(long, value_name = "DATE", value_parser = parse_instant)]
     clean_before_timestamp: Timestamp,
 
@@ -24,6 +24,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_delimiter = ',', value_name = "DAG_IDS", value_parser = parse_dag_id, conflicts_with = "dag_ids")]
     exclude_dag_ids: Vec<DagId>,
 
+    /// Only these, with commas between, by Airflow's names of its tables
+    #[arg(long, short, value_delimiter = ',', value_enum, value_name = "TABLES")]
+    tables: Vec<Table>,
+
     /// Only show what would be removed
     #[arg(long)]
     dry_run: bool,
@@ -33,10 +37,34 @@ pub(crate) struct Arguments {
     yes: bool,
 }
 
+/// What there is to be removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum Table {
+    /// Runs, with their task instances, values and logs
+    DagRun,
+    /// Backfills that have ended; their runs stay
+    Backfill,
+    /// Asset events that no run waits for, from before the last day
+    AssetEvent,
+    /// The log of what people have done
+    Log,
+}
+
+impl Arguments {
+    /// Whether something is meant. Asset events and the log belong to no DAG alone, so they are meant only where all DAGs are.
+    fn means(&self, table: Table) -> bool {
+        let of_all = self.dag_ids.is_empty() && self.exclude_dag_ids.is_empty();
+        (self.tables.is_empty() || self.tables.contains(&table))
+            && (of_all || matches!(table, Table::DagRun | Table::Backfill))
+    }
+}
+
 /// Shows what can be removed, asks, and removes it.
 pub(crate) async fn run(arguments: &Arguments, session: &Session, printer: Printer) -> Result<(), Failure> {
     let mut found: Vec<(DagId, Removable)> = Vec::new();
-    for dag_id in dags(arguments, session).await? {
+    let dags_meant = if arguments.means(Table::DagRun) { dags(arguments, session).await? } else { Vec::new() };
+    for dag_id in dags_meant {
         let removable = session.engine.removable(&dag_id, arguments.clean_before_timestamp).await?;
         found.push((dag_id, removable));
     }
@@ -53,17 +81,13 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session, printer: Print
     }
     printer.rows(&rows)?;
     let total: usize = found.iter().map(|(_, removable)| removable.runs.len() + removable.leftovers.len()).sum();
-    // Events belong to no DAG alone, so they go only where all are meant.
-    let of_all = arguments.dag_ids.is_empty() && arguments.exclude_dag_ids.is_empty();
-    let before = arguments.clean_before_timestamp;
-    let events = if of_all { session.engine.remove_event_logs(before, true).await? } else { 0 };
-    let and_events = if events > 0 { format!(" and {} of the log", count(events, "event")) } else { String::new() };
-    if arguments.dry_run || total + events == 0 {
-        printer.note(format_args!("{}{and_events} would be removed", count(total, "run")));
+    let others = Others::find(arguments, session).await?;
+    if arguments.dry_run || total + others.total() == 0 {
+        printer.note(format_args!("{} would be removed", others.with(total)));
         return Ok(());
     }
-    let runs = count(total, "run");
-    let question = format!("remove {runs} for good, with their logs and values{and_events}? There is no archive.");
+    let question =
+        format!("remove {} for good, runs with their logs and values? There is no archive.", others.with(total));
     confirm(arguments.yes, &question, printer)?;
     let progress = Progress::new(total as u64, "runs");
     let mut removed = 0;
@@ -79,14 +103,64 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session, printer: Print
         }
     }
     progress.finish();
-    if events > 0 {
-        session.engine.remove_event_logs(before, false).await?;
-    }
-    printer.note(format_args!("removed {}{and_events}", count(removed, "run")));
+    others.remove(arguments, session).await?;
+    printer.note(format_args!("removed {}", others.with(removed)));
     if removed < total {
         printer.note(format_args!("{} changed meanwhile and stayed", count(total - removed, "run")));
     }
     Ok(())
+}
+
+/// What is removed beside runs.
+struct Others {
+    backfills: Vec<BackfillId>,
+    asset_events: usize,
+    log: usize,
+}
+
+impl Others {
+    async fn find(arguments: &Arguments, session: &Session) -> Result<Self, Failure> {
+        let (engine, before) = (&session.engine, arguments.clean_before_timestamp);
+        let backfills = if arguments.means(Table::Backfill) {
+            engine.removable_backfills(&dags(arguments, session).await?, before).await?
+        } else {
+            Vec::new()
+        };
+        let asset_events =
+            if arguments.means(Table::AssetEvent) { engine.remove_asset_events(before, true).await? } else { 0 };
+        let log = if arguments.means(Table::Log) { engine.remove_event_logs(before, true).await? } else { 0 };
+        Ok(Self { backfills, asset_events, log })
+    }
+
+    fn total(&self) -> usize {
+        self.backfills.len() + self.asset_events + self.log
+    }
+
+    /// In words, with so many runs.
+    fn with(&self, runs: usize) -> String {
+        let mut all = vec![count(runs, "run")];
+        all.extend((!self.backfills.is_empty()).then(|| count(self.backfills.len(), "backfill")));
+        all.extend((self.asset_events > 0).then(|| count(self.asset_events, "asset event")));
+        all.extend((self.log > 0).then(|| format!("{} of the log", count(self.log, "event"))));
+        match all.split_last() {
+            Some((last, others)) if !others.is_empty() => format!("{} and {last}", others.join(", ")),
+            _ => all.concat(),
+        }
+    }
+
+    async fn remove(&self, arguments: &Arguments, session: &Session) -> Result<(), Failure> {
+        for id in &self.backfills {
+            session.engine.remove_backfill(id).await?;
+        }
+        let before = arguments.clean_before_timestamp;
+        if self.asset_events > 0 {
+            session.engine.remove_asset_events(before, false).await?;
+        }
+        if self.log > 0 {
+            session.engine.remove_event_logs(before, false).await?;
+        }
+        Ok(())
+    }
 }
 
 async fn dags(arguments: &Arguments, session: &Session) -> Result<Vec<DagId>, Failure> {

@@ -21,7 +21,8 @@ pub(crate) enum Command {
         #[arg(long, default_value_t = 1, value_name = "SECONDS")]
         retry_delay: u32,
     },
-    /// Remove runs that ended before an instant, with their attempts, logs and values; the latest of each DAG stay
+    /// Remove runs that ended before an instant, with their attempts, logs and values (the latest of each DAG stay); and backfills, asset
+    /// events and entries of the log from before
     Clean(clean::Arguments),
     /// Look at every unfinished run, DAG and pool at once, and send what waits again: after a queue was lost or purged, or the table was
     /// brought back from a backup. Harmless at any time; without it the sweep does the same within 15 minutes

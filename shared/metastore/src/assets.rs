@@ -193,6 +193,36 @@ impl<I: Items> Metastore<I> {
         Ok(found)
     }
 
+    /// The first events of a topic that are still there, in order.
+    pub async fn first_events(&self, id: &TopicId, limit: usize) -> Result<Vec<Numbered>, Error> {
+        let (pk, prefix) = (keys::topic(id).pk, keys::EVENTS.to_owned());
+        let range = Range { pk, prefix, after: None, descending: false, limit };
+        let read = |(sk, item): &(String, Item)| {
+            let number = keys::read_event(sk).ok_or_else(|| corrupt(format_args!("event key `{sk}`")))?;
+            Ok(Numbered { number, event: from_json_item(item)? })
+        };
+        self.items().query(&range).await?.iter().map(read).collect()
+    }
+
+    /// Forgets which runs were made of events of a topic up to a number.
+    pub async fn forget_consumed(&self, id: &TopicId, up_to: u64) -> Result<(), Error> {
+        let (pk, prefix) = (keys::topic(id).pk, keys::CONSUMED.to_owned());
+        let range = Range { pk: pk.clone(), prefix, after: None, descending: false, limit: 200 };
+        loop {
+            let found = self.items().query(&range).await?;
+            for (sk, item) in &found {
+                let consumed: Consumed = from_json_item(item)?;
+                if consumed.up_to > up_to {
+                    return Ok(());
+                }
+                self.items().delete(&crate::Key { pk: pk.clone(), sk: sk.clone() }, &[]).await?;
+            }
+            if found.len() < range.limit {
+                return Ok(());
+            }
+        }
+    }
+
     /// Removes an event.
     pub async fn delete_event(&self, id: &TopicId, number: u64, event: &str) -> Result<(), Error> {
         self.items().delete(&keys::event_id(id, event), &[]).await?;

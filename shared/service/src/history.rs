@@ -1,15 +1,21 @@
-//! Removing the history of DAGs: runs that ended before an instant, with their attempts, logs and values.
+//! Removing the history of DAGs: runs that ended before an instant, with their attempts, logs and values; backfills that ended before; asset
+//! events that came before.
 //!
 //! Nothing that a run to come may look back at is removed: of each DAG the latest run and the latest one of the schedule stay, and so do
 //! those before each run that has not ended.
 
 use crate::engine::{Engine, Error};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use updraft_clock::Clock;
 use updraft_log_store::LogStore;
 use updraft_metastore::Items;
-use updraft_model::{DagId, DagRunType, RunDoc, RunName, ValueRef};
+use updraft_model::asset::Numbered;
+use updraft_model::{BackfillId, DagId, DagRunType, RunDoc, RunName, Topic, TopicDoc, ValueRef};
 use updraft_task_queue::TaskQueue;
+
+/// How long an asset event is kept in any case: somebody who took it long ago may yet ask whether it was taken, by its id (ARCHITECTURE.md,
+/// rule D2).
+const EVENTS_KEPT: SignedDuration = SignedDuration::from_hours(24);
 
 /// How many names one request brings.
 const PAGE: usize = 200;
@@ -92,6 +98,75 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     pub async fn remove_leftover<L: LogStore>(&self, logs: &L, dag_id: &DagId, name: &RunName) -> Result<(), Error> {
         // A logical date whose run is gone counts as free, so the claim on it may stay.
         self.remove_rest(logs, dag_id, name, None).await
+    }
+
+    /// The backfills of some DAGs that ended before an instant.
+    pub async fn removable_backfills(&self, dags: &[DagId], before: Timestamp) -> Result<Vec<BackfillId>, Error> {
+        let all = self.store.list_backfills().await?.into_iter();
+        let is_over = |at: Timestamp| at < before;
+        Ok(all
+            .filter(|backfill| backfill.completed_at.is_some_and(is_over) && backfill.active.is_empty())
+            .filter(|backfill| dags.contains(&backfill.dag_id))
+            .map(|backfill| backfill.id)
+            .collect())
+    }
+
+    /// Removes a backfill that has ended. Its runs stay.
+    pub async fn remove_backfill(&self, id: &BackfillId) -> Result<(), Error> {
+        Ok(self.store.delete_backfill(id).await?)
+    }
+
+    /// Removes asset events that came before an instant, and says how many there are; `dry_run`: only says it. The last event of an asset stays, and
+    /// so do those of the last day, and those that wait to make a run.
+    pub async fn remove_asset_events(&self, before: Timestamp, dry_run: bool) -> Result<usize, Error> {
+        let before = before.min(self.clock.now().saturating_sub(EVENTS_KEPT).unwrap_or(before));
+        let mut removed = 0;
+        for aliases in [false, true] {
+            let mut page = None;
+            loop {
+                let found = self.store.list_topics(aliases, PAGE, page).await?;
+                for topic in &found.items {
+                    let Some(doc) = self.store.topic(&topic.id()).await? else { continue };
+                    let of_topic = self.remove_events_of(&doc, before, dry_run).await?;
+                    // Under an alias or a URI an event is known once more.
+                    removed += if aliases { 0 } else { of_topic };
+                    if let Some(by_uri) = self.store.topic(&Topic::Uri(doc.facts.uri.clone()).id()).await? {
+                        self.remove_events_of(&by_uri, before, dry_run).await?;
+                    }
+                }
+                page = found.next;
+                if page.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok(removed)
+    }
+
+    async fn remove_events_of(&self, topic: &TopicDoc, before: Timestamp, dry_run: bool) -> Result<usize, Error> {
+        let consumers = self.store.dags(&topic.consumers()).await?;
+        let waiting = consumers.iter().filter_map(|dag| dag.queue.get(&topic.id)).filter(|queued| queued.is_waiting());
+        let most = waiting.map(|queued| queued.taken).min().unwrap_or(u64::MAX).min(topic.taken.saturating_sub(1));
+        let is_old = |one: &Numbered| one.event.timestamp < before && one.number <= most;
+        if dry_run {
+            let all = self.store.events(&topic.id, 0, most, usize::MAX).await?;
+            return Ok(all.iter().filter(|one| is_old(one)).count());
+        }
+        let mut removed = 0;
+        loop {
+            let first = self.store.first_events(&topic.id, PAGE).await?;
+            let old: Vec<&Numbered> = first.iter().take_while(|one| is_old(one)).collect();
+            for one in &old {
+                self.store.delete_event(&topic.id, one.number, &one.event.id).await?;
+            }
+            if let Some(last) = old.last() {
+                self.store.forget_consumed(&topic.id, last.number).await?;
+            }
+            removed += old.len();
+            if old.len() < PAGE {
+                return Ok(removed);
+            }
+        }
     }
 
     async fn remove_rest<L: LogStore>(

@@ -33,6 +33,12 @@ fn history_is_removed_only_before_an_instant_and_with_assent() {
         "{said}"
     );
     assert_eq!(runs(), ["r3"]);
+    let of_tables = |tables: &'static str| {
+        place.run(&["db", "clean", "--clean-before-timestamp", "2126-01-01", "--dry-run", "--tables", tables])
+    };
+    assert!(of_tables("backfill,asset_event").contains("0 runs would be removed"));
+    assert!(of_tables("log").contains("of the log would be removed"));
+    assert!(of_tables("dag").contains("possible values: dag_run, backfill, asset_event, log"));
     let gone = place.run(&["dags", "state", "etl", "r1"]);
     assert!(gone.starts_with("exit 0\n--- stdout\nNone\n"), "{gone}");
     assert!(place.output(&["dags", "trigger", "etl", "--run-id", "r1"]).status.success(), "its name is free again");

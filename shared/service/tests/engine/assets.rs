@@ -57,6 +57,61 @@ async fn tell(world: &World, name: &str) {
     world.settle().await;
 }
 
+/// Old events go, but for an asset's last one and those that a DAG was told of and has made no run of yet.
+#[tokio::test]
+async fn old_events_are_removed_unless_somebody_needs_them() {
+    let world = world(&[("both", "[s3://a, s3://b]")]).await;
+    let store = &world.engine.store;
+    let id = Topic::Asset("s3://a".to_owned()).id();
+    let event = |number: u64, timestamp: Timestamp| updraft_model::AssetEvent {
+        id: format!("outside.{number}"),
+        name: "s3://a".to_owned(),
+        uri: "s3://a".to_owned(),
+        group: String::new(),
+        extra: Map::new(),
+        source: None,
+        aliases: Vec::new(),
+        timestamp,
+    };
+    let take = async |number: u64, timestamp: Timestamp| {
+        let take = event(number, timestamp);
+        store.put_event(&id, number, &take).await.unwrap();
+        let change = updraft_model::TopicChange {
+            if_taken: Some(number - 1),
+            take: Some(take),
+            ..updraft_model::TopicChange::default()
+        };
+        store.update_topic(&id, &change).await.unwrap();
+    };
+    let old = Timestamp::from_second(1_000_000_000).unwrap();
+    for number in 1..=4 {
+        take(number, old).await;
+    }
+    take(5, Timestamp::now()).await;
+    let left = async || {
+        let found = store.events(&id, 0, 9, 9).await.unwrap();
+        found.into_iter().map(|one| one.number).collect::<Vec<_>>()
+    };
+    let far = Timestamp::from_second(8_000_000_000).unwrap();
+    assert_eq!(world.engine.remove_asset_events(old, false).await.unwrap(), 0, "none came before");
+    // A DAG was told of the third and the fourth, and waits for another asset.
+    let queued = updraft_model::Queued { told: 4, taken: 2, since: Some(old), until: Some(old) };
+    let change =
+        updraft_model::DagChange { queue_put: vec![(id.clone(), queued)], ..updraft_model::DagChange::default() };
+    store.update_dag(&DagId::trusted("both"), &change).await.unwrap();
+    assert_eq!(world.engine.remove_asset_events(far, true).await.unwrap(), 2);
+    assert_eq!(left().await, [1, 2, 3, 4, 5]);
+    assert_eq!(world.engine.remove_asset_events(far, false).await.unwrap(), 2);
+    assert_eq!(left().await, [3, 4, 5]);
+    let change = updraft_model::DagChange {
+        queue_put: vec![(id.clone(), queued.consume())],
+        ..updraft_model::DagChange::default()
+    };
+    store.update_dag(&DagId::trusted("both"), &change).await.unwrap();
+    assert_eq!(world.engine.remove_asset_events(far, false).await.unwrap(), 2);
+    assert_eq!(left().await, [5], "the last one stays, and so does what came today");
+}
+
 #[tokio::test]
 async fn each_condition_makes_its_runs() {
     let dags = ["both", "either", "one", "named", "at"];
