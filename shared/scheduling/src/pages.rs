@@ -539,6 +539,14 @@ pub fn leave(page: &PageDoc) -> PageChange {
     PageChange { if_revision: Some(page.revision), wake_at: Some(None), ..PageChange::default() }
 }
 
+/// Takes a page out of the time index whose task is mapped no more in its run's version: nobody bears it or decides on it. While an attempt on
+/// it may live it is looked at again.
+pub fn abandon(page: &PageDoc, now: Timestamp) -> PageChange {
+    let leases = page.cells.values().filter_map(|cell| cell.holder().map(|lease| lease.until));
+    let until = leases.filter(|until| *until > now).max();
+    PageChange { if_revision: Some(page.revision), wake_at: Some(until), ..PageChange::default() }
+}
+
 /// How a page comes to be.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Birth {

@@ -186,6 +186,12 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             return Ok(self.store.delete_page(key).await?);
         };
         let version = self.version(&run.facts.version).await?;
+        if version.plan.unit_of(key.unit).is_none() {
+            let page = self.deliver_page(&version, &run, page).await?;
+            let change = pages::abandon(&page, self.clock.now());
+            self.store.update_page(key, page.first, &change).await?;
+            return Ok(());
+        }
         let mut all_dead = leases == Leases::AllDead;
         let mut sent = Vec::new();
         let mut refused = 0;

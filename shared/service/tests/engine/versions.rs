@@ -103,6 +103,29 @@ async fn a_run_keeps_its_version_until_it_is_asked_to_take_the_latest() {
     assert!(version.plan.removed().count() == 1 && version.plan.index_of("w").is_some());
 }
 
+/// Nobody looks at pages again and again of a task that is mapped no more.
+#[tokio::test]
+async fn a_page_of_a_task_that_is_mapped_no_more_leaves_the_time_index() {
+    let text = |what: &str| format!("a:\n  schedule: null\n  tasks:\n    t: {{operator: BashOperator, {what}}}\n");
+    let world = world(&[("a.yaml", text("expand: {bash_command: [x, y, z]}"))]).await;
+    let run = world.trigger_at("a", "2025-01-01T00:00:00Z").await;
+    world.drain(false).await;
+    let (incarnation, unit) = (run.facts.incarnation.clone(), updraft_model::TaskIndex(0));
+    let key = updraft_model::PageKey { incarnation, unit, page: 0 };
+    assert!(world.engine.store.page(&key).await.unwrap().unwrap().wake_at.is_some());
+    write(&world, &text("bash_command: x")).await;
+    let request = ClearTaskInstances {
+        run_id: Some(run.facts.run_id.clone()),
+        run_on_latest_version: Some(true),
+        ..ClearTaskInstances::default()
+    };
+    Box::pin(world.engine.clear_task_instances(&dag_id(), &request, false)).await.unwrap();
+    world.drain(true).await;
+    assert_eq!(states(&world, &run).await, expect(&[("t", Success, 1)]));
+    world.engine.look_at_page(&key, updraft_service::runs::Leases::Heed).await.unwrap();
+    assert_eq!(world.engine.store.page(&key).await.unwrap().unwrap().wake_at, None);
+}
+
 #[tokio::test]
 async fn a_dag_may_ask_for_the_latest_and_a_run_for_what_is_new_alone() {
     let world = world(&[("a.yaml", chain(&["x"], ""))]).await;
