@@ -63,9 +63,15 @@ pub(crate) async fn run(command: Command, metastore: &MetastoreUrl, printer: Pri
             if let Some(dag_id) = &dag_id {
                 crate::dags::existing(&session, dag_id).await?;
             }
-            list(&engine.backfills(dag_id.as_ref()).await?, printer)
+            let backfills = engine.backfills(dag_id.as_ref()).await?;
+            list(&backfills, printer)?;
+            say_what_waits(&session, &backfills, printer).await
         }
-        Command::Show(which) => show(&engine.backfill(&which.id()).await?, printer),
+        Command::Show(which) => {
+            let backfill = engine.backfill(&which.id()).await?;
+            show(&backfill, printer)?;
+            say_what_waits(&session, std::slice::from_ref(&backfill), printer).await
+        }
         Command::Pause(which) => {
             let backfill = Box::pin(engine.set_backfill_paused(&which.id(), true)).await?;
             printer.note(format_args!("the backfill `{}` of `{}` is paused", backfill.id, backfill.dag_id));
@@ -85,6 +91,21 @@ pub(crate) async fn run(command: Command, metastore: &MetastoreUrl, printer: Pri
             Ok(())
         }
     }
+}
+
+/// Says which backfills go on without an end in sight, since their DAGs are in no file any more: as in Airflow they wait for it.
+async fn say_what_waits(session: &Session, backfills: &[Backfill], printer: Printer) -> Result<(), Failure> {
+    for backfill in backfills.iter().filter(|backfill| backfill.completed_at.is_none()) {
+        let dag = session.engine.store.dag(&backfill.dag_id).await?;
+        if let Some(dag) = dag.filter(|dag| dag.version.is_none()) {
+            printer.note(format_args!(
+                "the backfill `{}` makes no more runs: the file `{}` of `{}` is gone or no longer declares it; upload it again, or end the \
+                 backfill with `updraft backfill cancel {}`",
+                backfill.id, dag.file, dag.dag_id, backfill.id
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// How a backfill stands, in a word.
