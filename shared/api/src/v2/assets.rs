@@ -265,14 +265,16 @@ pub(super) async fn materialize<P: Parts>(
     Body(body): Body,
 ) -> Result<(Extension<Made>, Json<Value>), Failure> {
     let view = find(&api, id).await?;
-    let mut makers: Vec<&DagId> = view.producing_tasks.iter().map(|task| &task.dag_id).collect();
-    makers.dedup();
-    let maker = match makers.as_slice() {
-        [] => return Err(Failure::not_found(format!("No Dag materializes asset with ID: {id}"))),
-        [maker] => *maker,
-        _ => return Err(Failure::conflict(format!("More than one Dag materializes asset with ID: {id}"))),
+    let maker = match api.engine.maker_of_asset(view.id).await {
+        Err(Error::NotFound { .. }) => {
+            return Err(Failure::not_found(format!("No Dag materializes asset with ID: {id}")));
+        }
+        Err(Error::Conflict(_)) => {
+            return Err(Failure::conflict(format!("More than one Dag materializes asset with ID: {id}")));
+        }
+        found => found?,
     };
-    let (trigger, mut origin) = bodies::materialize(maker, &body)?;
+    let (trigger, mut origin) = bodies::materialize(&maker, &body)?;
     origin.user = Some(caller.username);
     let run = api.engine.trigger_from(trigger, &origin).await?;
     Ok((Extension(runs::made(&run)), Json(runs::shown(&api, &run).await?)))

@@ -356,7 +356,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// Runs the DAG that makes an asset.
     ///
     /// # Errors
-    /// [`Error::NotFound`] where no DAG does, [`Error::Refused`] where more than one does, or it cannot be triggered.
+    /// [`Error::NotFound`] where no DAG does, [`Error::Conflict`] where more than one does, [`Error::Refused`] where it cannot be triggered.
     pub async fn materialize_asset(&self, asset_id: u64, conf: Value, run_id: Option<String>) -> Result<RunDoc, Error> {
         let dag_id = self.maker_of_asset(asset_id).await?;
         let origin =
@@ -367,8 +367,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// The one DAG that makes an asset.
     ///
     /// # Errors
-    /// [`Error::NotFound`] where no DAG does, [`Error::Refused`] where more than one does.
-    async fn maker_of_asset(&self, asset_id: u64) -> Result<DagId, Error> {
+    /// [`Error::NotFound`] where no DAG does, [`Error::Conflict`] where more than one does.
+    pub async fn maker_of_asset(&self, asset_id: u64) -> Result<DagId, Error> {
         let topic = self.asset_topic(asset_id).await?;
         let mut makers: Vec<DagId> = related(&topic, Role::Producer).into_iter().map(|maker| maker.dag_id).collect();
         makers.dedup();
@@ -380,7 +380,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             [dag_id] => Ok(dag_id.clone()),
             several => {
                 let several: Vec<&str> = several.iter().map(DagId::as_str).collect();
-                Err(Error::Refused(format!(
+                Err(Error::Conflict(format!(
                     "more than one DAG makes the asset `{}`: trigger one of `{}` instead",
                     topic.facts.topic.name(),
                     several.join("`, `")
