@@ -106,6 +106,12 @@ pub(crate) enum Mutation {
     NoTaskLimit,
     /// Nothing asks what others hold of a pool.
     NoSlotLimit,
+    /// Nothing asks what others hold of `max_active_tasks` of a run with mapped tasks.
+    NoInstanceLimit,
+    /// Nothing asks how many events a topic has taken.
+    NoEventCount,
+    /// Nothing asks what a DAG knows of events.
+    NoQueue,
 }
 
 impl Mutation {
@@ -140,7 +146,12 @@ impl Mutation {
             Self::NoSlotLimit if matches!(update.key.sk.as_str(), "P" | "T") => update.conditions.retain(|c| {
                 !matches!(c, Condition::AtMost(Path::Top("us"), _) | Condition::Equals(Path::Top("rv"), _))
             }),
-            Self::NoSlotLimit | Self::MessageBeforeState | Self::QueueOnly | Self::NoSweep => {}
+            Self::NoInstanceLimit if update.key.sk == "L" => update.conditions.retain(|c| {
+                !matches!(c, Condition::AtMost(Path::Top("us"), _) | Condition::Equals(Path::Top("rv"), _))
+            }),
+            Self::NoEventCount => update.conditions.retain(|c| !matches!(c, Condition::Equals(Path::Top("sq"), _))),
+            Self::NoQueue => update.conditions.retain(|c| !matches!(c, Condition::Equals(Path::Entry("aq", _), _))),
+            Self::NoInstanceLimit | Self::NoSlotLimit | Self::MessageBeforeState | Self::QueueOnly | Self::NoSweep => {}
         }
         update
     }

@@ -213,6 +213,21 @@ fn without_the_limit_on_slots_it_goes_wrong() {
 }
 
 #[test]
+fn without_the_limit_on_instances_it_goes_wrong() {
+    is_missed(Mutation::NoInstanceLimit);
+}
+
+#[test]
+fn without_the_count_of_a_topic_it_goes_wrong() {
+    is_missed(Mutation::NoEventCount);
+}
+
+#[test]
+fn without_asking_what_a_dag_knows_of_events_it_goes_wrong() {
+    is_missed(Mutation::NoQueue);
+}
+
+#[test]
 fn without_the_epoch_of_a_place_it_goes_wrong() {
     is_missed(Mutation::NoPlaceEpoch);
 }
