@@ -37,14 +37,17 @@ async fn asked(world: &mut World) -> RunDoc {
 }
 
 /// What comes of a question that is answered like this.
-async fn after(task: &str, options: &[&str]) -> Ran {
-    let mut world = World::of(&asking(task)).await;
-    let run = asked(&mut world).await;
-    let attempts = world.attempts;
-    world.engine.respond(&run, ASK, &answer(options, json!({}), "ann")).await.unwrap();
-    let ran = world.finish(run).await;
-    assert_eq!(world.attempts, attempts, "an answer needs no worker");
-    ran
+fn after<'a>(task: &'a str, options: &'a [&'a str]) -> std::pin::Pin<Box<dyn Future<Output = Ran> + 'a>> {
+    Box::pin(async move {
+        let mut world = World::of(&asking(task)).await;
+        let run = asked(&mut world).await;
+        let attempts = world.attempts;
+        let answer = answer(options, json!({}), "ann");
+        world.engine.respond(&run, ASK, &answer).await.unwrap();
+        let ran = world.finish(run).await;
+        assert_eq!(world.attempts, attempts, "an answer needs no worker");
+        ran
+    })
 }
 
 fn ends(ran: &Ran) -> Vec<&str> {
