@@ -53,7 +53,7 @@ pub(crate) enum Command {
     Show(show::Arguments),
     /// Start a run of a DAG
     Trigger(trigger::Arguments),
-    /// Pause a DAG: no new run starts, those that run go on
+    /// Pause a DAG: no new run starts, and those that run do no more than end the tasks that are queued or run
     Pause(pause::Arguments),
     /// Unpause a DAG
     Unpause(pause::Arguments),

@@ -48,7 +48,7 @@ fn name(reason: &Reason) -> &'static str {
     match reason {
         Reason::Stands(_) | Reason::Nothing => "Task Instance State",
         Reason::RunEnded(_) | Reason::NotStarted | Reason::Intervention => "Dagrun Running",
-        Reason::Paused => "Dag Not Paused",
+        Reason::Paused | Reason::PausedRun => "Dag Not Paused",
         Reason::NoRoom => "Max Active Runs",
         Reason::Rule { .. } | Reason::Unmet(_) => "Trigger Rule",
         Reason::LeftOut(_) => "Previously Skipped",

@@ -20,6 +20,7 @@
 //! | `pa`, `pm` | past met by all; tasks whose past is met | | |
 //! | `to` | when it times out, milliseconds | `aq` | topics of its schedule: what it knows of each; absent where it names none |
 //! | `da` | when the next deadline is missed, milliseconds | | |
+//! | `pz` | 1 while its DAG is paused | | |
 //! | `in`, `ia` | intervention under way, JSON; where it goes on | | |
 //! | `dl` | deleted at, microseconds: a tombstone | | |
 //! | `ob` | outbox, JSON by id | `he` | held runs: due, microseconds |
@@ -159,6 +160,7 @@ pub fn run_item(run: &RunDoc) -> Item {
     set(&mut item, "to", run.timeout_at.map(|at| Value::N(at.as_millisecond())));
     set(&mut item, "da", run.deadline_at.map(|at| Value::N(at.as_millisecond())));
     set(&mut item, "qa", run.requeued_at.map(micros));
+    set(&mut item, "pz", run.paused.then_some(Value::N(1)));
     set(&mut item, "in", run.intent.as_ref().map(|intent| Value::S(to_json(intent))));
     set(&mut item, "ia", run.intent.as_ref().map(|_| Value::N(i64::from(run.intent_at.0))));
     set(&mut item, "dl", run.deleted_at.map(micros));
@@ -231,6 +233,7 @@ pub fn run_doc(item: &Item) -> Result<RunDoc, Error> {
         past_met: entries(item, "pm", |k, _| task_index(k))?.into_iter().collect(),
         past_met_by_all: number(item, "pa") == Some(1),
         timeout_at: number(item, "to").map(|ms| Timestamp::from_millisecond(ms).map_err(corrupt)).transpose()?,
+        paused: number(item, "pz") == Some(1),
         deadline_at: number(item, "da").map(|ms| Timestamp::from_millisecond(ms).map_err(corrupt)).transpose()?,
         requeued_at: instant(item, "qa")?,
         intent: text(item, "in").ok().map(from_json).transpose()?,
@@ -289,6 +292,9 @@ pub fn run_update(incarnation: &Incarnation, change: &RunChange) -> Update {
         0 => Condition::Absent(Path::Top("tk")),
         t => Condition::Equals(Path::Top("tk"), Value::N(t as i64)),
     }));
+    conditions.extend(change.if_paused.map(|paused| {
+        if paused { Condition::Equals(Path::Top("pz"), Value::N(1)) } else { Condition::Absent(Path::Top("pz")) }
+    }));
     conditions.extend(change.if_mapped.iter().map(|(key, entry)| match entry {
         Some(entry) => Condition::Equals(Path::Entry("m", key.encode()), Value::S(entry.encode())),
         None => Condition::Absent(Path::Entry("m", key.encode())),
@@ -341,6 +347,9 @@ pub fn run_update(incarnation: &Incarnation, change: &RunChange) -> Update {
         None => Change::Remove(Path::Top("da")),
     }));
     changes.extend(change.requeued_at.map(|at| Change::Set(Path::Top("qa"), micros(at))));
+    changes.extend(change.paused.map(|paused| {
+        if paused { Change::Set(Path::Top("pz"), Value::N(1)) } else { Change::Remove(Path::Top("pz")) }
+    }));
     match &change.intent {
         None => changes.extend(change.intent_at.map(|at| Change::Set(Path::Top("ia"), Value::N(i64::from(at.0))))),
         Some(None) => changes.extend(["in", "ia"].map(|name| Change::Remove(Path::Top(name)))),

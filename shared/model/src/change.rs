@@ -49,6 +49,8 @@ pub struct RunChange {
     pub if_wake_at: Option<Option<Timestamp>>,
     /// Condition: nobody else has taken places under `max_active_tasks` since.
     pub if_takes: Option<u64>,
+    /// Condition: its DAG was paused, or not, as far as the run knows.
+    pub if_paused: Option<bool>,
     /// Condition: the intervention under way stands exactly here (`Some(None)`: there is none).
     pub if_intent_at: Option<Option<TaskIndex>>,
     /// Condition: these exact entries of mapped tasks (none: absent).
@@ -77,6 +79,8 @@ pub struct RunChange {
     pub deadline_at: Option<Option<Timestamp>>,
     /// From when on deadlines count that count from when the run is queued.
     pub requeued_at: Option<Timestamp>,
+    /// Whether the DAG is paused.
+    pub paused: Option<bool>,
     /// An intervention that more writes are to make; `Some(None)`: it is made.
     pub intent: Option<Option<Intent>>,
     /// Where the intervention goes on.
@@ -122,6 +126,7 @@ impl RunChange {
             && self.if_wake_at_most.is_none_or(|most| run.wake_at.is_some_and(|w| w <= most))
             && self.if_wake_at.is_none_or(|at| at == run.wake_at)
             && self.if_takes.is_none_or(|t| t == run.takes)
+            && self.if_paused.is_none_or(|p| p == run.paused)
             && self.if_mapped.iter().all(|(key, entry)| run.mapped.0.get(key) == entry.as_ref())
             && self.if_intent_at.is_none_or(|at| at == run.intent.is_some().then_some(run.intent_at))
     }
@@ -159,6 +164,7 @@ impl RunChange {
         run.timeout_at = self.timeout_at.unwrap_or(run.timeout_at);
         run.deadline_at = self.deadline_at.unwrap_or(run.deadline_at);
         run.requeued_at = self.requeued_at.or(run.requeued_at);
+        run.paused = self.paused.unwrap_or(run.paused);
         if let Some(intent) = &self.intent {
             run.intent.clone_from(intent);
         }

@@ -119,6 +119,8 @@ pub struct RunDoc {
     pub deadline_at: Option<Timestamp>,
     /// When it was last cleared, where a deadline that was not missed by then counts from when the run is queued.
     pub requeued_at: Option<Timestamp>,
+    /// Whether its DAG is paused: what runs goes on to its end, and nothing is decided.
+    pub paused: bool,
     /// An intervention that more than one write makes. Nothing is decided before its last.
     pub intent: Option<Intent>,
     /// Where the intervention goes on.
@@ -158,6 +160,7 @@ impl RunDoc {
             timeout_at: None,
             deadline_at: None,
             requeued_at: None,
+            paused: false,
             intent: None,
             intent_at: TaskIndex(0),
             deleted_at: None,

@@ -29,6 +29,8 @@ pub fn backoff(looks: u32) -> SignedDuration {
 pub fn needed(run: &RunDoc, now: Timestamp) -> Option<Timestamp> {
     let regular = now.saturating_add(backoff(run.looks)).unwrap_or(Timestamp::MAX);
     let own = run.cells.values().filter_map(|cell| match cell {
+        // Nothing ends a wait while the DAG is paused: its end is looked for when it no longer is.
+        Cell::Waiting { .. } if run.paused => None,
         Cell::Waiting { due, .. } if *due <= now => now.checked_add(LOOK_EVERY).ok(),
         Cell::Waiting { due, .. } => Some(*due),
         Cell::None
@@ -45,7 +47,10 @@ pub fn needed(run: &RunDoc, now: Timestamp) -> Option<Timestamp> {
     // What is to be delivered does not wait for looks that have grown rare.
     let owed = (!run.outbox.is_empty()).then(|| now.saturating_add(LOOK_EVERY).unwrap_or(Timestamp::MAX));
     let deadline = run.deadline_at.filter(|_| run.state != DagRunState::Success);
-    let own = own.chain(run.timeout_at.filter(|_| run.state == DagRunState::Running)).chain(owed).chain(deadline);
+    let own = own
+        .chain(run.timeout_at.filter(|_| run.state == DagRunState::Running && !run.paused))
+        .chain(owed)
+        .chain(deadline);
     match run.state {
         _ if run.intent.is_some() => Some(own.fold(regular, Timestamp::min)),
         DagRunState::Queued => Some(deadline.into_iter().chain(owed).fold(regular, Timestamp::min)),

@@ -144,7 +144,8 @@ impl<'a> Look<'a> {
 
     fn decide(mut self, first: BTreeSet<TaskIndex>, most: usize) -> Decision {
         let mut decision = Decision::default();
-        let is_frozen = self.change.intent.as_ref().unwrap_or(&self.run.intent).is_some();
+        let is_frozen = self.change.intent.as_ref().unwrap_or(&self.run.intent).is_some()
+            || self.change.paused.unwrap_or(self.run.paused);
         if self.change.state.unwrap_or(self.run.state) != DagRunState::Running || is_frozen {
             return decision;
         }
@@ -416,7 +417,12 @@ pub(crate) fn by_rule(cell: &Cell, end: End) -> Cell {
 
 /// The tasks that would go on, were it not that their runs of earlier dates are not known to let them go.
 pub fn waits_for_past(plan: &Plan, run: &RunDoc, now: Timestamp) -> Vec<TaskIndex> {
-    if !plan.has_past() || run.state != DagRunState::Running || run.intent.is_some() || run.past_met_by_all {
+    if !plan.has_past()
+        || run.state != DagRunState::Running
+        || run.intent.is_some()
+        || run.paused
+        || run.past_met_by_all
+    {
         return Vec::new();
     }
     let unmet: Vec<TaskIndex> = plan.tasks().filter(|t| plan.looks_back(*t) && !run.past_met.contains(t)).collect();

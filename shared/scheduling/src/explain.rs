@@ -34,6 +34,9 @@ pub enum Reason {
     /// Its run has ended.
     #[error("its run has ended: {0}")]
     RunEnded(DagRunState),
+    /// Its run goes on when the DAG is unpaused.
+    #[error("the DAG is paused, so nothing more of its run is queued; unpause the DAG")]
+    PausedRun,
     /// Its run waits for the DAG to be unpaused.
     #[error("the DAG is paused, so its run has not started; unpause the DAG")]
     Paused,
@@ -119,7 +122,7 @@ impl Reason {
         match self {
             Self::Stands(_) => "Task Instance State",
             Self::RunEnded(_) | Self::NoRoom | Self::NotStarted => "Dagrun Running",
-            Self::Paused => "Dag Not Paused",
+            Self::Paused | Self::PausedRun => "Dag Not Paused",
             Self::Intervention => "Intervention",
             Self::Rule { .. } | Self::Unmet(_) => "Trigger Rule",
             Self::LeftOut(_) => "Not Previously Skipped",
@@ -170,6 +173,7 @@ fn of_run(run: &RunDoc, around: &Around<'_>) -> Vec<Reason> {
         DagRunState::Queued if around.is_paused => Some(Reason::Paused),
         DagRunState::Queued if !around.has_room => Some(Reason::NoRoom),
         DagRunState::Queued => Some(Reason::NotStarted),
+        DagRunState::Running if run.paused => Some(Reason::PausedRun),
         DagRunState::Running => run.intent.is_some().then_some(Reason::Intervention),
     };
     reason.into_iter().collect()

@@ -112,7 +112,7 @@ impl Scene for Around<'_> {
 fn decide(plan: &Plan, run: &RunDoc, page: &PageDoc, only: Option<u32>, now: Timestamp) -> PageDoc {
     let mut page = page.clone();
     let Some(unit) = plan.unit_of(page.key.unit) else { return page };
-    let is_frozen = run.intent.is_some() || run.state != DagRunState::Running;
+    let is_frozen = run.intent.is_some() || run.paused || run.state != DagRunState::Running;
     let Some(expansion) = run.mapped.expansion(unit.unit).filter(|_| page.is_open && !is_frozen) else { return page };
     // Under a limit, what has ended makes room for any other.
     let only = only.filter(|_| plan.pages_most(unit).is_none());
@@ -198,7 +198,7 @@ fn started(plan: &Plan, page: &PageDoc, slot: Slot) -> Cell {
 
 /// The instances of a page that wait for slots, in the order in which they are to have them.
 pub fn wanting(plan: &Plan, run: &RunDoc, page: &PageDoc) -> Vec<Slot> {
-    if run.state != DagRunState::Running || run.intent.is_some() || !page.is_open {
+    if run.state != DagRunState::Running || run.intent.is_some() || run.paused || !page.is_open {
         return Vec::new();
     }
     let is_scheduled = |(slot, cell): (&Slot, &Cell)| matches!(cell, Cell::Scheduled { .. }).then_some(*slot);

@@ -167,11 +167,39 @@ pub fn start(plan: &Plan, run: &RunDoc, now: Timestamp) -> Step {
         active_epoch: Some(run.epoch),
         start_date: Some(now),
         end_date: Some(None),
+        // What it knew of its DAG when it last ran.
+        paused: run.paused.then_some(false),
         timeout_at: Some(timeout_at(plan, now)),
         looks: Some(0),
         ..RunChange::default()
     };
     with_decision(plan, run, change, Scope::Everything, now, None)
+}
+
+/// Tells a run that its DAG is paused, or no longer is: as in Airflow, what is queued or runs goes on, and nothing else happens until it is
+/// unpaused, when the run is looked at at once. None where it knows, or does not run.
+pub fn pause(run: &RunDoc, paused: bool, now: Timestamp) -> Option<RunChange> {
+    if run.state != DagRunState::Running || run.paused == paused {
+        return None;
+    }
+    let change = RunChange {
+        if_state: Some(run.state),
+        if_paused: Some(run.paused),
+        paused: Some(paused),
+        looks: (!paused).then_some(0),
+        ..RunChange::default()
+    };
+    if paused {
+        return Some(change);
+    }
+    // What fell due meanwhile, its own timeout among it, is due since then.
+    let due = attention::needed(&change.apply(run), now).map_or(now, |need| need.min(now));
+    let is_later = run.wake_at.is_none_or(|at| at > due);
+    Some(if is_later {
+        RunChange { if_wake_at: Some(run.wake_at), wake_at: Some(Some(due)), ..change }
+    } else {
+        change
+    })
 }
 
 /// A run as it is first written by the scheduler: running, its roots decided.
@@ -442,7 +470,7 @@ pub fn sweep(plan: &Plan, run: &RunDoc, expired: &[Expired], now: Timestamp) -> 
 /// Decides what is still undecided in the image that a step's write returned: others wrote between the image it was decided on, `base`,
 /// and this one. Empty change: nothing is.
 pub fn catch_up(plan: &Plan, base: &RunDoc, step: &Step, after: &RunDoc, now: Timestamp) -> Step {
-    let scope = if step.is_cut || step.change.epoch.is_some() || base.epoch != after.epoch {
+    let scope = if step.is_cut || step.change.epoch.is_some() || base.epoch != after.epoch || base.paused {
         Scope::Everything
     } else {
         let expected = |task| step.cell(task).unwrap_or_else(|| base.cell(task));
@@ -523,7 +551,12 @@ pub fn grant(plan: &Plan, run: &RunDoc, tasks: &[TaskIndex], now: Timestamp) -> 
 /// The same, and puts others off that hold slots and have no place in their run (ARCHITECTURE.md, rule B7).
 pub fn grant_and_put_off(plan: &Plan, run: &RunDoc, tasks: &[TaskIndex], others: &[TaskIndex], now: Timestamp) -> Step {
     let free = free_places(plan, run);
-    let mut change = RunChange { if_epoch: Some(run.epoch), if_state: Some(run.state), ..RunChange::default() };
+    let mut change = RunChange {
+        if_epoch: Some(run.epoch),
+        if_state: Some(run.state),
+        if_paused: Some(run.paused),
+        ..RunChange::default()
+    };
     let mut queued = Vec::new();
     for task in tasks.iter().take(free.min(CHANGES_MAX)) {
         if let Cell::Scheduled { try_number, .. } = run.cell(*task) {
@@ -647,6 +680,7 @@ pub(crate) fn with_decision(
     if !decision.is_empty() {
         change.if_epoch = Some(run.epoch);
         change.if_state = Some(run.state);
+        change.if_paused = Some(run.paused);
     }
     let mut queued: Vec<TaskIndex> = decision.queued().collect();
     queued.sort_by_key(|task| (std::cmp::Reverse(plan.priority(*task)), *task));
@@ -755,6 +789,10 @@ fn end_run(
 
 /// Keeps the run in the time index early enough, and works out the image.
 pub(crate) fn complete(run: &RunDoc, mut change: RunChange, now: Timestamp) -> Step {
+    if run.paused {
+        // What is not decided, and not looked for, holds as long as the pause.
+        change.if_paused = Some(true);
+    }
     let image = change.apply(run);
     if let (None, Some(need)) = (change.wake_at, attention::needed(&image, now)) {
         if run.wake_at.is_some_and(|at| at <= need) {

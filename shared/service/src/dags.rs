@@ -22,6 +22,9 @@ use updraft_timetables::DagRunInfo;
 /// How many runs one look creates before it lets others have a turn; the DAG stays due.
 const CREATED_PER_LOOK_MAX: usize = 32;
 
+/// How many of a DAG's latest runs are told of a pause, whether they are known to be under way or not.
+const RECENT: usize = 100;
+
 /// When a DAG must be looked at next. `confirmed`: every active run is known to have its document. `triggered`: asset events ask for a run.
 fn needed(dag: &DagDoc, confirmed: bool, triggered: bool, now: Timestamp) -> Option<Timestamp> {
     let soon = now.saturating_add(attention::LOOK_EVERY).unwrap_or(Timestamp::MAX);
@@ -43,6 +46,9 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let Some(dag) = self.store.dag(dag_id).await? else { return Ok(()) };
         let found_at = dag.wake_at;
         let (mut dag, confirmed) = self.confirm(dag).await?;
+        if dag.backfill.is_some() {
+            Box::pin(self.tell_runs_under_way(&dag)).await?;
+        }
         let mut created = 0;
         for _ in 0..ROUNDS_MAX {
             let (image, due) = self.create_due(dag).await?;
@@ -128,6 +134,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 dag = image;
             }
         }
+        let active = runs.into_values().filter(|run| dag.active.contains_key(&run.facts.incarnation));
+        Box::pin(self.tell_paused(&dag, active)).await?;
         Ok((dag, listed.into_iter().collect()))
     }
 
@@ -260,13 +268,55 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         Ok(())
     }
 
-    /// Pauses or unpauses a DAG. Paused: no run is created or started; those that run go on.
+    /// Tells those of a DAG's runs that run whether it is paused. Whoever dies half way leaves the rest to the DAG's next look.
+    pub(crate) async fn tell_paused(&self, dag: &DagDoc, runs: impl IntoIterator<Item = RunDoc>) -> Result<(), Error> {
+        for mut run in runs {
+            for _ in 0..ROUNDS_MAX {
+                let Some(change) = step::pause(&run, dag.paused, self.clock.now()) else { break };
+                match self.store.update_run(&run.facts.incarnation, &change).await? {
+                    Outcome::Updated(image) => {
+                        if !dag.paused {
+                            let version = self.version(&image.facts.version).await?;
+                            let mut messages = Self::all_page_messages(&version.plan, &image);
+                            messages.push(Outgoing::now(Message::Run { incarnation: image.facts.incarnation }));
+                            self.send(messages).await;
+                        }
+                        break;
+                    }
+                    Outcome::Refused(Some(image)) => run = image,
+                    Outcome::Refused(None) => break,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn tell_runs_under_way(&self, dag: &DagDoc) -> Result<(), Error> {
+        let runs = self.runs_under_way(dag).await?;
+        self.tell_paused(dag, runs).await
+    }
+
+    /// The runs that are under way: those that hold a place, and those of the backfill that goes on.
+    async fn runs_under_way(&self, dag: &DagDoc) -> Result<Vec<RunDoc>, Error> {
+        let mut listed: Vec<Incarnation> = dag.active.keys().cloned().collect();
+        if let Some(id) = &dag.backfill
+            && let Some(job) = self.store.backfill(id).await?
+        {
+            listed.extend(job.body.active.keys().cloned());
+        }
+        Ok(if listed.is_empty() { Vec::new() } else { self.store.runs(&listed).await? })
+    }
+
+    /// Pauses or unpauses a DAG. Paused: no run is created or started, and those that run do no more than end what is queued or runs.
     pub async fn set_paused(&self, dag_id: &DagId, paused: bool) -> Result<DagDoc, Error> {
         let now = self.clock.now();
-        let wake_at = (!paused).then_some(Some(now));
-        let change = DagChange { paused: Some(paused), wake_at, ..DagChange::default() };
+        let change = DagChange { paused: Some(paused), wake_at: Some(Some(now)), ..DagChange::default() };
         match self.store.update_dag(dag_id, &change).await? {
             Outcome::Updated(dag) => {
+                let mut runs = Box::pin(self.runs_under_way(&dag)).await?;
+                // Those of a backfill that was cancelled hold no place anywhere. The few that are beyond these find out by their own looks.
+                runs.extend(self.store.list_runs(dag_id, RECENT, None).await?.items);
+                Box::pin(self.tell_paused(&dag, runs)).await?;
                 if !paused {
                     self.send(vec![Outgoing::now(Message::Dag { dag_id: dag_id.clone() })]).await;
                     self.send(Self::room_messages(&dag, now)).await;

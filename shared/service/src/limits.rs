@@ -407,7 +407,7 @@ fn stage_of(needs: &[(HolderId, Claim, Option<i64>)], at: usize) -> Option<Stage
 
 /// The scheduled tasks of a run, by priority: what waits for slots, and what only waits for a place.
 fn wanting(version: &Version, run: &RunDoc) -> Vec<TaskIndex> {
-    if run.state != DagRunState::Running || run.intent.is_some() {
+    if run.state != DagRunState::Running || run.intent.is_some() || run.paused {
         return Vec::new();
     }
     let plan = &version.plan;

@@ -130,6 +130,19 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         plan.units().iter().filter(is_open).map(|unit| Outgoing::now(message(unit))).collect()
     }
 
+    /// Messages for all of that, and for each page that is open: what its instances have waited for is told by nothing of theirs.
+    pub(crate) fn all_page_messages(plan: &Plan, run: &RunDoc) -> Vec<Outgoing> {
+        let mut messages = Self::open_page_messages(plan, run);
+        for unit in plan.units().iter().filter(|unit| run.mapped.expansion(unit.unit).is_some()) {
+            let incarnation = &run.facts.incarnation;
+            let message = |page| Message::Page { incarnation: incarnation.clone(), unit: unit.unit, page: Some(page) };
+            messages.extend(
+                mapped::open_pages(plan, &run.mapped, unit).into_iter().map(|page| Outgoing::now(message(page))),
+            );
+        }
+        messages
+    }
+
     /// Messages to pages whose instances may wait for a task that has just ended.
     pub(crate) fn page_messages(plan: &Plan, run: &RunDoc, ended: &[TaskIndex]) -> Vec<Outgoing> {
         let waits = |unit: &&Unit| {

@@ -80,6 +80,10 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             }
             return Box::pin(self.start_run(run)).await;
         }
+        if run.paused {
+            let Some(image) = Box::pin(self.unpaused(run)).await? else { return Ok(()) };
+            run = image;
+        }
         let version = self.version(&run.facts.version).await?;
         let Some(run) = self.miss_deadlines(&version, run).await? else { return Ok(()) };
         let Some(run) = Box::pin(self.carry_on(&version, run)).await? else { return Ok(()) };
@@ -113,6 +117,19 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             self.send(Self::task_messages(&version.plan, &run, again)).await;
         }
         if run.outbox.is_empty() { Ok(()) } else { self.deliver(run).await }
+    }
+
+    /// A run that goes by its DAG being paused, after a look whether it still is: who told it so may have been overtaken by who told it that it
+    /// no longer is. None: the run is gone.
+    async fn unpaused(&self, run: RunDoc) -> Result<Option<RunDoc>, Error> {
+        let incarnation = run.facts.incarnation.clone();
+        match self.store.dag(&run.facts.dag_id).await? {
+            Some(dag) if !dag.paused => {
+                self.tell_paused(&dag, [run]).await?;
+                Ok(self.store.run(&incarnation).await?)
+            }
+            _ => Ok(Some(run)),
+        }
     }
 
     /// Notes the deadlines that a run has missed, and tells of them. None: the run is gone.

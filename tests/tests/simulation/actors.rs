@@ -120,7 +120,8 @@ impl Hand {
     /// Ticks every minute, more or less.
     pub(crate) async fn tick(self, ahead: bool) {
         loop {
-            let result = if ahead { self.engine.tick_ahead().await } else { self.engine.tick().await };
+            let result =
+                if ahead { Box::pin(self.engine.tick_ahead()).await } else { Box::pin(self.engine.tick()).await };
             if let Err(error) = result {
                 self.failed("tick", &error);
             }

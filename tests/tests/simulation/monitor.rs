@@ -156,6 +156,7 @@ impl World {
         self.check_run_state(before.as_ref(), &after, &plan);
         let active = self.under_way(incarnation);
         if let Some(before) = &before {
+            self.stats.runs_paused += u64::from(after.paused && !before.paused);
             self.check_cells(process, before, &after, &plan);
         }
         self.check_index(&after);
@@ -290,6 +291,13 @@ impl World {
         let bumped = before.epoch != after.epoch || before.intent.is_some();
         for task in plan.tasks().filter(|t| before.cell(*t) != after.cell(*t)) {
             self.observe_success(before, (task, None), (before.cell(task), after.cell(task)));
+            // Who had slots given to it while it waited takes them; nothing else goes on while the DAG is paused.
+            let is_new = matches!(before.cell(task), Cell::None | Cell::Cleared { .. } | Cell::Waiting { .. });
+            let goes_on =
+                matches!(after.cell(task), Cell::Queued { .. } | Cell::Scheduled { .. } | Cell::Running { .. });
+            if before.paused && after.paused && is_new && goes_on {
+                self.violate(format!("task {task} of run {run} goes on although its DAG is paused"));
+            }
             let seen = Seen { world: self, process, before, after, plan, task, bumped };
             match transitions::check(&seen) {
                 Ok(found) => {

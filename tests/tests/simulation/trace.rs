@@ -76,7 +76,7 @@ stats! {
     messages, messages_lost, messages_doubled, messages_late,
     questions, answers, answers_refused,
     clears, clears_of_ended_runs, runs_failed_by_hand, clears_by_flags, marks, runs_set_by_hand, backfills, backfills_changed,
-    runs_of_backfills, claims_taken_over, dags_paused, new_versions, runs_taken_to_new_versions, triggers, runs_held, tasks_held, slots_waited_for, slots_put_off, maps_at_their_limit,
+    runs_of_backfills, claims_taken_over, dags_paused, runs_paused, new_versions, runs_taken_to_new_versions, triggers, runs_held, tasks_held, slots_waited_for, slots_put_off, maps_at_their_limit,
     runs_with_maps, pages_born, instances_started, instances_died, instances_by_hand, instances_waiting_for_slots,
     events_made, events_from_outside, events_taken, runs_by_events,
     runs_timed_out, starts_looked_back, repeated, refused_by_themselves,

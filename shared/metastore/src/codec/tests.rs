@@ -90,6 +90,7 @@ fn run() -> impl Strategy<Value = RunDoc> {
                 ["op2", "op1"].map(OperationId::trusted).into_iter().take(usize::from(leave) * 2).collect();
             run.deadline_at = run.timeout_at.filter(|_| leave);
             run.requeued_at = run.timeout_at.filter(|_| epoch > 0);
+            run.paused = revision % 3 == 1;
             if leave {
                 run.outbox.insert("leave".to_owned(), OutboxEntry::Leave { epoch });
             }
@@ -200,6 +201,8 @@ fn change() -> impl Strategy<Value = RunChange> {
         if_mapped: entries(m.9),
         mapped: entries(m.10),
         if_takes: m.0,
+        if_paused: m.0.map(|n| n == 1),
+        paused: m.2.map(|n| n == 1),
         if_intent_at: m.1,
         takes: m.2,
         past_met: m.3.0.into_iter().collect(),

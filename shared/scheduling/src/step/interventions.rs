@@ -23,7 +23,7 @@ pub fn time_out(plan: &Plan, run: &RunDoc, now: Timestamp) -> Option<Step> {
     let is_over = run.state == DagRunState::Running && run.timeout_at.is_some_and(|at| at <= now);
     // The same for whoever finds it, and another one for each time that the run runs.
     let operation = OperationId::trusted(format!("timeout.{}.{}", run.facts.incarnation, run.epoch));
-    (is_over && run.intent.is_none())
+    (is_over && run.intent.is_none() && !run.paused)
         .then(|| intervene(plan, run, Act::Cancel(End::Skipped), plan.tasks(), &operation, now))
 }
 

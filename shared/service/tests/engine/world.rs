@@ -59,7 +59,7 @@ impl World {
         let dag_id = DagId::parse(dag_id).unwrap();
         let trigger = Trigger { dag_id, run_id: None, logical_date: None, conf: serde_json::Value::Null };
         let run = self.engine.trigger(trigger).await.unwrap();
-        self.engine.look_at_run(&run.facts.incarnation, Leases::Heed).await.unwrap();
+        Box::pin(self.engine.look_at_run(&run.facts.incarnation, Leases::Heed)).await.unwrap();
         self.engine.store.run(&run.facts.incarnation).await.unwrap().unwrap()
     }
 
