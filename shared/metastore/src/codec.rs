@@ -392,8 +392,10 @@ fn tombstone(change: &RunChange, at: Timestamp, changes: &mut Vec<Change>) {
     changes.extend(
         ["c", "m", "mt", "rs", "ch", "pm", "ob"].map(|map| Change::Set(Path::Top(map), Value::M(BTreeMap::new()))),
     );
-    changes
-        .extend(["tk", "pa", "to", "da", "in", "ia", "sd", END_DATE, "cn"].map(|name| Change::Remove(Path::Top(name))));
+    changes.extend(
+        ["tk", "pa", "pz", "qa", "to", "da", "in", "ia", "sd", END_DATE, "cn"]
+            .map(|name| Change::Remove(Path::Top(name))),
+    );
     changes.extend(["ae", "lk"].map(|name| Change::Set(Path::Top(name), Value::N(0))));
     changes.push(Change::Set(Path::Top("dl"), micros(at)));
     changes.extend(change.state.map(|s| Change::Set(Path::Top("st"), Value::text(s.as_str()))));
