@@ -61,6 +61,12 @@ pub(crate) fn check(seen: &Seen<'_>) -> Result<Kind, String> {
             {
                 Ok(Kind::Other)
             }
+            // What was above it when it was queued has been cleared, and ended otherwise: the look for a stuck run asks every rule again.
+            Cell::Final { end: End::Skipped | End::UpstreamFailed, winner: None, leaving: None, .. }
+                if seen.after.epoch > 0 =>
+            {
+                seen.decided(*try_number, None, to)
+            }
             _ => Err("a queued try is claimed, and nothing else".to_owned()),
         },
         Cell::Scheduled { try_number, resume, turn } => match to {
