@@ -9,22 +9,27 @@ use crate::deadlines;
 use crate::decide::{CHANGES_MAX, Decision, after as decide_after, decide, decide_with};
 use crate::effects;
 use crate::settle;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use std::collections::BTreeSet;
-use updraft_model::attempt::RETURN_VALUE;
-use updraft_model::cell::{End, Wait};
 use updraft_model::{
-    Act, Attempt, AttemptOutcome, Cell, Choice, DagRunState, Expansion, Generation, Held, Intent, Lease, MappedEntry,
-    MappedKey, OPERATIONS_MAX, OperationId, OutboxEntry, Plan, RunChange, RunDoc, RunEndReason, TaskIndex,
-    TaskInstanceState, TaskSet, Token, Unit, WorkerKind,
+    Cell, DagRunState, Lease, MappedEntry, MappedKey, OperationId, OutboxEntry, Plan, RunChange, RunDoc, RunEndReason,
+    TaskIndex,
 };
 
+mod attempts;
 mod interventions;
+mod places;
 
+pub use attempts::{
+    Continue, Ended, Expired, TimeoutMost, acknowledge, answer, claim, claim_again, expired, finish, landed, renew,
+    sweep,
+};
+use interventions::next_epoch;
 pub use interventions::{
     act_of, acted, clear, fail_run, intervene, intervene_with, pages_closed, proceed, time_out, under_other_limits,
 };
-use interventions::{advance, has_pages, next_epoch};
+pub(crate) use interventions::{stop_others, stopped};
+pub use places::{free_places, grant, grant_and_put_off, promote};
 
 /// The outbox key of [`OutboxEntry::Leave`].
 pub const LEAVE: &str = "leave";
@@ -80,81 +85,6 @@ impl Step {
     /// The cell that the write leaves, where it changes it.
     pub fn cell(&self, task: TaskIndex) -> Option<&Cell> {
         self.change.cells.iter().find(|(t, _)| *t == task).map(|(_, cell)| cell)
-    }
-}
-
-/// What a finished attempt came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
-    /// How it ended.
-    pub outcome: AttemptOutcome,
-    /// When it ended; the retry delay counts from here.
-    pub end_date: Timestamp,
-    /// What it lets go on.
-    pub choice: Option<Choice>,
-    /// How many instances can be made of what it returned, where a task is mapped over that.
-    pub map_length: Option<u32>,
-    /// Whether it left a return value.
-    pub has_value: bool,
-}
-
-impl Ended {
-    /// An attempt that chose nothing.
-    pub fn new(outcome: AttemptOutcome, end_date: Timestamp) -> Self {
-        Self { outcome, end_date, choice: None, map_length: None, has_value: false }
-    }
-}
-
-impl From<&Attempt> for Ended {
-    fn from(attempt: &Attempt) -> Self {
-        Self {
-            outcome: attempt.outcome,
-            end_date: attempt.end_date,
-            choice: attempt.choice.clone(),
-            map_length: attempt.map_length,
-            has_value: attempt.xcoms.contains_key(RETURN_VALUE),
-        }
-    }
-}
-
-/// A wish to run one of the newly ready tasks here at once.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Continue {
-    /// The token of the attempt to be.
-    pub token: Token,
-    /// Until when its lease is to last.
-    pub until: Timestamp,
-    /// Only a task of at least this priority: nothing that waits elsewhere is overtaken.
-    pub priority_least: Option<i64>,
-    /// Only a task whose execution_timeout fits; none: any.
-    pub timeout_most: Option<TimeoutMost>,
-    /// Only a task that this kind of worker serves; none: any.
-    pub worker: Option<WorkerKind>,
-}
-
-impl Continue {
-    /// Whether a task is one of those that are wished for.
-    pub(crate) fn fits(&self, plan: &Plan, task: TaskIndex) -> bool {
-        let (definition, priority) = (plan.task(task), plan.priority(task));
-        self.priority_least.is_none_or(|least| priority >= least)
-            && self.timeout_most.is_none_or(|most| most.fits(definition.execution_timeout))
-            && self.worker.is_none_or(|kind| kind.serves(definition.worker_kind()))
-    }
-}
-
-/// Which execution_timeouts fit into the time that is left here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TimeoutMost {
-    /// At most this long.
-    pub most: SignedDuration,
-    /// Whether a task without one fits: nobody knows how long it takes.
-    pub unlimited: bool,
-}
-
-impl TimeoutMost {
-    /// Whether a task with this execution_timeout fits.
-    pub fn fits(self, timeout: Option<SignedDuration>) -> bool {
-        timeout.map_or(self.unlimited, |timeout| timeout <= self.most)
     }
 }
 
@@ -231,242 +161,6 @@ fn timeout_at(plan: &Plan, now: Timestamp) -> Option<Timestamp> {
     plan.dag.dagrun_timeout.map(|timeout| settle::after(now.saturating_add(timeout).unwrap_or(Timestamp::MAX)))
 }
 
-/// Claims a queued try, without having seen an image: refused when the cell is anything else.
-pub fn claim(task: TaskIndex, try_number: u32, lease: &Lease) -> RunChange {
-    RunChange {
-        if_state: Some(DagRunState::Running),
-        if_cells: vec![(task, Cell::Queued { try_number })],
-        if_wake_at_most: Some(lease.until),
-        cells: vec![(task, Cell::Running { try_number, lease: lease.clone() })],
-        ..RunChange::default()
-    }
-}
-
-/// The claim again, where it was refused only because of the run's wake-up: it lies after the lease's end, or another claim has put it
-/// before that since. None where the try is not there to be claimed.
-pub fn claim_again(run: &RunDoc, task: TaskIndex, try_number: u32, lease: &Lease) -> Option<RunChange> {
-    let claimable = run.state == DagRunState::Running && *run.cell(task) == Cell::Queued { try_number };
-    let late = run.wake_at.is_none_or(|at| at > lease.until);
-    let change = claim(task, try_number, lease);
-    claimable.then(|| {
-        if !late {
-            return change;
-        }
-        RunChange { if_wake_at_most: None, if_wake_at: Some(run.wake_at), wake_at: Some(Some(lease.until)), ..change }
-    })
-}
-
-/// Renews a lease. Conditioned on the lease it replaces: a renewal whose answer was lost may land late, and must not take back a later
-/// one. A refusal that shows the attempt with another lease is such a renewal that has landed: go on from that one.
-pub fn renew(held: &Held, from: &Lease, lease: &Lease) -> RunChange {
-    RunChange {
-        if_cells: vec![(held.task, Cell::Running { try_number: held.try_number, lease: from.clone() })],
-        cells: vec![(held.task, Cell::Running { try_number: held.try_number, lease: lease.clone() })],
-        ..RunChange::default()
-    }
-}
-
-/// Finishes an attempt, with everything its end decides. None where the attempt does not hold its cell any more.
-pub fn finish(
-    plan: &Plan,
-    run: &RunDoc,
-    held: &Held,
-    ended: &Ended,
-    now: Timestamp,
-    continue_with: Option<&Continue>,
-) -> Option<Step> {
-    let Cell::Running { try_number, lease } = run.cell(held.task) else { return None };
-    if *try_number != held.try_number || lease.token != held.token {
-        return None;
-    }
-    let mut change = RunChange { if_running: Some(held.clone()), ..RunChange::default() };
-    let has_failed = settle(plan, run, held, lease.since, ended, &mut change);
-    if has_failed && let Some(step) = stop_others(plan, run, &[held.task], held.token.as_str(), &change, now) {
-        return Some(step);
-    }
-    Some(with_decision(plan, run, change, Scope::Around(Vec::new()), now, continue_with))
-}
-
-/// Ends a try that waits for people by what they answered, or by nobody having answered in time: `held` is the answer, whose token names
-/// its item. None where the try does not wait for an answer (any more).
-pub fn answer(plan: &Plan, run: &RunDoc, held: &Held, ended: &Ended, now: Timestamp) -> Option<Step> {
-    let cell = run.cell(held.task);
-    let Cell::Waiting { wait: Wait::Input, try_number, .. } = cell else { return None };
-    if *try_number != held.try_number {
-        return None;
-    }
-    let mut change = RunChange { if_cells: vec![(held.task, cell.clone())], ..RunChange::default() };
-    let has_failed = settle(plan, run, held, now, ended, &mut change);
-    let stopped =
-        if has_failed { stop_others(plan, run, &[held.task], held.token.as_str(), &change, now) } else { None };
-    let step = stopped.unwrap_or_else(|| with_decision(plan, run, change, Scope::Around(Vec::new()), now, None));
-    // Whoever answers may have no queue to send messages by: what follows is looked at at once.
-    Some(at_once(run, step, now))
-}
-
-/// The step, with the run's next look no later than now. One that is due already stays where it is: only a look may put it later.
-fn at_once(run: &RunDoc, mut step: Step, now: Timestamp) -> Step {
-    let planned = step.change.wake_at.unwrap_or(run.wake_at);
-    if planned.is_none_or(|at| at > now) {
-        step.change.if_wake_at_most = None;
-        step.change.if_wake_at = Some(run.wake_at);
-        step.change.wake_at = Some(Some(now));
-    }
-    step
-}
-
-/// What follows in a DAG with `fail_fast` from these tasks having failed for good: an intervention in the run, with everything that
-/// the change makes, and named by who failed first. None where it asks for nothing. Where another intervention is under way the step is one
-/// that cannot be written: that one is to be made first. Where instances of mapped tasks are to be stopped it is noted by this write, and
-/// their pages are closed for it (ARCHITECTURE.md, rule E2). Other instances of a mapped task that failed go on, as in Airflow.
-pub(crate) fn stop_others(
-    plan: &Plan,
-    run: &RunDoc,
-    failed: &[TaskIndex],
-    who: &str,
-    change: &RunChange,
-    now: Timestamp,
-) -> Option<Step> {
-    if !plan.dag.fail_fast || failed.is_empty() {
-        return None;
-    }
-    let mut change = change.clone();
-    let is_stopped = |task: &TaskIndex| !plan.task(*task).is_teardown && !failed.contains(task);
-    let own: BTreeSet<TaskIndex> = change.cells.iter().map(|(task, _)| *task).collect();
-    let mut stops = false;
-    // What the same write lets go of or puts off for another try would have been skipped a moment later.
-    for (_, cell) in change.cells.iter_mut().filter(|(task, cell)| is_stopped(task) && !cell.is_final()) {
-        *cell = Cell::Final {
-            end: End::Skipped,
-            try_number: cell.try_number(),
-            winner: None,
-            leaving: cell.holder().cloned(),
-        };
-        stops = true;
-    }
-    let others: TaskSet = plan.tasks().filter(|task| is_stopped(task) && !own.contains(task)).collect();
-    stops |= others.from(TaskIndex(0)).any(|task| stopped(run.cell(task)).is_some());
-    if !stops {
-        return None;
-    }
-    let operation = OperationId::trusted(format!("{FAIL_FAST}{who}"));
-    let change = RunChange {
-        if_epoch: Some(run.epoch),
-        if_state: Some(run.state),
-        if_intent_at: Some(None),
-        epoch: Some(next_epoch(run, &operation)),
-        looks: Some(0),
-        ..change
-    };
-    let intent = Intent::new(Act::Stop, others.from(TaskIndex(0)));
-    if has_pages(plan, run, &intent) {
-        let intent = Some(Some(Intent { pages: true, ..intent }));
-        return Some(complete(run, RunChange { intent, intent_at: Some(TaskIndex(0)), ..change }, now));
-    }
-    Some(advance(plan, run, &intent, TaskIndex(0), change, now))
-}
-
-/// The end that `fail_fast` gives a task instance; none: it keeps what it has.
-pub(crate) fn stopped(cell: &Cell) -> Option<End> {
-    match cell {
-        Cell::Final { end: End::Success | End::Failed | End::Skipped, .. } => None,
-        Cell::Running { .. } => Some(End::Failed),
-        _ => Some(End::Skipped),
-    }
-}
-
-/// Whether a step whose answer was lost is what made this image: the cell is exactly as the step left it. The token alone does not
-/// say so: the sweep that took this attempt for dead names it too, and decided something else from it.
-pub fn landed(step: &Step, image: &RunDoc, held: &Held) -> bool {
-    let cell = image.cell(held.task);
-    matches!(cell, Cell::Final { .. } | Cell::Waiting { .. }) && step.cell(held.task) == Some(cell)
-}
-
-/// Lets go of an attempt that was cleared while it ran; call after it has been killed (ARCHITECTURE.md, rule A2). None where there is nothing to
-/// let go of.
-pub fn acknowledge(plan: &Plan, run: &RunDoc, held: &Held, now: Timestamp) -> Option<Step> {
-    let ours = |lease: &Lease| lease.token == held.token;
-    match run.cell(held.task) {
-        Cell::Restarting { try_number, lease } if *try_number == held.try_number && ours(lease) => {
-            let change = RunChange {
-                if_restarting: Some(held.clone()),
-                cells: vec![(held.task, cleared(*try_number))],
-                ..RunChange::default()
-            };
-            Some(with_decision(plan, run, change, Scope::Everything, now, None))
-        }
-        // Marked while it ran: the mark stays, the attempt is gone.
-        cell @ Cell::Final { leaving: Some(lease), .. } if ours(lease) => {
-            let mut let_go = cell.clone();
-            if let Cell::Final { leaving, .. } = &mut let_go {
-                *leaving = None;
-            }
-            let change = RunChange {
-                if_cells: vec![(held.task, cell.clone())],
-                cells: vec![(held.task, let_go)],
-                ..RunChange::default()
-            };
-            Some(with_decision(plan, run, change, Scope::Everything, now, None))
-        }
-        _ => None,
-    }
-}
-
-/// An attempt whose lease is over, as the sweep found it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Expired {
-    /// The exact cell that was read, lease included (ARCHITECTURE.md, rule A1).
-    pub cell: Cell,
-    /// The task.
-    pub task: TaskIndex,
-    /// What its own attempt item says; none: it left none and is taken for dead.
-    pub left: Option<Ended>,
-}
-
-/// The cells whose attempts must be settled: leases over at `now`. `all` takes every attempt for dead, for a server that knows
-/// itself to be the only one and has just started.
-pub fn expired(run: &RunDoc, now: Timestamp, all: bool) -> Vec<(TaskIndex, Cell)> {
-    let over = |cell: &Cell| cell.holder().is_some_and(|lease| all || lease.until < now);
-    run.cells.iter().filter(|(_, cell)| over(cell)).map(|(task, cell)| (*task, cell.clone())).collect()
-}
-
-/// Settles expired attempts and decides what follows. Empty change: nothing to do.
-pub fn sweep(plan: &Plan, run: &RunDoc, expired: &[Expired], now: Timestamp) -> Step {
-    let mut change = RunChange::default();
-    let (mut failed, mut who) = (Vec::new(), None);
-    // Whoever fails for good may stop all others, which is for after the intervention that is under way.
-    let waits = plan.dag.fail_fast && run.intent.is_some();
-    for Expired { cell, task, left } in expired.iter().filter(|_| !waits) {
-        let to = match cell {
-            Cell::Running { try_number, lease } => {
-                let held = Held { task: *task, try_number: *try_number, token: lease.token.clone() };
-                // Without an item the attempt died: its lease's end, not now, is when; but a retry counts from when it was noticed.
-                let ended = left.clone().unwrap_or(Ended::new(AttemptOutcome::Failed, now));
-                if settle(plan, run, &held, lease.since, &ended, &mut change) {
-                    who.get_or_insert_with(|| held.token.to_string());
-                    failed.push(held.task);
-                }
-                change.if_cells.push((*task, cell.clone()));
-                continue;
-            }
-            // Never settled by an item: what was cleared must not come back as a result.
-            Cell::Restarting { try_number, .. } => cleared(*try_number),
-            Cell::Final { end, try_number, winner, .. } => {
-                Cell::Final { end: *end, try_number: *try_number, winner: winner.clone(), leaving: None }
-            }
-            Cell::None | Cell::Cleared { .. } | Cell::Scheduled { .. } | Cell::Queued { .. } | Cell::Waiting { .. } => {
-                continue;
-            }
-        };
-        change.if_cells.push((*task, cell.clone()));
-        change.cells.push((*task, to));
-    }
-    if let Some(step) = stop_others(plan, run, &failed, &who.unwrap_or_default(), &change, now) {
-        return step;
-    }
-    with_decision(plan, run, change, Scope::Everything, now, None)
-}
-
 /// Decides what is still undecided in the image that a step's write returned: others wrote between the image it was decided on, `base`,
 /// and this one. Empty change: nothing is.
 pub fn catch_up(plan: &Plan, base: &RunDoc, step: &Step, after: &RunDoc, now: Timestamp) -> Step {
@@ -536,79 +230,6 @@ pub fn past_met(plan: &Plan, run: &RunDoc, tasks: Vec<TaskIndex>, all: bool, now
     with_decision(plan, run, change, Scope::Everything, now, None)
 }
 
-/// How many places under `max_active_tasks` are free, where the run's document counts them.
-pub fn free_places(plan: &Plan, run: &RunDoc) -> usize {
-    let Some(limit) = plan.places_most() else { return usize::MAX };
-    (limit as usize).saturating_sub(run.cells.values().filter(|cell| cell.takes_a_place()).count())
-}
-
-/// Queues tasks that hold all that they take beyond their run; under `max_active_tasks` only as many as there are places. What could not
-/// be queued stays scheduled.
-pub fn grant(plan: &Plan, run: &RunDoc, tasks: &[TaskIndex], now: Timestamp) -> Step {
-    grant_and_put_off(plan, run, tasks, &[], now)
-}
-
-/// The same, and puts others off that hold slots and have no place in their run (ARCHITECTURE.md, rule B7).
-pub fn grant_and_put_off(plan: &Plan, run: &RunDoc, tasks: &[TaskIndex], others: &[TaskIndex], now: Timestamp) -> Step {
-    let free = free_places(plan, run);
-    let mut change = RunChange {
-        if_epoch: Some(run.epoch),
-        if_state: Some(run.state),
-        if_paused: Some(run.paused),
-        ..RunChange::default()
-    };
-    let mut queued = Vec::new();
-    for task in tasks.iter().take(free.min(CHANGES_MAX)) {
-        if let Cell::Scheduled { try_number, .. } = run.cell(*task) {
-            change.if_cells.push((*task, run.cell(*task).clone()));
-            change.cells.push((*task, Cell::Queued { try_number: *try_number }));
-            queued.push(*task);
-        }
-    }
-    for task in others.iter().take(CHANGES_MAX - queued.len()) {
-        if let Cell::Scheduled { try_number, resume, turn } = run.cell(*task) {
-            let (if_cells, cells) =
-                put_off(*task, Generation { try_number: *try_number, resume: *resume, turn: *turn });
-            change.if_cells.push(if_cells);
-            change.cells.push(cells);
-        }
-    }
-    if !queued.is_empty() {
-        change.looks = (run.looks > 0).then_some(0);
-        if plan.places_most().is_some() {
-            change.if_takes = Some(run.takes);
-            change.takes = Some(run.takes + 1);
-        }
-    }
-    let mut step = complete(run, change, now);
-    step.queued = queued;
-    step
-}
-
-/// Queues who waited for slots and holds them now, without having seen an image: refused when the cell is anything but what these slots
-/// were taken for, the attempt included. A sensor that ran on them and waits for slots anew is another attempt of the same try.
-///
-/// `look_at`: when somebody looks at the run, in case the message is lost.
-pub fn promote(task: TaskIndex, generation: Generation, look_at: Option<Timestamp>) -> RunChange {
-    let Generation { try_number, resume, turn } = generation;
-    RunChange {
-        if_state: Some(DagRunState::Running),
-        if_cells: vec![(task, Cell::Scheduled { try_number, resume, turn })],
-        if_wake_at_most: look_at,
-        looks: Some(0),
-        cells: vec![(task, Cell::Queued { try_number })],
-        ..RunChange::default()
-    }
-}
-
-/// The cell of a task that was promoted while its run has no place for it, and what becomes of that: it asks anew when there is one. Only
-/// then are its slots given back: they are a dead generation's, so that this may come as late as it likes (ARCHITECTURE.md, rule B7).
-fn put_off(task: TaskIndex, generation: Generation) -> ((TaskIndex, Cell), (TaskIndex, Cell)) {
-    let Generation { try_number, resume, turn } = generation;
-    let cell = |turn| (task, Cell::Scheduled { try_number, resume, turn });
-    (cell(turn), cell(turn + 1))
-}
-
 /// Deletes a run: what is left is a tombstone under its identity, so that nobody who still knows the run can bring it back. It is in the
 /// time index for the day when that is over.
 pub fn delete(run: &RunDoc, operation: &OperationId, now: Timestamp) -> RunChange {
@@ -624,34 +245,6 @@ pub fn delete(run: &RunDoc, operation: &OperationId, now: Timestamp) -> RunChang
 
 pub(crate) fn cleared(try_number: u32) -> Cell {
     if try_number == 0 { Cell::None } else { Cell::Cleared { try_number } }
-}
-
-/// Adds what an attempt's end makes of its cell. Says whether the task instance has failed for good.
-fn settle(plan: &Plan, run: &RunDoc, held: &Held, since: Timestamp, ended: &Ended, change: &mut RunChange) -> bool {
-    let attempt = settle::Attempt {
-        task: held.task,
-        try_number: held.try_number,
-        token: &held.token,
-        max_tries: run.max_tries.get(&held.task).copied().unwrap_or(plan.task(held.task).retries),
-        since,
-        before: run.resumed(held.task),
-    };
-    let settled = settle::settle(plan, &run.facts, &attempt, ended);
-    if plan.is_mapped_over(held.task) && settled.outcome == AttemptOutcome::Success {
-        change.mapped.push((MappedKey::Length(held.task), ended.map_length.map(MappedEntry::Number)));
-    }
-    let task = plan.task(held.task);
-    let effect = effects::of_try(task, held, settled.outcome, &settled.cell);
-    change.outbox_put.extend(effect.map(|entry| (entry.id(), entry)));
-    change.resumes.extend(settled.resumed.map(|resumed| (held.task, resumed)));
-    match settled.chosen {
-        Some(chosen) => change.choices.push((held.task, Some(chosen))),
-        None if run.choices.contains_key(&held.task) => change.choices.push((held.task, None)),
-        None => {}
-    }
-    let has_failed = matches!(settled.cell, Cell::Final { end: End::Failed, .. });
-    change.cells.push((held.task, settled.cell));
-    has_failed
 }
 
 /// How much of the run a decision looks at.

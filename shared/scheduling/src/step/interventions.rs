@@ -1,11 +1,14 @@
 //! What people and limits do to a run besides its own course: clears, marks, cancellations, timeouts. Each bumps the epoch.
 
-use super::{
-    Act, BTreeSet, CHANGES_MAX, Cell, DagRunState, End, Expansion, Intent, MappedEntry, MappedKey, OPERATIONS_MAX,
-    OperationId, OutboxEntry, Plan, RunChange, RunDoc, RunEndReason, Scope, Step, TaskIndex, TaskInstanceState,
-    Timestamp, Unit, Wait, cleared, complete, end_run, stopped, with_decision,
-};
+use super::{CHANGES_MAX, FAIL_FAST, Scope, Step, cleared, complete, end_run, with_decision};
 use crate::deadlines;
+use jiff::Timestamp;
+use std::collections::BTreeSet;
+use updraft_model::cell::{End, Wait};
+use updraft_model::{
+    Act, Cell, DagRunState, Expansion, Intent, MappedEntry, MappedKey, OPERATIONS_MAX, OperationId, OutboxEntry, Plan,
+    RunChange, RunDoc, RunEndReason, TaskIndex, TaskInstanceState, TaskSet, Unit,
+};
 
 /// Clears task instances so that they run again (ARCHITECTURE.md, rule A5, C2): running ones become restarting, others lose their state and get
 /// their retries anew. A finished run becomes queued.
@@ -391,5 +394,65 @@ fn act_on_mapped(
     if to != *cell {
         change.if_cells.push((task, cell.clone()));
         change.cells.push((task, to));
+    }
+}
+
+/// What follows in a DAG with `fail_fast` from these tasks having failed for good: an intervention in the run, with everything that
+/// the change makes, and named by who failed first. None where it asks for nothing. Where another intervention is under way the step is one
+/// that cannot be written: that one is to be made first. Where instances of mapped tasks are to be stopped it is noted by this write, and
+/// their pages are closed for it (ARCHITECTURE.md, rule E2). Other instances of a mapped task that failed go on, as in Airflow.
+pub(crate) fn stop_others(
+    plan: &Plan,
+    run: &RunDoc,
+    failed: &[TaskIndex],
+    who: &str,
+    change: &RunChange,
+    now: Timestamp,
+) -> Option<Step> {
+    if !plan.dag.fail_fast || failed.is_empty() {
+        return None;
+    }
+    let mut change = change.clone();
+    let is_stopped = |task: &TaskIndex| !plan.task(*task).is_teardown && !failed.contains(task);
+    let own: BTreeSet<TaskIndex> = change.cells.iter().map(|(task, _)| *task).collect();
+    let mut stops = false;
+    // What the same write lets go of or puts off for another try would have been skipped a moment later.
+    for (_, cell) in change.cells.iter_mut().filter(|(task, cell)| is_stopped(task) && !cell.is_final()) {
+        *cell = Cell::Final {
+            end: End::Skipped,
+            try_number: cell.try_number(),
+            winner: None,
+            leaving: cell.holder().cloned(),
+        };
+        stops = true;
+    }
+    let others: TaskSet = plan.tasks().filter(|task| is_stopped(task) && !own.contains(task)).collect();
+    stops |= others.from(TaskIndex(0)).any(|task| stopped(run.cell(task)).is_some());
+    if !stops {
+        return None;
+    }
+    let operation = OperationId::trusted(format!("{FAIL_FAST}{who}"));
+    let change = RunChange {
+        if_epoch: Some(run.epoch),
+        if_state: Some(run.state),
+        if_intent_at: Some(None),
+        epoch: Some(next_epoch(run, &operation)),
+        looks: Some(0),
+        ..change
+    };
+    let intent = Intent::new(Act::Stop, others.from(TaskIndex(0)));
+    if has_pages(plan, run, &intent) {
+        let intent = Some(Some(Intent { pages: true, ..intent }));
+        return Some(complete(run, RunChange { intent, intent_at: Some(TaskIndex(0)), ..change }, now));
+    }
+    Some(advance(plan, run, &intent, TaskIndex(0), change, now))
+}
+
+/// The end that `fail_fast` gives a task instance; none: it keeps what it has.
+pub(crate) fn stopped(cell: &Cell) -> Option<End> {
+    match cell {
+        Cell::Final { end: End::Success | End::Failed | End::Skipped, .. } => None,
+        Cell::Running { .. } => Some(End::Failed),
+        _ => Some(End::Skipped),
     }
 }
