@@ -29,7 +29,7 @@ pub use interventions::{
     act_of, acted, clear, fail_run, intervene, intervene_with, pages_closed, proceed, time_out, under_other_limits,
 };
 pub(crate) use interventions::{stop_others, stopped};
-pub use places::{free_places, grant, grant_and_put_off, promote};
+pub use places::{free_places, grant, grant_and_put_off, promote, wanting};
 
 /// The outbox key of [`OutboxEntry::Leave`].
 pub const LEAVE: &str = "leave";

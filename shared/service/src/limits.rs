@@ -6,7 +6,7 @@ use crate::page_limits::Holding;
 use std::collections::{BTreeMap, BTreeSet};
 use updraft_clock::Clock;
 use updraft_metastore::{Items, Outcome};
-use updraft_model::{Cell, Claim, DagRunState, Generation, HolderDoc, HolderId, HolderName, Plan, RunDoc, TaskIndex};
+use updraft_model::{Cell, Claim, Generation, HolderDoc, HolderId, HolderName, Plan, RunDoc, TaskIndex};
 use updraft_scheduling::attention::LOOK_EVERY;
 use updraft_scheduling::holders::{self, Turn};
 use updraft_scheduling::step;
@@ -101,7 +101,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let mut holding: BTreeSet<TaskIndex> = BTreeSet::new();
         for _ in 0..ROUNDS_MAX {
             let places = step::free_places(&version.plan, &run);
-            let wanting = wanting(version, &run);
+            let wanting = step::wanting(&version.plan, &run);
             let returns =
                 before.as_ref().map_or_else(Vec::new, |before| holders::given_back(&version.plan, before, &run));
             let askers: Vec<Asker> = wanting.iter().map(|task| asker(&version.plan, &run, *task)).collect();
@@ -403,18 +403,4 @@ fn stage_of(needs: &[(HolderId, Claim, Option<i64>)], at: usize) -> Option<Stage
         HolderId::Task(..) => Stage::Task,
         HolderId::Pool(_) => Stage::Pool,
     })
-}
-
-/// The scheduled tasks of a run, by priority: what waits for slots, and what only waits for a place.
-fn wanting(version: &Version, run: &RunDoc) -> Vec<TaskIndex> {
-    if run.state != DagRunState::Running || run.intent.is_some() || run.paused {
-        return Vec::new();
-    }
-    let plan = &version.plan;
-    let is_wanting = |(task, cell): &(&TaskIndex, &Cell)| {
-        matches!(cell, Cell::Scheduled { .. }) && plan.task(**task).max_active_tis_per_dagrun != Some(0)
-    };
-    let mut tasks: Vec<TaskIndex> = run.cells.iter().filter(is_wanting).map(|(task, _)| *task).collect();
-    tasks.sort_by_key(|task| (std::cmp::Reverse(plan.priority(*task)), *task));
-    tasks
 }

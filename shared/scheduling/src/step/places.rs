@@ -2,6 +2,7 @@
 
 use super::{CHANGES_MAX, Step, complete};
 use jiff::Timestamp;
+use std::cmp::Reverse;
 use updraft_model::{Cell, DagRunState, Generation, Plan, RunChange, RunDoc, TaskIndex};
 
 /// How many places under `max_active_tasks` are free, where the run's document counts them.
@@ -75,4 +76,18 @@ fn put_off(task: TaskIndex, generation: Generation) -> ((TaskIndex, Cell), (Task
     let Generation { try_number, resume, turn } = generation;
     let cell = |turn| (task, Cell::Scheduled { try_number, resume, turn });
     (cell(turn), cell(turn + 1))
+}
+
+/// The scheduled tasks of a run, by priority: what waits for slots, and what only waits for a place. None where an intervention is under
+/// way, or where its DAG is paused.
+pub fn wanting(plan: &Plan, run: &RunDoc) -> Vec<TaskIndex> {
+    if run.state != DagRunState::Running || run.intent.is_some() || run.paused {
+        return Vec::new();
+    }
+    let is_wanting = |(task, cell): &(&TaskIndex, &Cell)| {
+        matches!(cell, Cell::Scheduled { .. }) && plan.task(**task).max_active_tis_per_dagrun != Some(0)
+    };
+    let mut tasks: Vec<TaskIndex> = run.cells.iter().filter(is_wanting).map(|(task, _)| *task).collect();
+    tasks.sort_by_key(|task| (Reverse(plan.priority(*task)), *task));
+    tasks
 }
