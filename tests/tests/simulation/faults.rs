@@ -112,6 +112,8 @@ pub(crate) enum Mutation {
     NoEventCount,
     /// Nothing asks what a DAG knows of events.
     NoQueue,
+    /// Nothing asks whether a run's DAG has been paused since.
+    NoPause,
 }
 
 impl Mutation {
@@ -151,6 +153,9 @@ impl Mutation {
             }),
             Self::NoEventCount => update.conditions.retain(|c| !matches!(c, Condition::Equals(Path::Top("sq"), _))),
             Self::NoQueue => update.conditions.retain(|c| !matches!(c, Condition::Equals(Path::Entry("aq", _), _))),
+            Self::NoPause => update
+                .conditions
+                .retain(|c| !matches!(c, Condition::Equals(Path::Top("pz"), _) | Condition::Absent(Path::Top("pz")))),
             Self::NoInstanceLimit | Self::NoSlotLimit | Self::MessageBeforeState | Self::QueueOnly | Self::NoSweep => {}
         }
         update

@@ -228,6 +228,11 @@ fn without_asking_what_a_dag_knows_of_events_it_goes_wrong() {
 }
 
 #[test]
+fn without_asking_whether_a_run_is_paused_it_goes_wrong() {
+    is_missed(Mutation::NoPause);
+}
+
+#[test]
 fn without_the_epoch_of_a_place_it_goes_wrong() {
     is_missed(Mutation::NoPlaceEpoch);
 }
