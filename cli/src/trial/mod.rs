@@ -381,7 +381,7 @@ fn on_page(run: &RunDoc, unit: &updraft_model::Unit, map_index: u32) -> updraft_
     let key = updraft_model::PageKey { incarnation: run.facts.incarnation.clone(), unit: unit.unit, page };
     let place = updraft_model::Place { unit: unit.unit, page, map_index };
     let page = updraft_model::PageDoc::new(key, 0, page.saturating_mul(unit.per_page()));
-    updraft_service::instances::OnPage { place, page }
+    updraft_service::instances::OnPage { place, page, run_read_at: None }
 }
 
 /// The template fields of a task, as this attempt would have them.

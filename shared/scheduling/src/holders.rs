@@ -197,6 +197,16 @@ pub fn given_back_by_page(plan: &Plan, run: &RunDoc, base: &PageDoc, page: &Page
     base.cells.keys().flat_map(|slot| returns(*slot)).collect()
 }
 
+/// The limits of which a run may hold slots, or wait for some, for what is scheduled: instances of mapped tasks among them.
+pub fn of_scheduled(plan: &Plan, run: &RunDoc) -> BTreeSet<HolderId> {
+    let is_scheduled = |task: &TaskIndex| {
+        matches!(run.cell(*task), Cell::Scheduled { .. })
+            || (plan.unit_of(*task).is_some() && !run.cell(*task).is_final())
+    };
+    let of = |task| plan.holders(task, &run.facts.incarnation);
+    plan.tasks().filter(is_scheduled).flat_map(of).collect()
+}
+
 /// The name by which an instance holds slots.
 pub fn instance_name(page: &PageDoc, slot: Slot) -> HolderName {
     let incarnation = page.key.incarnation.clone();

@@ -128,7 +128,8 @@ pub fn pause(run: &RunDoc, paused: bool, now: Timestamp) -> Option<RunChange> {
     Some(if is_later {
         RunChange { if_wake_at: Some(run.wake_at), wake_at: Some(Some(due)), ..change }
     } else {
-        change
+        // A look that still saw the pause may be about to put it later.
+        RunChange { if_wake_at_most: Some(due), ..change }
     })
 }
 

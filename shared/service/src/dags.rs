@@ -15,7 +15,7 @@ use updraft_model::run_id::Ending;
 use updraft_model::{
     DagChange, DagDoc, DagId, DagRunState, DagRunType, DataInterval, Incarnation, RunDoc, RunFacts, run_id,
 };
-use updraft_scheduling::{attention, places, step};
+use updraft_scheduling::{attention, holders, places, step};
 use updraft_task_queue::{Message, Outgoing, TaskQueue};
 use updraft_timetables::DagRunInfo;
 
@@ -268,15 +268,20 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         Ok(())
     }
 
-    /// Tells those of a DAG's runs that run whether it is paused. Whoever dies half way leaves the rest to the DAG's next look.
+    /// Tells those of a DAG's runs that run whether it is paused. Whoever dies half way leaves the rest to the DAG's next look, and to their own.
     pub(crate) async fn tell_paused(&self, dag: &DagDoc, runs: impl IntoIterator<Item = RunDoc>) -> Result<(), Error> {
         for mut run in runs {
             for _ in 0..ROUNDS_MAX {
                 let Some(change) = step::pause(&run, dag.paused, self.clock.now()) else { break };
                 match self.store.update_run(&run.facts.incarnation, &change).await? {
                     Outcome::Updated(image) => {
-                        if !dag.paused {
-                            let version = self.version(&image.facts.version).await?;
+                        let version = self.version(&image.facts.version).await?;
+                        if dag.paused {
+                            // What it holds without using it is for others to have.
+                            let limits = holders::of_scheduled(&version.plan, &image);
+                            let message = |holder| Outgoing::now(Message::Holder { holder });
+                            self.send(limits.into_iter().map(message).collect()).await;
+                        } else {
                             let mut messages = Self::all_page_messages(&version.plan, &image);
                             messages.push(Outgoing::now(Message::Run { incarnation: image.facts.incarnation }));
                             self.send(messages).await;
@@ -314,7 +319,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         match self.store.update_dag(dag_id, &change).await? {
             Outcome::Updated(dag) => {
                 let mut runs = Box::pin(self.runs_under_way(&dag)).await?;
-                // Those of a backfill that was cancelled hold no place anywhere. The few that are beyond these find out by their own looks.
+                // Those of a backfill that was cancelled hold no place anywhere. The few that are beyond these, and those that are being put or
+                // started just now, find out by their own looks.
                 runs.extend(self.store.list_runs(dag_id, RECENT, None).await?.items);
                 Box::pin(self.tell_paused(&dag, runs)).await?;
                 if !paused {

@@ -333,6 +333,9 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         version: &Arc<Version>,
         mut run: RunDoc,
     ) -> Result<Option<RunDoc>, Error> {
+        if run.paused {
+            return Ok(Some(run));
+        }
         let now = self.clock.now();
         let is_over = |(_, cell): &(&TaskIndex, &Cell)| matches!(cell, Cell::Waiting { wait: Wait::Input, due, .. } if *due <= now);
         let over: Vec<TaskIndex> = run.cells.iter().filter(is_over).map(|(task, _)| *task).collect();

@@ -2,7 +2,7 @@
 
 use crate::engine::{Engine, Error, ROUNDS_MAX, Version};
 use crate::work::{Continuation, TaskRef, Work, whole_millis};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 use updraft_clock::Clock;
 use updraft_metastore::{Error as StoreError, Items, Outcome};
@@ -11,6 +11,9 @@ use updraft_scheduling::pages::{self, PageStep};
 use updraft_scheduling::step::{Continue, Ended};
 use updraft_task_queue::TaskQueue;
 
+/// How long an attempt on a page may have taken to let it still decide on the image of its run that it was claimed by.
+const RUN_FRESH: SignedDuration = SignedDuration::from_secs(5);
+
 /// The page of an attempt of a mapped instance, as it was last seen.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OnPage {
@@ -18,6 +21,8 @@ pub struct OnPage {
     pub place: Place,
     /// Its page.
     pub page: PageDoc,
+    /// When its run was read; none: it is the image that the attempt before it in this place went by.
+    pub run_read_at: Option<Timestamp>,
 }
 
 impl OnPage {
@@ -42,6 +47,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         place: Place,
         deadline: Option<Timestamp>,
     ) -> Result<Option<Work>, Error> {
+        let run_read_at = Some(self.clock.now());
         let Some(run) = self.store.run(&task.incarnation).await? else { return Ok(None) };
         let version = self.version(&run.facts.version).await?;
         let Some(unit) = version.plan.unit_of(place.unit) else { return Ok(None) };
@@ -80,7 +86,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 try_number,
                 lease,
                 deadline,
-                on_page: Some(OnPage { place, page }),
+                on_page: Some(OnPage { place, page, run_read_at }),
             }));
         }
         Err(Error::Contention(task.incarnation.to_string()))
@@ -95,9 +101,9 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         deadline: Option<Timestamp>,
         may_continue: &(impl Fn() -> Option<Continuation> + Send),
     ) -> Result<Option<Work>, Error> {
-        let (version, run) = (work.version.clone(), work.run.clone());
-        let held = work.held_on_page(&on);
-        let OnPage { place, mut page } = on;
+        let (version, held) = (work.version.clone(), work.held_on_page(&on));
+        let run = self.run_by_now(&work, on.run_read_at).await?;
+        let OnPage { place, mut page, .. } = on;
         let token = Token::trusted(self.clock.draw(8));
         let mut tried: Option<(PageStep, PageDoc)> = None;
         for _ in 0..ROUNDS_MAX {
@@ -128,6 +134,16 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             }
         }
         Err(Error::Contention(work.run.facts.run_id))
+    }
+
+    /// The run of an attempt on a page, read anew where the image it has is old: nothing of a page says that the run has been paused since.
+    async fn run_by_now(&self, work: &Work, read_at: Option<Timestamp>) -> Result<RunDoc, Error> {
+        if read_at.is_some_and(|at| self.clock.now().duration_since(at) < RUN_FRESH) {
+            return Ok(work.run.clone());
+        }
+        // Taken to another version since, its pages are closed, and it is for their looks to go on by that one.
+        let there = self.store.run(&work.run.facts.incarnation).await?;
+        Ok(there.filter(|run| run.facts.version == work.version.id).unwrap_or_else(|| work.run.clone()))
     }
 
     async fn finished_instance(
@@ -165,7 +181,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let Some((slot, try_number, lease)) = step.claimed.clone() else { return Ok(None) };
         let ours = page.cell(slot).holder().is_some_and(|held| held.token == lease.token);
         let place = Place { map_index: slot.map_index, ..place };
-        let (version, on_page) = (version.clone(), Some(OnPage { place, page }));
+        let (version, on_page) = (version.clone(), Some(OnPage { place, page, run_read_at: None }));
         Ok(ours.then_some(Work { run, version, task: slot.task, try_number, lease, deadline, on_page }))
     }
 

@@ -113,6 +113,10 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             // Rule B7: nobody keeps slots that it has no place in its run to use.
             let is_idle = |task: &TaskIndex| is_full && holding.contains(task) && !granted.contains(task);
             let mut idle: Vec<TaskIndex> = wanting.iter().copied().filter(is_idle).collect();
+            if run.paused {
+                // Paused since it took them: nobody else is to wait for that.
+                idle.extend(holding.iter().filter(|task| matches!(run.cell(**task), Cell::Scheduled { .. })));
+            }
             idle.extend(standing.put_off(&wanting, &askers));
             let known = |task: &TaskIndex| standing.waits.iter().any(|(_, name)| name.task == *task);
             let step = step::grant_and_put_off(&version.plan, &run, &granted, &idle, self.clock.now());
@@ -307,6 +311,10 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                         worker: version.plan.task(name.task).worker_kind(),
                     }));
                 }
+                // Its DAG is paused: others may have the slots meanwhile (rule P1).
+                Outcome::Refused(Some(run)) if run.paused && self.put_off(&name, &claim).await? => {
+                    messages.push(Outgoing::now(Message::Holder { holder: holder.clone() }));
+                }
                 // A run that is no more, or that has gone on: the slots go to the next (rule B2).
                 Outcome::Refused(image) if !holders::is_alive(&claim, image.as_ref(), name.task, |_| false) => {
                     messages.push(Outgoing::now(Message::Holder { holder: holder.clone() }));
@@ -318,7 +326,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         Ok(())
     }
 
-    /// Puts off who was given slots while its run has no place for it (rule B7). True: it holds them no more, and somebody is to give them
+    /// Puts off who was given slots while its run has no place for it (rule B7), or is paused (rule P1). True: it holds them no more, and somebody is to give them
     /// to others.
     async fn put_off(&self, name: &HolderName, claim: &Claim) -> Result<bool, Error> {
         let Some(mut run) = self.store.run(&name.incarnation).await? else { return Ok(true) };
@@ -327,7 +335,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             if !holders::is_alive(claim, Some(&run), name.task, |_| false) {
                 return Ok(true);
             }
-            if step::free_places(&version.plan, &run) > 0 || !matches!(run.cell(name.task), Cell::Scheduled { .. }) {
+            let may_go_on = !run.paused && step::free_places(&version.plan, &run) > 0;
+            if may_go_on || !matches!(run.cell(name.task), Cell::Scheduled { .. }) {
                 return Ok(false);
             }
             let step = step::grant_and_put_off(&version.plan, &run, &[], &[name.task], self.clock.now());

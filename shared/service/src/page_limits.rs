@@ -103,6 +103,10 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     ) -> Result<Vec<Outgoing>, Error> {
         let to_holder = || vec![Outgoing::now(Message::Holder { holder: holder.clone() })];
         let Some((run, key, slot)) = self.place_of(name).await? else { return Ok(to_holder()) };
+        if run.paused {
+            self.put_off_instance(&key, slot, claim).await?;
+            return Ok(to_holder());
+        }
         let PageKey { incarnation, unit, page: number } = key.clone();
         let to_page = || {
             let (incarnation, page) = (incarnation.clone(), Some(number));
@@ -126,6 +130,26 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 if holders::is_instance_alive(claim, of, slot, |_| false) { to_page() } else { to_holder() }
             }
         })
+    }
+
+    /// Puts an instance off that was given slots while its DAG is paused (rule P1): it holds them no more.
+    async fn put_off_instance(&self, key: &PageKey, slot: Slot, claim: &Claim) -> Result<(), Error> {
+        for _ in 0..ROUNDS_MAX {
+            let Some(page) = self.store.page(key).await? else { return Ok(()) };
+            if holders::Stands::on_page(&page, slot).generation() != claim.generation {
+                return Ok(());
+            }
+            let step = pages::grant_and_put_off(&page, &[], &[slot], self.clock.now());
+            if step.change.cells.is_empty() {
+                return Ok(());
+            }
+            if let Outcome::Updated(_) | Outcome::Refused(None) =
+                self.store.update_page(key, page.first, &step.change).await?
+            {
+                return Ok(());
+            }
+        }
+        Err(Error::Contention(key.incarnation.to_string()))
     }
 
     /// Where an instance lies. None: its run is gone, or of a version in which it is not mapped.

@@ -298,7 +298,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let (Some(map_index), Some(unit)) = (map_index, version.plan.unit_of(task)) else { return Ok(None) };
         let key = pages::page_of(unit, run, map_index);
         let place = Place { unit: unit.unit, page: key.page, map_index };
-        Ok(self.store.page(&key).await?.map(|page| OnPage { place, page }))
+        let run_read_at = Some(self.clock.now());
+        Ok(self.store.page(&key).await?.map(|page| OnPage { place, page, run_read_at }))
     }
 
     /// Sums a full page up in its run, and takes it out of the time index once that was accepted, or is no news.

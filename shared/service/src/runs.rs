@@ -80,10 +80,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             }
             return Box::pin(self.start_run(run)).await;
         }
-        if run.paused {
-            let Some(image) = Box::pin(self.unpaused(run)).await? else { return Ok(()) };
-            run = image;
-        }
+        let is_news = run.looks == 0;
+        let Some(run) = Box::pin(self.heed_pause(run)).await? else { return Ok(()) };
         let version = self.version(&run.facts.version).await?;
         let Some(run) = self.miss_deadlines(&version, run).await? else { return Ok(()) };
         let Some(run) = Box::pin(self.carry_on(&version, run)).await? else { return Ok(()) };
@@ -112,6 +110,10 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             }
         }
         if run.state == DagRunState::Running {
+            if is_news && !run.paused {
+                // Whoever unpaused it may have died before its pages were told.
+                self.send(Self::all_page_messages(&version.plan, &run)).await;
+            }
             let again = run.cells.iter().filter(|(t, c)| matches!(c, Cell::Queued { .. }) && !sent.contains(t));
             let again = again.map(|(task, cell)| (*task, cell.try_number()));
             self.send(Self::task_messages(&version.plan, &run, again)).await;
@@ -119,12 +121,17 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         if run.outbox.is_empty() { Ok(()) } else { self.deliver(run).await }
     }
 
-    /// A run that goes by its DAG being paused, after a look whether it still is: who told it so may have been overtaken by who told it that it
-    /// no longer is. None: the run is gone.
-    async fn unpaused(&self, run: RunDoc) -> Result<Option<RunDoc>, Error> {
+    /// A run, after a look at whether its DAG is paused, which it may not have been told: it came to be, or was started, while somebody told the
+    /// others; who told it was overtaken by who tells it otherwise; it is one of a cancelled backfill, which nothing lists. Asked by the first
+    /// look after anything has happened, and by each while it is paused. None: the run is gone.
+    async fn heed_pause(&self, run: RunDoc) -> Result<Option<RunDoc>, Error> {
+        let may_not_know = run.paused || run.looks == 0 || run.facts.origin.backfill.is_some();
+        if run.state != DagRunState::Running || !may_not_know {
+            return Ok(Some(run));
+        }
         let incarnation = run.facts.incarnation.clone();
         match self.store.dag(&run.facts.dag_id).await? {
-            Some(dag) if !dag.paused => {
+            Some(dag) if dag.paused != run.paused => {
                 self.tell_paused(&dag, [run]).await?;
                 Ok(self.store.run(&incarnation).await?)
             }

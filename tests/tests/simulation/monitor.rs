@@ -291,11 +291,15 @@ impl World {
         let bumped = before.epoch != after.epoch || before.intent.is_some();
         for task in plan.tasks().filter(|t| before.cell(*t) != after.cell(*t)) {
             self.observe_success(before, (task, None), (before.cell(task), after.cell(task)));
-            // Who had slots given to it while it waited takes them; nothing else goes on while the DAG is paused.
             let is_new = matches!(before.cell(task), Cell::None | Cell::Cleared { .. } | Cell::Waiting { .. });
-            let goes_on =
-                matches!(after.cell(task), Cell::Queued { .. } | Cell::Scheduled { .. } | Cell::Running { .. });
-            if before.paused && after.paused && is_new && goes_on {
+            let goes_on = match after.cell(task) {
+                Cell::Scheduled { .. } => is_new,
+                Cell::Queued { .. } | Cell::Running { .. } => {
+                    is_new || matches!(before.cell(task), Cell::Scheduled { .. })
+                }
+                _ => false,
+            };
+            if before.paused && after.paused && goes_on {
                 self.violate(format!("task {task} of run {run} goes on although its DAG is paused"));
             }
             let seen = Seen { world: self, process, before, after, plan, task, bumped };

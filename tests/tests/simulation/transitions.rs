@@ -70,9 +70,10 @@ pub(crate) fn check(seen: &Seen<'_>) -> Result<Kind, String> {
             _ => Err("a queued try is claimed, and nothing else".to_owned()),
         },
         Cell::Scheduled { try_number, resume, turn } => match to {
-            // Put off, since it held slots that it had no place to use (rule B7).
+            // Put off, since it held slots that it had no place to use (rule B7), or that its DAG's being paused keeps it from using (P1).
             Cell::Scheduled { try_number: n, resume: r, turn: later }
-                if (n, r, *later) == (try_number, resume, turn + 1) && seen.plan.max_active_tasks().is_some() =>
+                if (n, r, *later) == (try_number, resume, turn + 1)
+                    && (seen.plan.max_active_tasks().is_some() || seen.after.paused) =>
             {
                 Ok(Kind::PutOff)
             }

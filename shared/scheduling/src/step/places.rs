@@ -55,13 +55,14 @@ pub fn grant_and_put_off(plan: &Plan, run: &RunDoc, tasks: &[TaskIndex], others:
 }
 
 /// Queues who waited for slots and holds them now, without having seen an image: refused when the cell is anything but what these slots
-/// were taken for, the attempt included. A sensor that ran on them and waits for slots anew is another attempt of the same try.
+/// were taken for, the attempt included, and while its DAG is paused. A sensor that ran on them and waits for slots anew is another attempt of the same try.
 ///
 /// `look_at`: when somebody looks at the run, in case the message is lost.
 pub fn promote(task: TaskIndex, generation: Generation, look_at: Option<Timestamp>) -> RunChange {
     let Generation { try_number, resume, turn } = generation;
     RunChange {
         if_state: Some(DagRunState::Running),
+        if_paused: Some(false),
         if_cells: vec![(task, Cell::Scheduled { try_number, resume, turn })],
         if_wake_at_most: look_at,
         looks: Some(0),
