@@ -20,6 +20,7 @@
 //! | `pa`, `pm` | past met by all; tasks whose past is met | | |
 //! | `to` | when it times out, milliseconds | `aq` | topics of its schedule: what it knows of each; absent where it names none |
 //! | `da` | when the next deadline is missed, milliseconds | | |
+//! | `qa` | when it was last cleared, microseconds, where deadlines count from that | | |
 //! | `pz` | 1 while its DAG is paused | | |
 //! | `in`, `ia` | intervention under way, JSON; where it goes on | | |
 //! | `dl` | deleted at, microseconds: a tombstone | | |

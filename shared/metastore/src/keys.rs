@@ -20,6 +20,7 @@
 //! | run index, by logical date | `D#<dag id>` | `S#<logical date, micros, 20 digits>#<run id>` | over; only for DAGs whose tasks depend on earlier runs |
 //! | holder document of a pool | `P#<name>` | `P` | updatable |
 //! | holder document of `max_active_tis_per_dag` | `T#<dag id>#<task id>` | `T` | updatable |
+//! | holder document of `max_active_tasks` of a run with mapped tasks | `R#<incarnation>` | `L` | updatable |
 //! | pool directory | `POOLS` | `<name>` | over |
 //! | DAG document | `D#<dag id>` | `D` | updatable |
 //! | DAG directory | `DAGS` | `<dag id>` | over, at each new version |

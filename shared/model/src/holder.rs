@@ -1,4 +1,4 @@
-//! Holder documents: who holds how many slots of a limit that spans runs, and who waits for some (ARCHITECTURE.md, rules B1 to B6).
+//! Holder documents: who holds how many slots of a limit that more than one document is under, and who waits for some (ARCHITECTURE.md, rules B1 to B9).
 //!
 //! A holder and a waiter are known by name (run and task) and generation (try, how often the try has gone on, and how often it has asked
 //! anew). A generation is never used twice for a name: whatever takes a task instance away from a try makes its next attempt another

@@ -1,4 +1,4 @@
-//! The conditional writes on a holder document (ARCHITECTURE.md, rules B1 to B6): who takes slots, who waits, who gives back, who is dead.
+//! The conditional writes on a holder document (ARCHITECTURE.md, rules B1 to B9): who takes slots, who waits, who gives back, who is dead.
 //!
 //! A task instance that is under such a limit is *scheduled* first, takes its slots, and is queued once it holds them all. Whoever takes
 //! or gives back hands out what is free, in the order of priority; who needs more slots than are free is passed over, as in Airflow.

@@ -8,7 +8,7 @@
 //! - [`step`]: the conditional writes in a run's life: start, claim, finish, renew, sweep, and the interventions.
 //! - [`deadlines`]: promises on the time of a run, and which it has missed.
 //! - [`explain`]: why a task instance is not running.
-//! - [`holders`]: the conditional writes on a holder document: pools, and limits that span runs.
+//! - [`holders`]: the conditional writes on a holder document: pools, limits that span runs, and `max_active_tasks` of runs with mapped tasks.
 //! - [`mapped`]: how a mapped task stands, and what its instances count for.
 //! - [`pages`]: the conditional writes in the life of a page of mapped instances.
 //! - [`past`]: whether the runs of earlier dates let a task go.

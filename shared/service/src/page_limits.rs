@@ -1,4 +1,4 @@
-//! Instances of mapped tasks under limits that span runs: as in [`crate::limits`], on their pages.
+//! Instances of mapped tasks under limits that have documents of their own: as in [`crate::limits`], on their pages.
 
 use crate::engine::{Engine, Error, ROUNDS_MAX, Version};
 use crate::limits::{Asker, Asking, Standing};

@@ -307,7 +307,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         Err(Error::Contention(run.facts.run_id))
     }
 
-    /// What follows beyond a run's own document: what the runs before let go, what limits that span runs give and get back, and a word to
+    /// What follows beyond a run's own document: what the runs before let go, what limits beyond it give and get back, and a word to
     /// the runs after. `base` is the image before whatever was written. None: the run is gone.
     pub(crate) async fn follow(
         &self,

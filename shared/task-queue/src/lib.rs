@@ -60,7 +60,7 @@ pub enum Message {
         /// Which.
         dag_id: DagId,
     },
-    /// A pool, or another limit that spans runs, that may have slots for who waits.
+    /// A pool, or another limit that has a document of its own, that may have slots for who waits.
     Holder {
         /// Which.
         holder: HolderId,

@@ -9,7 +9,7 @@ use crate::actors::Hand;
 use crate::monitor::Monitor;
 use crate::rng::{Rng, mix};
 use crate::scenario;
-use crate::world::{Micros, World, instant};
+use crate::world::{MINUTE, Micros, World, instant};
 use std::collections::{BTreeMap, BTreeSet};
 use updraft_metastore::memory::Memory;
 use updraft_metastore::{Item, Metastore, assets as stored};
@@ -24,6 +24,9 @@ use updraft_service::assets::EventWish;
 const ORDERS: &str = "orders";
 const STOCK: &str = "stock";
 const ALIAS: &str = "whatever";
+
+/// How long after it was made every DAG has been told of an event, whoever dies meanwhile.
+const TOLD_WITHIN: Micros = 15 * MINUTE;
 
 fn name(name: &str) -> AssetRef {
     AssetRef::Name(name.to_owned())
@@ -125,8 +128,8 @@ pub(crate) struct Events {
     made: BTreeMap<String, Vec<TopicId>>,
     /// Those that somebody outside has tried to tell of, and got no answer.
     tried: BTreeSet<String>,
-    /// When a DAG was last seen paused.
-    paused: BTreeMap<DagId, Micros>,
+    /// When a DAG was paused, from when until when; no end: it still is.
+    paused: BTreeMap<DagId, Vec<(Micros, Option<Micros>)>>,
 }
 
 /// Puts the topics that DAGs name into the store, as their files would, and enters these with them.
@@ -215,13 +218,18 @@ impl World {
 
     /// What a DAG knows of events only grows: it is told while it is not paused, and what it makes a run of is all it was told of.
     pub(crate) fn observe_queue(&mut self, before: Option<&DagDoc>, after: &DagDoc) {
-        if after.paused {
-            self.monitor.events.paused.insert(after.dag_id.clone(), self.now);
+        let now = self.now;
+        let pauses = self.monitor.events.paused.entry(after.dag_id.clone()).or_default();
+        match (before.is_some_and(|before| before.paused), after.paused) {
+            (false, true) => pauses.push((now, None)),
+            (true, false) => {
+                if let Some((_, until)) = pauses.last_mut() {
+                    *until = Some(now);
+                }
+            }
+            _ => {}
         }
         let Some(before) = before else { return };
-        if before.paused {
-            self.monitor.events.paused.insert(after.dag_id.clone(), self.now);
-        }
         let mut wrong = Vec::new();
         for (topic, was) in &before.queue {
             let Some(is) = after.queue.get(topic) else { continue };
@@ -307,9 +315,16 @@ impl Monitor {
             return Err(format!("D2: {} made runs of {ranges:?} of {topic}, and knows {}", dag.dag_id, known.encode()));
         }
         let events = self.events.topics.get(topic).map_or(&[][..], |seen| &seen.events);
-        let paused = self.events.paused.get(&dag.dag_id).copied();
+        let pauses = self.events.paused.get(&dag.dag_id).map_or(&[][..], Vec::as_slice);
+        // Who was to tell of it may have died, so that whoever tells of it next finds the DAG paused.
+        let was_paused = |at: Micros| {
+            let covers = |(from, until): &(Micros, Option<Micros>)| {
+                at + TOLD_WITHIN >= *from && until.is_none_or(|until| at <= until)
+            };
+            pauses.iter().any(covers)
+        };
         let untold = events.iter().skip(usize::try_from(known.told).unwrap_or(usize::MAX));
-        let lost = untold.clone().find(|(_, at)| paused.is_none_or(|paused| paused < *at));
+        let lost = untold.clone().find(|(_, at)| !was_paused(*at));
         match lost {
             Some((event, _)) => {
                 Err(format!("D3: {} was never told of {event} in {topic}: {}", dag.dag_id, known.encode()))
