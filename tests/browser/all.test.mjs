@@ -3,6 +3,7 @@ import { browser } from './harness.mjs';
 
 await import('./lists.mjs');
 await import('./dag.mjs');
+await import('./large.mjs');
 await import('./task.mjs');
 await import('./asking.mjs');
 await import('./actions.mjs');

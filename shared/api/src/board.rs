@@ -7,7 +7,10 @@
 //! | `/dags/{dag_id}/grid` | 7 at most |
 //! | `/dags/{dag_id}/graph` | 3; the drawing is worked out once per version |
 //! | `/dags/{dag_id}/history` | one for every 100 runs, at most [`history::RUNS_MAX`] runs |
-//! | `/dags/{dag_id}/runs/{run_id}` | 2, and one per 1 MB of attempts |
+//! | `/dags/{dag_id}/runs/{run_id}` | 6 |
+//! | `/dags/{dag_id}/runs/{run_id}/times` | 2, one for each of up to [`times::STRETCHES_MAX`] stretches of at most [`times::TASKS_MAX`] tasks together, and one for every 500 of at most [`times::INSTANCES_MAX`] instances and 2 more for each mapped task |
+//! | `/dags/{dag_id}/runs/{run_id}/used` | 3 |
+//! | `/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/instances` | 4 |
 //! | `/dags/{dag_id}/runs/{run_id}/tasks/{task_id}` | 9, and one for each of up to [`task::UPSTREAM_MAX`] upstreams |
 //!
 //! An answer that the browser already has is not sent again: it has a tag (`ETag`) of its content.
@@ -20,6 +23,7 @@ mod home;
 mod list;
 mod run;
 mod task;
+mod times;
 
 pub(crate) use fresh::Fresh;
 
@@ -38,7 +42,10 @@ pub(crate) fn routes<P: Parts>() -> Router<Api<P>> {
         .route("/dags/{dag_id}/graph", get(graph::graph::<P>))
         .route("/dags/{dag_id}/history", get(history::history::<P>))
         .route("/dags/{dag_id}/runs/{run_id}", get(run::one::<P>))
+        .route("/dags/{dag_id}/runs/{run_id}/times", get(times::times::<P>))
+        .route("/dags/{dag_id}/runs/{run_id}/used", get(times::used::<P>))
         .route("/dags/{dag_id}/runs/{run_id}/tasks/{task_id}", get(task::one::<P>))
+        .route("/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/instances", get(times::instances::<P>))
 }
 
 /// A run in few words.
@@ -107,6 +114,11 @@ fn mapped(run: &RunDoc, its: &Plan, plan: &Plan) -> serde_json::Map<String, Valu
         }
     }
     counts
+}
+
+/// When a run began, in milliseconds: what the times of its tasks count from.
+fn begun(run: &RunDoc) -> i64 {
+    run.start_date.map(jiff::Timestamp::as_millisecond).unwrap_or_default()
 }
 
 /// When a running cell was claimed.

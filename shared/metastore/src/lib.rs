@@ -7,6 +7,7 @@
 //! What every implementation of [`Items`] promises is written down as the functions of [`suite`], which each adapter runs.
 
 pub mod assets;
+mod attempts;
 mod callbacks;
 pub mod codec;
 pub mod counting;

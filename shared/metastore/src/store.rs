@@ -4,7 +4,7 @@ use crate::codec::{self, from_json_item, json_item};
 use crate::item::{Change, Condition, Item, Path, Update, Value};
 use crate::keys::Document;
 use crate::seal::Seal;
-use crate::{Error, Items, Outcome, Range, keys};
+use crate::{Error, Items, Outcome, Range, attempts, keys};
 use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -349,8 +349,9 @@ impl<I: Items> Metastore<I> {
         tasks: std::ops::Range<u32>,
     ) -> Result<Vec<(AttemptKey, Attempt)>, Error> {
         let before = keys::before_task(TaskIndex(tasks.start));
+        let at_once = attempts::at_once(&tasks);
         let is_meant = |task: TaskIndex, _| task.0 < tasks.end;
-        self.attempts_under(incarnation, keys::ATTEMPTS.to_owned(), Some(before), 500, is_meant).await
+        self.attempts_under(incarnation, keys::ATTEMPTS.to_owned(), Some(before), at_once, is_meant).await
     }
 
     /// The attempts of a task itself, by try, then token: those of its mapped instances are left out, and come after them.
@@ -372,8 +373,9 @@ impl<I: Items> Metastore<I> {
         instances: std::ops::Range<u32>,
     ) -> Result<Vec<(AttemptKey, Attempt)>, Error> {
         let before = keys::before_instance(task, instances.start);
+        let at_once = attempts::at_once(&instances);
         let is_meant = |_, of: Option<u32>| of.is_some_and(|map_index| map_index < instances.end);
-        self.attempts_under(incarnation, keys::attempts_of_task(task), Some(before), 500, is_meant).await
+        self.attempts_under(incarnation, keys::attempts_of_task(task), Some(before), at_once, is_meant).await
     }
 
     /// All attempts of a mapped instance, by try, then token.
@@ -402,12 +404,10 @@ impl<I: Items> Metastore<I> {
             let full = page.len() == range.limit;
             range.after = page.last().map(|(sk, _)| sk.clone());
             for (sk, item) in page {
-                let (task, map_index, try_number, token) =
-                    keys::read_attempt(&sk).ok_or_else(|| Error::Corrupt(format!("attempt key `{sk}`")))?;
-                if !is_meant(task, map_index) {
+                let key = attempts::key(incarnation, &sk)?;
+                if !is_meant(key.task, key.map_index) {
                     return Ok(found);
                 }
-                let key = AttemptKey { incarnation: incarnation.clone(), task, map_index, try_number, token };
                 found.push((key, from_json_item(&item)?));
             }
             if !full {

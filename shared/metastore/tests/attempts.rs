@@ -57,3 +57,22 @@ async fn those_of_some_tasks_are_a_part_of_all() {
         assert_eq!(found, part.cloned().collect::<Vec<_>>(), "{wanted:?}");
     }
 }
+
+#[tokio::test]
+async fn parts_put_together_are_all() {
+    let (store, run) = (store().await, Incarnation::trusted("r"));
+    let all = store.attempts_of(&run, None).await.unwrap();
+    for limit in [1, 7, 822, 1644, 5000] {
+        let (mut found, mut page) = (Vec::new(), None);
+        loop {
+            let part = store.attempts_page(&run, limit, page).await.unwrap();
+            assert!(part.items.len() <= limit);
+            found.extend(part.items);
+            page = part.next;
+            if page.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, all, "{limit}");
+    }
+}

@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use updraft_model::{Attempt, AttemptOutcome, Plan, RunDoc, TaskIndex};
+use updraft_model::{Attempt, AttemptOutcome, Plan, RunDoc, RunFacts, TaskIndex};
 
 /// How many upstreams are asked for when they ended.
 pub(super) const UPSTREAM_MAX: usize = 12;
@@ -21,8 +21,7 @@ pub(super) async fn one<P: Parts>(
 ) -> Result<Fresh, Failure> {
     let run = runs::find(&api, &dag_id, &run_id).await?;
     let version = api.engine.version(&run.facts.version).await?;
-    let missing = || Failure::not_found(format!("Run `{run_id}` of `{dag_id}` has no task `{task_id}`"));
-    let index = version.plan.index_of(&task_id).ok_or_else(missing)?;
+    let index = index(&api, &run, &task_id).await?;
     let map_index = query.integer::<u32>("map_index")?;
     let mut attempts = api.engine.attempts_of_instance(&run, index, map_index).await?;
     attempts.sort_by_key(|(key, attempt)| (key.try_number, attempt.start_date));
@@ -51,6 +50,13 @@ pub(super) async fn one<P: Parts>(
         "reasons": reasons.iter().map(ToString::to_string).collect::<Vec<_>>(),
     });
     Ok(Fresh::new(&body, headers))
+}
+
+/// The index of a task that a run has.
+pub(super) async fn index<P: Parts>(api: &Api<P>, run: &RunDoc, task_id: &str) -> Result<TaskIndex, Failure> {
+    let RunFacts { run_id, dag_id, version, .. } = &run.facts;
+    let missing = || Failure::not_found(format!("Run `{run_id}` of `{dag_id}` has no task `{task_id}`"));
+    api.engine.version(version).await?.plan.index_of(task_id).ok_or_else(missing)
 }
 
 /// When the last of the upstreams had ended; none where there are none, or one has not.

@@ -7,6 +7,7 @@ mod backfills;
 mod contract;
 mod dags;
 mod interventions;
+mod large;
 mod partitions;
 mod requests;
 mod state_store;

@@ -7,9 +7,11 @@ use updraft_metastore::{Due, Error, Outcome, Range};
 
 /// A metastore of which each request is counted: of many items read at once, one for every 100, as `DynamoDB` takes them.
 #[derive(Debug, Default)]
-struct Counted {
+pub(super) struct Counted {
     items: Memory,
     requests: AtomicU64,
+    /// How many items queries brought.
+    found: AtomicU64,
 }
 
 impl Counted {
@@ -45,7 +47,9 @@ impl Items for Counted {
     }
 
     async fn query(&self, range: &Range) -> Result<Vec<(String, Item)>, Error> {
-        self.note(1).query(range).await
+        let found = self.note(1).query(range).await?;
+        self.found.fetch_add(found.len() as u64, Ordering::Relaxed);
+        Ok(found)
     }
 
     async fn due(&self, until: i64, limit: usize) -> Result<Vec<Due>, Error> {
@@ -53,7 +57,7 @@ impl Items for Counted {
     }
 }
 
-type CountedEngine = Engine<Counted, LocalQueue, System>;
+pub(super) type CountedEngine = Engine<Counted, LocalQueue, System>;
 
 /// So many DAGs of two tasks, each with so many runs; the first one's latest run is `mine`.
 async fn world(dags: usize, runs: usize) -> Arc<CountedEngine> {
@@ -95,25 +99,48 @@ async fn world(dags: usize, runs: usize) -> Arc<CountedEngine> {
     engine
 }
 
-/// What a request costs once its process knows the versions it shows, which each process reads once.
+/// What a request cost and brought.
+#[derive(Debug)]
+pub(super) struct Cost {
+    pub(super) requests: u64,
+    /// Items that queries brought from the metastore.
+    pub(super) found: u64,
+    /// Of the answer.
+    pub(super) bytes: usize,
+    pub(super) answer: serde_json::Value,
+}
+
+/// The number of requests alone.
 async fn cost(engine: &Arc<CountedEngine>, path: &str) -> u64 {
+    costs(engine, path).await.requests
+}
+
+/// What a request costs once its process knows the versions it shows, which each process reads once.
+pub(super) async fn costs(engine: &Arc<CountedEngine>, path: &str) -> Cost {
     let nowhere = std::path::Path::new("/nonexistent");
     let (logs, dags) = (Arc::new(Directory::new(nowhere)), Arc::new(updraft_dag_store::Directory::new(nowhere)));
     let router = router(engine.clone(), logs, dags, setup());
-    let mut counted = 0;
+    let counted = |of: &AtomicU64| of.load(Ordering::Relaxed);
+    let items = engine.store.items();
+    let mut last = None;
     for _ in 0..2 {
-        let before = engine.store.items().requests.load(Ordering::Relaxed);
+        let before = (counted(&items.requests), counted(&items.found));
         let response = router.clone().oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
         let status = response.status();
-        let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        let body = to_bytes(response.into_body(), 1 << 22).await.unwrap();
         assert_eq!(status, StatusCode::OK, "{path}: {}", String::from_utf8_lossy(&body));
-        counted = engine.store.items().requests.load(Ordering::Relaxed) - before;
+        last = Some(Cost {
+            requests: counted(&items.requests) - before.0,
+            found: counted(&items.found) - before.1,
+            bytes: body.len(),
+            answer: serde_json::from_slice(&body).unwrap(),
+        });
     }
-    counted
+    last.unwrap()
 }
 
 /// Endpoints, and the most requests that a page of each makes, however many DAGs and runs there are.
-const BOUNDED: [(&str, u64); 33] = [
+const BOUNDED: [(&str, u64); 36] = [
     ("/api/v2/dags?limit=5", 3),
     ("/api/v2/dags/dag_000", 4),
     ("/api/v2/dags/dag_000/details", 7),
@@ -146,7 +173,10 @@ const BOUNDED: [(&str, u64); 33] = [
     ("/api/v2/monitor/health", 4),
     ("/api/updraft/v1/dags/dag_000/grid?limit=5", 6),
     ("/api/updraft/v1/dags/dag_000/runs/mine", 6),
+    ("/api/updraft/v1/dags/dag_000/runs/mine/times?tasks=0-1", 3),
+    ("/api/updraft/v1/dags/dag_000/runs/mine/used", 3),
     ("/api/updraft/v1/dags/dag_000/runs/mine/tasks/load", 14),
+    ("/api/updraft/v1/dags/dag_000/runs/mine/tasks/load/instances", 2),
 ];
 
 #[tokio::test]

@@ -1,0 +1,1 @@
+const s=133334e-10,c=2e-7,e=625e-9,r=4e-7,n=(t,o)=>o*.5*s+t*(c+3*e+3*r);function M(t){return t?t>=.01?`$${t.toFixed(2)}`:`$${t.toFixed(Math.min(9,1-Math.floor(Math.log10(t))))}`:"$0"}export{n as c,M as d};
