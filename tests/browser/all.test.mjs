@@ -10,6 +10,7 @@ await import('./actions.mjs');
 await import('./whole.mjs');
 await import('./admin.mjs');
 await import('./everywhere.mjs');
+await import('./keyboard.mjs');
 await import('./login.mjs');
 
 after(() => browser.close());

@@ -10,7 +10,10 @@ const PATIENCE = 20_000;
 
 export const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: FLAGS });
 
-/** Opens a place, does something there, and fails where the page has said anything wrong: errors, refused scripts and styles included. */
+/**
+ * Opens a place, does something there, and fails where the page has said anything wrong, errors and refused scripts and styles included, but for
+ * what is `expected`: parts of it, or functions that know it.
+ */
 export async function at(hash, what, { width = 1440, height = 900, dark = false, still = false, expected = [] } = {}) {
   const context = await browser.newContext({
     viewport: { width, height },
@@ -27,7 +30,7 @@ export async function at(hash, what, { width = 1440, height = 900, dark = false,
   try {
     await page.goto(`${BASE}/${hash}`);
     await what(page);
-    const unexpected = wrong.filter((text) => !expected.some((one) => text.includes(one)));
+    const unexpected = wrong.filter((text) => !expected.some((one) => (typeof one === 'function' ? one(text) : text.includes(one))));
     assert.deepEqual(unexpected, [], 'the page has said something wrong');
   } catch (error) {
     const file = `/tmp/updraft-browser-${Date.now()}.png`;
