@@ -67,3 +67,14 @@ async fn partitions_are_taken_from_runs() {
     assert_ne!(task["state"], "success");
     assert_eq!(clear(done).await, (0, 0), "it has none any more");
 }
+
+#[tokio::test]
+async fn an_event_of_a_partition_is_refused_before_anything_is_written() {
+    let engine = engine_with_partition().await;
+    let body = r#"{"asset_id": 1, "partition_key": "2026-01-05"}"#;
+    let (status, refused) = ask(&engine, json_to("POST", "/assets/events", body)).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{refused}");
+    let said = refused["detail"].as_str().unwrap();
+    assert!(said.contains("waits for a partition") && said.contains("leave `partition_key` out"), "{said}");
+    assert_eq!(ask(&engine, get_of("/assets/events")).await.1["total_entries"], 0);
+}

@@ -246,7 +246,7 @@ pub(super) async fn create_event<P: Parts>(State(api): State<Api<P>>, Body(body)
     let missing = || Failure::not_found(format!("Asset with ID: `{id}` was not found"));
     if !body["partition_key"].is_null() {
         return Err(Failure::bad_request(
-            "events of partitions are not supported by this version; leave `partition_key` out",
+            "no schedule here waits for a partition of an asset, so an event of one would make no run; leave `partition_key` out",
         ));
     }
     let extra = body["extra"].as_object().cloned().unwrap_or_default();
