@@ -17,6 +17,17 @@ async fn run_of(engine: &Arc<CountedEngine>, dag: Dag) -> Incarnation {
     let mut doc = DagDoc::new(dag_id.clone(), format!("{dag_id}.yaml"), false);
     doc.version = Some(version);
     engine.store.put_dag(&doc).await.unwrap();
+    let summary = DagSummary {
+        dag_id: dag_id.clone(),
+        file: format!("{dag_id}.yaml"),
+        owners: Vec::new(),
+        tags: Vec::new(),
+        timetable: "None".to_owned(),
+        description: None,
+        is_stale: false,
+        last_parsed: System.now(),
+    };
+    engine.store.put_dag_summary(&summary).await.unwrap();
     let (run_id, conf) = (Some("mine".to_owned()), serde_json::Value::Null);
     let trigger = updraft_service::Trigger { dag_id: dag_id.clone(), run_id, logical_date: None, conf };
     let origin = updraft_service::Origin { without_logical_date: true, ..updraft_service::Origin::default() };
