@@ -127,6 +127,9 @@ pub struct Attempt {
     /// What its template fields became, of those that are not what the file says; secrets are hidden in it.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub rendered: Map<String, Value>,
+    /// The URI of that, where it is long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rendered_uri: Option<String>,
     /// What people were asked by it; of an answer, what they were asked and what they said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hitl: Option<HitlDetail>,
@@ -150,6 +153,7 @@ impl Attempt {
             map_length: None,
             rendered_map_index: None,
             rendered: Map::new(),
+            rendered_uri: None,
             hitl: None,
         }
     }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use updraft_clock::Clock;
 use updraft_execution::{AssetContext, AttemptSpec, Cancel, Launcher, Level, Report, cancellation};
 use updraft_log_store::LogStore;
@@ -291,6 +291,7 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> ProcessRunner<I, Q, L, C> {
             let level = if failed { Level::Error } else { Level::Info };
             log.conclude(self.engine.clock.now(), level, message).await;
         }
+        let (rendered, rendered_uri) = self.keep_rendered(work, ended.rendered).await;
         let mut finished = Finished {
             message: ended.message,
             xcoms: kept,
@@ -299,12 +300,29 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> ProcessRunner<I, Q, L, C> {
             handover: ended.handover,
             map_length,
             rendered_map_index: ended.rendered_map_index,
-            rendered: ended.rendered,
+            rendered,
+            rendered_uri,
             hitl: ended.hitl,
             ..Finished::new(ended.outcome)
         };
         log.keep(&self.logs, &mut finished).await;
         finished
+    }
+
+    /// Keeps what the template fields became: in the attempt's item, or in the log store where they are long together, since a PUT costs less
+    /// than the write units. What that does not take stays in the item.
+    async fn keep_rendered(&self, work: &Work, rendered: Map<String, Value>) -> (Map<String, Value>, Option<String>) {
+        let bytes = serde_json::to_vec(&rendered).expect("a JSON value always serializes");
+        if bytes.len() <= INLINE_BYTES_MAX {
+            return (rendered, None);
+        }
+        match self.logs.put(&xcoms::rendered_name(&work.key()), bytes).await {
+            Ok(uri) => (Map::new(), Some(uri)),
+            Err(error) => {
+                tracing::warn!(%error, run_id = work.run.facts.run_id, "long template fields were not put into the log store");
+                (rendered, None)
+            }
+        }
     }
 
     /// Keeps what an attempt pushed: small values in its item, large ones in the log store.

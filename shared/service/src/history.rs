@@ -181,7 +181,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 ValueRef::At(uri) => Some(uri),
                 ValueRef::Inline(_) => None,
             });
-            for uri in values.chain(&attempt.log_uri) {
+            for uri in values.chain(&attempt.log_uri).chain(&attempt.rendered_uri) {
                 logs.remove(uri).await?;
             }
             self.store.delete_attempt(&key).await?;

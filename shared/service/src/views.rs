@@ -4,6 +4,7 @@ use crate::engine::{Engine, Error, near};
 use crate::xcoms;
 use jiff::Timestamp;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use updraft_clock::Clock;
 use updraft_log_store::LogStore;
@@ -35,6 +36,8 @@ pub struct TaskInstanceView {
     pub rendered_map_index: Option<String>,
     /// What the template fields of its latest attempt became, of those that are not what the file says; none before there was one.
     pub rendered: Option<serde_json::Map<String, Value>>,
+    /// The URI of that, where it is long; [`TaskInstanceView::whole`] fetches it.
+    pub rendered_uri: Option<String>,
     /// Its operator.
     pub operator: String,
     /// Its state.
@@ -49,6 +52,19 @@ pub struct TaskInstanceView {
     pub message: Option<String>,
     /// Where its latest attempt ran.
     pub hostname: Option<String>,
+}
+
+impl TaskInstanceView {
+    /// The view with what is kept beside the attempt's item. What is gone there is as the file says it.
+    ///
+    /// # Errors
+    /// If the log store does not answer.
+    pub async fn whole<L: LogStore>(&self, logs: &L) -> Result<Cow<'_, Self>, Error> {
+        let Some(uri) = &self.rendered_uri else { return Ok(Cow::Borrowed(self)) };
+        let kept = logs.get(uri).await?;
+        let rendered = kept.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        Ok(Cow::Owned(Self { rendered: Some(rendered), rendered_uri: None, ..self.clone() }))
+    }
 }
 
 /// A try of a task instance.
@@ -331,8 +347,10 @@ pub(crate) fn latest(attempts: Vec<(AttemptKey, Attempt)>) -> Latest {
         let other = latest.get_mut(&instance);
         if other.as_ref().is_none_or(|other| dates(&attempt) >= dates(other)) {
             // An answer renders nothing: what it answers did.
-            if let (true, Some(other)) = (attempt.hitl.is_some() && attempt.rendered.is_empty(), other) {
+            let rendered_none = attempt.rendered.is_empty() && attempt.rendered_uri.is_none();
+            if let (true, Some(other)) = (attempt.hitl.is_some() && rendered_none, other) {
                 attempt.rendered = std::mem::take(&mut other.rendered);
+                attempt.rendered_uri = other.rendered_uri.take();
             }
             latest.insert(instance, attempt);
         }
@@ -364,6 +382,7 @@ pub(crate) fn instance_view(
         map_index,
         rendered_map_index: attempt.and_then(|a| a.rendered_map_index.clone()),
         rendered: attempt.filter(|_| *cell != Cell::None).map(|a| a.rendered.clone()),
+        rendered_uri: attempt.filter(|_| *cell != Cell::None).and_then(|a| a.rendered_uri.clone()),
         operator: definition.operator.clone(),
         state: cell.state(),
         try_number: cell.try_number(),

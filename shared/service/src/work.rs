@@ -159,6 +159,8 @@ pub struct Finished {
     pub rendered_map_index: Option<String>,
     /// What its template fields became, of those that are not what the file says.
     pub rendered: serde_json::Map<String, serde_json::Value>,
+    /// The URI of that, where it is long.
+    pub rendered_uri: Option<String>,
     /// What it has asked people, where it waits for their answer.
     pub hitl: Option<HitlDetail>,
 }
@@ -178,6 +180,7 @@ impl Finished {
             map_length: None,
             rendered_map_index: None,
             rendered: serde_json::Map::new(),
+            rendered_uri: None,
             hitl: None,
         }
     }
@@ -336,6 +339,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             map_length: finished.map_length,
             rendered_map_index: finished.rendered_map_index,
             rendered: finished.rendered,
+            rendered_uri: finished.rendered_uri,
             hitl: finished.hitl,
         };
         measure(&work, &attempt);

@@ -271,6 +271,11 @@ pub fn value_name(attempt: &AttemptKey, number: usize) -> String {
     format!("xcoms/{}-{number}.json", blob_name(attempt))
 }
 
+/// The name of what its template fields became, where that is long.
+pub fn rendered_name(attempt: &AttemptKey) -> String {
+    format!("xcoms/{}-rendered.json", blob_name(attempt))
+}
+
 /// What the names of an attempt's log and large values have in common.
 pub(crate) fn blob_name(attempt: &AttemptKey) -> String {
     let AttemptKey { incarnation, task, map_index, try_number, token } = attempt;

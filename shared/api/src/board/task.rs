@@ -29,6 +29,7 @@ pub(super) async fn one<P: Parts>(
         Some(map_index) => api.engine.mapped_instance(&run, index, map_index).await?,
         None => api.engine.task_instance(&run, index).await?,
     };
+    let view = view.whole(&*api.logs).await?;
     let tries = api.engine.tries_of(&run, index, map_index).await?;
     let waits = !view.state.is_finished() && map_index.is_none() && super::running_since(run.cell(index)).is_none();
     let reasons = if waits { api.engine.why_not_running(&run, &task_id).await? } else { Vec::new() };

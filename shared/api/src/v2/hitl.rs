@@ -41,6 +41,7 @@ async fn shown<P: Parts>(api: &Api<P>, view: &HitlView) -> Result<Value, Failure
     let version = api.engine.version(&view.run.facts.version).await?;
     let of = (&version.plan, &dag_versions::of_run(api, &view.run).await?);
     let instance = api.engine.task_instance(&view.run, view.task).await?;
+    let instance = instance.whole(&*api.logs).await?;
     let notes = api.engine.store.notes(&view.run.facts.incarnation).await?;
     let mut shown = question(view);
     shown["task_instance"] = shapes::task_instance(&view.run, of, &instance, &notes);

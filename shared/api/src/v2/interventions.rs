@@ -47,7 +47,8 @@ async fn shown<P: Parts>(api: &Api<P>, dag_id: &str, affected: &[Affected]) -> R
         while let Some(one) = affected.get(at).filter(|one| one.run_id == first.run_id) {
             let is_meant = |map: Option<u32>| one.map_index.is_none() || one.map_index == map;
             for view in views.iter().filter(|view| view.task_id == one.task_id && is_meant(view.map_index)) {
-                answer.push(shapes::task_instance(&run, (&version.plan, &its), view, &notes));
+                let view = view.whole(&*api.logs).await?;
+                answer.push(shapes::task_instance(&run, (&version.plan, &its), &view, &notes));
             }
             at += 1;
         }

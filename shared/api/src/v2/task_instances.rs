@@ -245,7 +245,11 @@ async fn written<P: Parts>(api: &Api<P>, found: &[RunDoc], rows: &[(usize, TaskI
             shared.insert(*number, Shared { notes, version, number: dag_versions::of_run(api, run).await? });
         }
     }
-    let shown = rows.iter().filter_map(|(number, view)| {
+    let mut whole = Vec::with_capacity(rows.len());
+    for (_, view) in rows {
+        whole.push(view.whole(&*api.logs).await?);
+    }
+    let shown = rows.iter().zip(&whole).filter_map(|((number, _), view)| {
         let of = shared.get(number)?;
         Some(rows::row(&found[*number], (&of.version.plan, &of.number), view, &of.notes))
     });
@@ -319,6 +323,7 @@ pub(super) async fn batch<P: Parts>(
 async fn shown<P: Parts>(api: &Api<P>, run: &RunDoc, view: TaskInstanceView) -> Answer {
     let notes = api.engine.store.notes(&run.facts.incarnation).await?;
     let (version, number) = (api.engine.version(&run.facts.version).await?, dag_versions::of_run(api, run).await?);
+    let view = view.whole(&*api.logs).await?;
     Ok(Json(shapes::task_instance(run, (&version.plan, &number), &view, &notes)))
 }
 

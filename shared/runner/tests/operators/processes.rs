@@ -68,6 +68,50 @@ c: {operator: BashOperator, bash_command: echo x, do_xcom_push: false}
     assert!(ran.log("a").contains("INFO - first\n"), "{}", ran.log("a"));
 }
 
+/// A view has them wherever they lie.
+#[tokio::test]
+async fn template_fields_that_are_long_together_lie_beside_the_item() {
+    let tasks = "short: {operator: BashOperator, bash_command: \"true {{ 'x' * 4000 }}\"}
+long:
+  operator: BashOperator
+  bash_command: true {{ 'x' * 4050 }}
+  env: {A: \"{{ 'y' * 4080 }}\", B: '{{ ds }}', PATH: /bin:/usr/bin}
+  cwd: \"{{ '/tmp' }}\"
+";
+    let mut world = World::of(tasks).await;
+    let run = world.trigger("d", serde_json::Value::Null).await;
+    let ran = world.finish(run.clone()).await;
+    assert_eq!(ran.states, ["short=success", "long=success"]);
+    let (short, long) = (&ran.attempts["short"], &ran.attempts["long"]);
+    assert!(short.rendered_uri.is_none() && short.rendered["bash_command"].as_str().unwrap().len() == 4005);
+    assert!(long.rendered_uri.is_some() && long.rendered.is_empty(), "{long:?}");
+    let run = world.engine.store.run(&run.facts.incarnation).await.unwrap().unwrap();
+    for view in world.engine.task_instances(&run).await.unwrap() {
+        let whole = view.whole(&world.runner.logs).await.unwrap();
+        let fields = whole.rendered.as_ref().unwrap();
+        assert!(fields["bash_command"].as_str().unwrap().len() > 4000, "{fields:?}");
+        assert_eq!(fields.get("cwd").is_some(), view.task_id == "long", "{fields:?}");
+    }
+}
+
+/// With an object beside it the item is as small as one of a task without template fields, and the whole run costs as many write units.
+#[tokio::test]
+async fn template_fields_that_lie_beside_the_item_cost_no_write_units() {
+    let mut costs = Vec::new();
+    for (x, y) in [("'x'", "'y'"), ("'x' * 4050", "'y' * 4080")] {
+        let tasks = format!(
+            "a:\n  operator: BashOperator\n  bash_command: true {{{{ {x} }}}}\n  env: {{A: \"{{{{ {y} }}}}\", PATH: /bin:/usr/bin}}\n  cwd: \"{{{{ '/tmp' }}}}\"\n"
+        );
+        let mut world = World::of(&tasks).await;
+        let before = world.engine.store.items().counts();
+        let ran = world.run().await;
+        assert_eq!(ran.states, ["a=success"], "{}", ran.log("a"));
+        let cost = world.engine.store.items().counts().since(before);
+        costs.push((cost.write_units, cost.index_write_units, cost.puts, cost.updates));
+    }
+    assert_eq!(costs[1], costs[0]);
+}
+
 #[tokio::test]
 async fn a_callable_is_called_with_its_arguments() {
     let module = "

@@ -11,6 +11,7 @@ use updraft_clock::{Clock, System};
 use updraft_dag_store::{DagStore, Directory as Folder};
 use updraft_execution::Launcher;
 use updraft_log_store::{Directory, LogStore};
+use updraft_metastore::counting::Counting;
 use updraft_metastore::memory::Memory;
 use updraft_model::{Attempt, DagId, DagRunState, RunDoc, WorkerKind};
 use updraft_runner::ProcessRunner;
@@ -61,13 +62,13 @@ impl Clock for Leaping {
 
 const RENEW_EVERY: Duration = Duration::from_secs(61);
 
-type LocalEngine = Engine<Memory, LocalQueue, Leaping>;
+type LocalEngine = Engine<Counting<Memory>, LocalQueue, Leaping>;
 
 /// An engine, a DAG folder, and what runs attempts.
 pub(crate) struct World {
     pub(crate) engine: Arc<LocalEngine>,
     pub(crate) clock: Leaping,
-    pub(crate) runner: ProcessRunner<Memory, LocalQueue, Directory, Leaping>,
+    pub(crate) runner: ProcessRunner<Counting<Memory>, LocalQueue, Directory, Leaping>,
     /// How many attempts were run.
     pub(crate) attempts: u32,
     /// When the worker will be gone, after now, if it will.
@@ -119,7 +120,8 @@ impl World {
         }
         let settings = Settings { renew_every: RENEW_EVERY, ..Settings::default() };
         let clock = Leaping::default();
-        let engine = Arc::new(Engine::new(Memory::default(), LocalQueue::default(), clock.clone(), settings));
+        let items = Counting::new(Memory::default());
+        let engine = Arc::new(Engine::new(items, LocalQueue::default(), clock.clone(), settings));
         let helper = env!("CARGO_BIN_EXE_updraft-runner-helper");
         let runner = ProcessRunner {
             engine: engine.clone(),

@@ -95,10 +95,12 @@ async fn logs_and_large_values_go_with_their_run() {
     let uri = logs.put("logs/x.log", b"text".to_vec()).await.unwrap();
     let (key, attempt) = world.engine.store.attempts_of(&runs[0].facts.incarnation, None).await.unwrap().remove(0);
     world.engine.store.delete_attempt(&key).await.unwrap();
-    let attempt = updraft_model::Attempt { log: None, log_uri: Some(uri.clone()), ..attempt };
+    let fields = logs.put("xcoms/x-rendered.json", b"{}".to_vec()).await.unwrap();
+    let (log_uri, rendered_uri) = (Some(uri.clone()), Some(fields.clone()));
+    let attempt = updraft_model::Attempt { log: None, log_uri, rendered_uri, ..attempt };
     assert!(matches!(world.engine.store.put_attempt(&key, &attempt).await.unwrap(), Outcome::Updated(_)));
     assert!(world.engine.remove_run(&logs, &runs[0]).await.unwrap());
-    assert_eq!(logs.get(&uri).await.unwrap(), None);
+    assert_eq!((logs.get(&uri).await.unwrap(), logs.get(&fields).await.unwrap()), (None, None));
 }
 
 /// A run whose place among the active ones is still to be given back is not there to be removed.
