@@ -38,10 +38,14 @@ impl S3LogStore {
         format!("s3://{}/{name}", self.bucket)
     }
 
-    /// The name that a URI of this bucket stands for.
-    fn name_of<'u>(&self, uri: &'u str) -> Result<&'u str, Error> {
-        let name = uri.strip_prefix(&self.uri("")).filter(|name| !name.is_empty());
-        name.ok_or_else(|| Error::Uri(uri.to_owned()))
+    /// The name that a URI stands for. A deployment that was moved or restored finds under this name in its own bucket what was copied there;
+    /// it never looks into another one.
+    fn name_of(uri: &str) -> Result<&str, Error> {
+        let name = uri.strip_prefix("s3://").and_then(|rest| rest.split_once('/'));
+        match name {
+            Some((bucket, name)) if !bucket.is_empty() && !name.is_empty() => Ok(name),
+            _ => Err(Error::Uri(uri.to_owned())),
+        }
     }
 
     /// One PutObject.
@@ -100,7 +104,7 @@ impl LogStore for S3LogStore {
 
     /// One GetObject.
     async fn get(&self, uri: &str) -> Result<Option<Vec<u8>>, Error> {
-        let name = self.name_of(uri)?;
+        let name = Self::name_of(uri)?;
         let answer = match self.client.get_object().bucket(&self.bucket).key(name).send().await {
             Ok(answer) => answer,
             Err(error) if matches!(error.as_service_error(), Some(GetObjectError::NoSuchKey(_))) => return Ok(None),
@@ -112,7 +116,7 @@ impl LogStore for S3LogStore {
 
     /// One DeleteObject, which is content with an object that is not there.
     async fn remove(&self, uri: &str) -> Result<(), Error> {
-        let name = self.name_of(uri)?;
+        let name = Self::name_of(uri)?;
         let answer = self.client.delete_object().bucket(&self.bucket).key(name).send().await;
         answer.map(|_| ()).map_err(|error| self.unavailable(name, &error))
     }
@@ -168,13 +172,26 @@ mod tests {
         assert_eq!(std::fs::read(&spool).unwrap(), b"line");
     }
 
+    /// As after a move to another region, whose bucket has another name: the table still names the one of before.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn uris_of_other_buckets_are_refused() {
+    async fn what_was_copied_from_another_bucket_is_found_here() {
+        let (before, store) = (store().await, store().await);
+        let uri = before.put("logs/a", b"line".to_vec()).await.unwrap();
+        assert_eq!(store.get(&uri).await, Ok(None), "it does not look there");
+        store.put("logs/a", b"copied".to_vec()).await.unwrap();
+        assert_eq!(store.get(&uri).await, Ok(Some(b"copied".to_vec())));
+        store.remove(&uri).await.unwrap();
+        assert_eq!(store.get(&uri).await, Ok(None));
+        assert_eq!(before.get(&uri).await, Ok(Some(b"line".to_vec())), "it removes nothing there");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_is_no_uri_of_an_object_is_refused() {
         let store = store().await;
         for uri in [
-            "s3://other/logs/a".to_owned(),
-            format!("s3://{}x/logs/a", store.bucket),
             format!("s3://{}/", store.bucket),
+            format!("s3://{}", store.bucket),
+            "s3:///logs/a".to_owned(),
             format!("https://{}/logs/a", store.bucket),
             "file:logs/a".to_owned(),
         ] {
