@@ -195,6 +195,25 @@ impl Cloud {
         self.emulator.deploy(&self.outputs["TableName"], binaries, &parameters);
     }
 
+    /// Deploys with another scheduler, and nothing said of parameters.
+    ///
+    /// # Panics
+    /// If the stack does not come up.
+    pub fn deploy_scheduler(&mut self, scheduler: &Path) {
+        let [worker, api] = ["worker", "api"].map(|name| built(&format!("updraft-{name}-function")));
+        let binaries = Binaries { scheduler, worker: &worker, api: &api };
+        self.outputs = self.emulator.deploy(&self.outputs["TableName"], binaries, &[]);
+    }
+
+    /// Deploys what the stack had before.
+    ///
+    /// # Errors
+    /// What is said where that fails.
+    pub fn roll_back(&mut self) -> Result<(), String> {
+        self.outputs = self.emulator.roll_back(&self.outputs["TableName"])?;
+        Ok(())
+    }
+
     /// Runs the command line on the deployment's table.
     ///
     /// # Panics

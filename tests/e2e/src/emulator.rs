@@ -93,20 +93,35 @@ impl Emulator {
     /// # Panics
     /// If the stack does not come up; the reason is on stderr.
     pub fn deploy(&self, stack: &str, binaries: Binaries<'_>, parameters: &[(&str, &str)]) -> BTreeMap<String, String> {
-        let answer = Command::new(super::repository().join("infra/deploy"))
-            .args(["--stack", stack, "--scheduler"])
-            .arg(binaries.scheduler)
-            .arg("--worker")
-            .arg(binaries.worker)
-            .arg("--api")
-            .arg(binaries.api)
-            .args(parameters.iter().map(|(name, value)| format!("--parameter={name}={value}")))
-            .envs(&self.variables)
-            .stderr(Stdio::inherit())
-            .output()
-            .expect("`infra/deploy` can be started; it needs `python3` in the PATH");
-        assert!(answer.status.success(), "`infra/deploy` failed: {}", answer.status);
-        serde_json::from_slice(&answer.stdout).expect("`infra/deploy` prints the outputs as JSON")
+        let mut deploy = Command::new(super::repository().join("infra/deploy"));
+        deploy.arg("--scheduler").arg(binaries.scheduler).arg("--worker").arg(binaries.worker);
+        deploy.arg("--api").arg(binaries.api);
+        deploy.args(parameters.iter().map(|(name, value)| format!("--parameter={name}={value}")));
+        self.outputs(deploy, stack).unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// Deploys what a stack had before, and returns its outputs.
+    ///
+    /// # Errors
+    /// What it says where it fails.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub fn roll_back(&self, stack: &str) -> Result<BTreeMap<String, String>, String> {
+        let mut deploy = Command::new(super::repository().join("infra/deploy"));
+        deploy.arg("--rollback");
+        self.outputs(deploy, stack)
+    }
+
+    fn outputs(&self, mut deploy: Command, stack: &str) -> Result<BTreeMap<String, String>, String> {
+        let answer = deploy.args(["--stack", stack]).envs(&self.variables).output();
+        let answer = answer.expect("`infra/deploy` can be started; it needs `python3` in the PATH");
+        let said = String::from_utf8_lossy(&answer.stderr);
+        eprint!("{said}");
+        if !answer.status.success() {
+            return Err(format!("`infra/deploy` failed, {}: {said}", answer.status));
+        }
+        Ok(serde_json::from_slice(&answer.stdout).expect("`infra/deploy` prints the outputs as JSON"))
     }
 }
 

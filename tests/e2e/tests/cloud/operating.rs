@@ -62,7 +62,30 @@ fn the_doctor_finds_a_deployment_well_and_knows_what_an_emulator_does_not() {
     assert_eq!(state("function"), ["ok", "ok", "ok", "ok"], "{found:#}");
     assert_eq!(state("mapping"), ["ok", "ok", "ok"], "{found:#}");
     assert_eq!(state("schedule"), ["ok"], "{found:#}");
+    assert_eq!(state("permissions"), ["ok", "ok", "ok", "ok"], "{found:#}");
     assert!(rows(&found).all(|row| row["state"] == "ok" || row["advice"].is_string()), "{found:#}");
+
+    // The emulator asks nobody for rights, so functions do not miss what is taken from their roles for a while.
+    let name = cloud.output("WorkerFunction");
+    let shown = cloud.aws(&["lambda", "get-function-configuration", "--function-name", name]);
+    let role = shown["Role"].as_str().and_then(|arn| arn.rsplit('/').next()).expect("a function has a role").to_owned();
+    let policies = cloud.aws(&["iam", "list-role-policies", "--role-name", &role]);
+    let policy = policies["PolicyNames"][0].as_str().expect("a role has a policy").to_owned();
+    let named = ["--role-name", &role, "--policy-name", &policy];
+    let whole = cloud.aws(&[&["iam", "get-role-policy"][..], &named].concat())["PolicyDocument"].to_string();
+    let less = whole.replace("\"dynamodb:UpdateItem\"", "\"dynamodb:DescribeTable\"");
+    assert_ne!(less, whole);
+    let put = |document: &str| {
+        cloud.aws(&[&["iam", "put-role-policy", "--policy-document", document][..], &named].concat());
+    };
+    put(&less);
+    let answer = cloud.updraft(&["doctor", "--output", "json"]);
+    put(&whole);
+    let found: Value = serde_json::from_str(&answer.stdout).unwrap_or_else(|_| panic!("{answer:?}"));
+    let wrong: Vec<&Value> = rows(&found).filter(|row| row["check"] == "permissions" && row["state"] != "ok").collect();
+    assert_eq!((answer.code, wrong.len(), &wrong[0]["state"]), (1, 1, &json!("error")), "{found:#}");
+    let said = wrong[0]["found"].as_str().unwrap_or_default();
+    assert!(said.contains("dynamodb:UpdateItem on arn:aws:dynamodb:") && said.contains(name), "{said}");
 }
 
 /// The emulator watches no metrics, so alarms are raised by hand.
