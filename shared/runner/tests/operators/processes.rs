@@ -98,18 +98,39 @@ long:
 #[tokio::test]
 async fn template_fields_that_lie_beside_the_item_cost_no_write_units() {
     let mut costs = Vec::new();
-    for (x, y) in [("'x'", "'y'"), ("'x' * 4050", "'y' * 4080")] {
+    // Not the command, whose beginning is in the log.
+    for (y, folder) in [("'y'", "'/tmp'"), ("'y' * 4200", "'/tmp' + '/.' * 2040")] {
         let tasks = format!(
-            "a:\n  operator: BashOperator\n  bash_command: true {{{{ {x} }}}}\n  env: {{A: \"{{{{ {y} }}}}\", PATH: /bin:/usr/bin}}\n  cwd: \"{{{{ '/tmp' }}}}\"\n"
+            "a:\n  operator: BashOperator\n  bash_command: exit 0\n  env: {{A: \"{{{{ {y} }}}}\"}}\n  cwd: \"{{{{ {folder} }}}}\"\n"
         );
         let mut world = World::of(&tasks).await;
         let before = world.engine.store.items().counts();
         let ran = world.run().await;
         assert_eq!(ran.states, ["a=success"], "{}", ran.log("a"));
+        assert_eq!(ran.attempts["a"].rendered_uri.is_some(), y != "'y'");
         let cost = world.engine.store.items().counts().since(before);
         costs.push((cost.write_units, cost.index_write_units, cost.puts, cost.updates));
     }
     assert_eq!(costs[1], costs[0]);
+}
+
+/// A log of up to 8 KB costs no object: it lies in the attempt's item, which is written anyway.
+#[tokio::test]
+async fn short_logs_lie_in_the_item_and_long_ones_beside_it() {
+    let tasks = "short:
+  operator: BashOperator
+  bash_command: head -c 7000 /dev/zero | tr '\\0' x
+  do_xcom_push: false
+long:
+  operator: BashOperator
+  bash_command: head -c 9000 /dev/zero | tr '\\0' x
+  do_xcom_push: false
+";
+    let ran = World::run_of(tasks).await;
+    assert_eq!(ran.states, ["short=success", "long=success"]);
+    let lies = |task: &str| (ran.attempts[task].log.is_some(), ran.attempts[task].log_uri.is_some());
+    assert_eq!((lies("short"), lies("long")), ((true, false), (false, true)));
+    assert!(ran.log("short").contains(&"x".repeat(7000)) && ran.log("long").contains(&"x".repeat(9000)));
 }
 
 #[tokio::test]
