@@ -1,7 +1,7 @@
 //! An AWS to test against: the one that `AWS_ENDPOINT_URL` names, else one started for this process alone.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -116,8 +116,9 @@ impl Emulator {
     fn outputs(&self, mut deploy: Command, stack: &str) -> Result<BTreeMap<String, String>, String> {
         let answer = deploy.args(["--stack", stack]).envs(&self.variables).output();
         let answer = answer.expect("`infra/deploy` can be started; it needs `python3` in the PATH");
+        // Whoever reads the test's output wants it; where it cannot be written there is nobody.
+        let _ = std::io::stderr().write_all(&answer.stderr);
         let said = String::from_utf8_lossy(&answer.stderr);
-        eprint!("{said}");
         if !answer.status.success() {
             return Err(format!("`infra/deploy` failed, {}: {said}", answer.status));
         }
