@@ -2,15 +2,17 @@
 
 use super::sources::{self, Alone, Reading};
 use super::{files, parse_instant, report};
-use crate::failure::Failure;
+use crate::failure::{Failure, did_you_mean};
 use crate::metastore::{MetastoreUrl, Session};
 use crate::printer::{Cell, Printer, Rows};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use updraft_model::{Dag, DagId};
 use updraft_service::Settings;
+use updraft_service::engine::near;
 use updraft_simulate::{DagReport, Error, Guesses, Report, Wish, history, simulate};
 
 /// How long is simulated where nobody says.
@@ -27,16 +29,16 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DATE", value_parser = parse_instant)]
     from: Option<Timestamp>,
 
-    /// When it ends: after a week if not given
+    /// When it ends: after a week if not given. What is due at that very instant is not made any more
     #[arg(long, value_name = "DATE", value_parser = parse_instant)]
     to: Option<Timestamp>,
 
     /// How many seconds tries take: `30`, or `TASK=30`, or `DAG.TASK=30`; may be repeated. If not given: as before, else 10
-    #[arg(long = "duration", value_name = "[TASK=]SECONDS", value_parser = parse_pair)]
+    #[arg(long = "duration", value_name = "[TASK=]SECONDS", value_parser = parse_seconds)]
     durations: Vec<(String, f64)>,
 
-    /// How many tries fail: `0.05`, or `TASK=0.5`, or `DAG.TASK=0.5`; may be repeated
-    #[arg(long = "fail", value_name = "[TASK=]RATE", value_parser = parse_pair)]
+    /// How many tries fail, from 0 (none) to 1 (all): `0.05`, or `TASK=0.5`, or `DAG.TASK=0.5`; may be repeated
+    #[arg(long = "fail", value_name = "[TASK=]RATE", value_parser = parse_rate)]
     failures: Vec<(String, f64)>,
 
     /// Tries fail as often as they did before, where nothing else is given for their task
@@ -67,13 +69,44 @@ pub(crate) struct Arguments {
     reading: Reading,
 }
 
-/// A number for all tasks, or for one.
-fn parse_pair(text: &str) -> Result<(String, f64), String> {
-    let (name, number) = text.rsplit_once('=').unwrap_or(("", text));
-    let parsed: Option<f64> = number.trim().parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
+/// A number for all tasks, or for one; `what` it has to be.
+fn parse_pair(text: &str, what: &str, fits: impl Fn(f64) -> bool) -> Result<(String, f64), String> {
+    let (name, number) =
+        text.rsplit_once('=').map_or((None, text), |(name, number)| (Some(name.trim()), number.trim()));
+    if name.is_some_and(str::is_empty) {
+        return Err("no DAG and no task is named before `=`; leave the `=` out to mean all of them".to_owned());
+    }
+    let parsed: Option<f64> = number.parse().ok().filter(|number| fits(*number));
     parsed
-        .map(|number| (name.trim().to_owned(), number))
-        .ok_or_else(|| format!("`{number}` is no number that is not negative"))
+        .map(|number| (name.unwrap_or_default().to_owned(), number))
+        .ok_or_else(|| format!("`{number}` is not {what}"))
+}
+
+fn parse_seconds(text: &str) -> Result<(String, f64), String> {
+    parse_pair(text, "a number of seconds, 0 or more", |number| number.is_finite() && number >= 0.0)
+}
+
+fn parse_rate(text: &str) -> Result<(String, f64), String> {
+    parse_pair(text, "a rate from 0 to 1", |number| (0.0..=1.0).contains(&number))
+}
+
+/// What is said of a DAG or a task that is not among those simulated would be said for nothing.
+fn check_name(option: &str, name: &str, number: f64, dags: &[Dag]) -> Result<(), Failure> {
+    let tasks = || dags.iter().flat_map(|dag| dag.tasks.iter().map(move |task| (&dag.dag_id, &task.task_id)));
+    let is_known = name.is_empty()
+        || dags.iter().any(|dag| dag.dag_id.as_str() == name)
+        || tasks().any(|(dag_id, task_id)| task_id.as_str() == name || format!("{dag_id}.{task_id}") == name);
+    if is_known {
+        return Ok(());
+    }
+    let mut known: BTreeSet<String> = dags.iter().map(|dag| dag.dag_id.to_string()).collect();
+    for (dag_id, task_id) in tasks() {
+        known.insert(format!("{dag_id}.{task_id}"));
+        known.insert(task_id.to_string());
+    }
+    let near = near(name, known.into_iter().collect());
+    Err(Failure::wrong_use(format!("`{option} {name}={number}`: no DAG and no task `{name}` is simulated"))
+        .hint(did_you_mean(&near).unwrap_or_else(|| "name a DAG, a task, or both as `DAG.TASK`".to_owned())))
 }
 
 /// Simulates, and says what would be.
@@ -98,7 +131,7 @@ pub(crate) async fn run(arguments: &Arguments, metastore: &MetastoreUrl, printer
     let simulated = tokio::task::spawn_blocking(move || simulate(&wish)).await;
     let report = simulated.map_err(|error| Failure::fault("the simulation broke off").cause(error.to_string()))?;
     let report = report.map_err(|error| match error {
-        Error::Backwards { .. } | Error::NoWorkers => Failure::wrong_use(error.to_string()),
+        Error::Backwards { .. } | Error::Empty(_) | Error::NoWorkers => Failure::wrong_use(error.to_string()),
         Error::Engine(error) => error.into(),
         Error::Stuck(_) => Failure::fault(error.to_string()),
     })?;
@@ -137,12 +170,11 @@ async fn guesses(
 ) -> Result<Guesses, Failure> {
     let mut guesses = Guesses { fail_as_seen: arguments.fail_as_before, ..Guesses::default() };
     for (name, seconds) in &arguments.durations {
+        check_name("--duration", name, *seconds, dags)?;
         guesses.given.entry(name.clone()).or_default().seconds.push(*seconds);
     }
     for (name, rate) in &arguments.failures {
-        if *rate > 1.0 {
-            return Err(Failure::wrong_use(format!("`--fail {name}={rate}`: a rate is from 0 to 1")));
-        }
+        check_name("--fail", name, *rate, dags)?;
         guesses.given.entry(name.clone()).or_default().failures = Some(*rate);
     }
     if arguments.history > 0 && metastore.may_exist() {
@@ -240,10 +272,12 @@ mod tests {
 
     #[test]
     fn a_number_is_for_all_or_for_one() {
-        assert_eq!(parse_pair("0.5"), Ok((String::new(), 0.5)));
-        assert_eq!(parse_pair("etl.load = 30"), Ok(("etl.load".to_owned(), 30.0)));
-        for text in ["", "x", "a=", "a=-1", "NaN"] {
-            assert!(parse_pair(text).is_err(), "{text}");
+        assert_eq!(parse_rate("0.5"), Ok((String::new(), 0.5)));
+        assert_eq!(parse_seconds("etl.load = 30"), Ok(("etl.load".to_owned(), 30.0)));
+        for text in ["", "x", "a=", "a=-1", "NaN", "inf", "=0.5"] {
+            assert!(parse_rate(text).is_err() && parse_seconds(text).is_err(), "{text}");
         }
+        assert!(parse_seconds("2").is_ok());
+        assert_eq!(parse_rate("2"), Err("`2` is not a rate from 0 to 1".to_owned()));
     }
 }

@@ -1,5 +1,5 @@
-//! How long a large simulation takes: `cargo run --release -p updraft-simulate --example thousand -- [DAGS] [TASKS] [DAYS]`
-//! (1,000 daily DAGs of 10 tasks over 30 days, if nothing else is said).
+//! How long a large simulation takes: `cargo run --release -p updraft-simulate --example thousand -- [DAGS] [TASKS] [DAYS] [MINUTES] [PARALLELISM]`
+//! (1,000 daily DAGs of 10 tasks over 30 days, due at all minutes of a day, if nothing else is said; MINUTES 1: all at midnight).
 
 use jiff::{SignedDuration, Timestamp};
 use std::fmt::Write as _;
@@ -10,8 +10,9 @@ use updraft_service::Settings;
 use updraft_simulate::{Guess, Guesses, Wish, simulate};
 
 /// A diamond with a tail, at a minute of its own.
-fn dag(number: usize, tasks: usize) -> String {
-    let (hour, minute) = (number / 60 % 24, number % 60);
+fn dag(number: usize, tasks: usize, minutes: usize) -> String {
+    let due = number % minutes.clamp(1, 24 * 60);
+    let (hour, minute) = (due / 60, due % 60);
     let mut text = format!(
         "dag_{number}:\n  schedule: \"{minute} {hour} * * *\"\n  start_date: 2026-01-01\n  catchup: true\n  tasks:\n"
     );
@@ -30,17 +31,17 @@ fn dag(number: usize, tasks: usize) -> String {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut numbers = std::env::args().skip(1).map(|text| text.parse::<usize>());
     let mut next = |usual| numbers.next().transpose().map(|number| number.unwrap_or(usual));
-    let (dags, tasks, days) = (next(1000)?, next(10)?, next(30)?);
+    let (dags, tasks, days, minutes, parallelism) = (next(1000)?, next(10)?, next(30)?, next(24 * 60)?, next(64)?);
     let from: Timestamp = "2026-03-01T00:00:00Z".parse()?;
     let options = LoadOptions::new(from);
     let dags: Vec<_> =
-        (0..dags).flat_map(|number| load("d.yaml", dag(number, tasks).as_bytes(), &options).dags).collect();
+        (0..dags).flat_map(|number| load("d.yaml", dag(number, tasks, minutes).as_bytes(), &options).dags).collect();
     let given = Guess { seconds: vec![20.0, 40.0, 90.0], failures: Some(0.02) };
     let wish = Wish {
         dags,
         from,
         to: from + SignedDuration::from_hours(24 * i64::try_from(days)?),
-        parallelism: 64,
+        parallelism: parallelism as u64,
         seed: 1,
         guesses: Guesses { given: [(String::new(), given)].into(), ..Guesses::default() },
         settings: Settings::default(),

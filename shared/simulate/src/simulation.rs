@@ -23,7 +23,7 @@ pub struct Wish {
     pub dags: Vec<Dag>,
     /// When it begins. Runs that were due before are taken for made.
     pub from: Timestamp,
-    /// When it ends.
+    /// When it ends: the first instant that is not simulated any more.
     pub to: Timestamp,
     /// How many tasks may run at once.
     pub parallelism: u64,
@@ -48,6 +48,9 @@ pub enum Error {
         /// When it ends.
         to: Timestamp,
     },
+    /// There is no time between its beginning and its end.
+    #[error("the simulation would end when it begins ({0}), and its end is not simulated any more")]
+    Empty(Timestamp),
     /// Nothing could run.
     #[error("no task may run with a parallelism of 0")]
     NoWorkers,
@@ -76,6 +79,9 @@ const STUCK_AFTER: u32 = 10_000;
 pub fn simulate(wish: &Wish) -> Result<Report, Error> {
     if wish.to < wish.from {
         return Err(Error::Backwards { from: wish.from, to: wish.to });
+    }
+    if wish.to == wish.from {
+        return Err(Error::Empty(wish.to));
     }
     if wish.parallelism == 0 {
         return Err(Error::NoWorkers);
@@ -173,7 +179,7 @@ impl Simulation {
             let due = self.items.inner().next_wake().map(|millis| millis.saturating_mul(1000));
             let mut world = self.world.lock();
             let next = world.events.first_key_value().map(|((at, _), _)| *at);
-            let Some(at) = next.into_iter().chain(due).min().map(|at| at.max(world.now)).filter(|at| *at <= end) else {
+            let Some(at) = next.into_iter().chain(due).min().map(|at| at.max(world.now)).filter(|at| *at < end) else {
                 return Ok(());
             };
             world.now = at;

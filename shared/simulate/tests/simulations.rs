@@ -156,6 +156,18 @@ fn a_wish_that_makes_no_sense_says_why() {
 }
 
 #[test]
+fn what_is_due_at_the_very_end_is_not_made_any_more() {
+    let text = CHAIN.replace("0 6 * * *", "@daily");
+    let mut wish = wish(&text, 3);
+    wish.to = at("2026-03-04T00:00:00Z");
+    let report = simulate(&wish).expect("it can be simulated");
+    let chain = of(&report, "chain");
+    assert_eq!((chain.runs, chain.success, chain.unfinished), (3, 3, 0));
+    wish.to = wish.from;
+    assert_eq!(simulate(&wish), Err(Error::Empty(wish.from)));
+}
+
+#[test]
 fn what_was_due_before_the_beginning_is_taken_for_done() {
     // The first runs that a deployment would make if it had run all the time.
     for (settings, first) in [

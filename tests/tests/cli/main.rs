@@ -11,5 +11,6 @@ mod offline;
 mod runs;
 mod secrets;
 mod server;
+mod simulations;
 mod trials;
 mod verbs;
