@@ -244,9 +244,14 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     pub async fn asset_named(&self, name: Option<&str>, uri: Option<&str>) -> Result<AssetView, Error> {
         if let Some(name) = name
             && let Some(topic) = self.store.topic(&Topic::Asset(name.to_owned()).id()).await?
-            && uri.is_none_or(|uri| uri == topic.facts.uri)
         {
-            return Ok(asset_view(&topic));
+            return match uri {
+                Some(uri) if uri != topic.facts.uri => Err(Error::Refused(format!(
+                    "the asset `{name}` has the URI `{}`, not `{uri}`; one of the two says which asset is meant",
+                    topic.facts.uri
+                ))),
+                _ => Ok(asset_view(&topic)),
+            };
         }
         let Some(asked) = name.or(uri) else {
             return Err(Error::Refused("say which asset, by its name or its URI".to_owned()));
@@ -257,8 +262,14 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         {
             return Ok(found.clone());
         }
-        let known = assets.into_iter().map(|asset| if name.is_some() { asset.name } else { asset.uri }).collect();
-        Err(Error::NotFound { what: "the asset", name: asked.to_owned(), near: near(asked, known) })
+        // A URI given for a name, or a name for a URI, is nearer than anything that is spelt like it.
+        let meant = assets.iter().find(|asset| if name.is_some() { asset.uri == asked } else { asset.name == asked });
+        let shown = |asset: &AssetView| if name.is_some() { asset.name.clone() } else { asset.uri.clone() };
+        let near = match meant {
+            Some(asset) => vec![shown(asset)],
+            None => near(asked, assets.iter().map(shown).collect()),
+        };
+        Err(Error::NotFound { what: "the asset", name: asked.to_owned(), near })
     }
 
     /// Events, the latest first, at most `limit` after leaving out `offset`; and how many there are.

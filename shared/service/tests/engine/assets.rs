@@ -307,6 +307,10 @@ async fn assets_are_found_told_and_made() {
     assert_eq!((found.id, found.group.as_str()), (number("s3://b"), "asset"));
     let missing = world.engine.asset_named(Some("s3://c"), None).await.unwrap_err();
     assert!(matches!(&missing, updraft_service::Error::NotFound { near, .. } if near.len() == 2), "{missing:?}");
+    let missing = world.engine.asset_named(None, Some("s3://bb")).await.unwrap_err();
+    assert!(matches!(&missing, updraft_service::Error::NotFound { near, .. } if near[0] == "s3://b"), "{missing:?}");
+    let both = world.engine.asset_named(Some("s3://a"), Some("s3://b")).await.unwrap_err().to_string();
+    assert!(both.contains("`s3://a` has the URI `s3://a`, not `s3://b`"), "{both}");
     let run = world.engine.materialize_asset(number("s3://a"), Value::Null, None).await.unwrap();
     assert_eq!((run.facts.dag_id.as_str(), run.facts.run_type), ("p", DagRunType::AssetMaterialization));
     assert!(run.facts.run_id.starts_with("asset_materialization__"), "{}", run.facts.run_id);
