@@ -294,7 +294,9 @@ fn last_before(dag: &Dag, from: Timestamp) -> Option<DataInterval> {
     // Not one by one from the start: the latest that was missed is what a DAG that does not catch up makes first.
     let mut restriction = dag.time_restriction();
     restriction.catchup = false;
-    let missed = dag.timetable.next_dagrun_info(None, &restriction, from).ok().flatten()?;
+    // What is due at the beginning is not missed by then: asked at that instant, the timetable would name it, and nothing before it.
+    let before = from.saturating_sub(SignedDuration::from_micros(1)).unwrap_or(from);
+    let missed = dag.timetable.next_dagrun_info(None, &restriction, before).ok().flatten()?;
     if missed.run_after < from { missed.data_interval } else { None }
 }
 
