@@ -64,6 +64,7 @@ pub async fn run(
         xcoms: ended.xcoms,
         returned: ended.returned,
         outlet_events: ended.outlet_events,
+        context: ended.context,
         log: output.into_summary(),
         ran_for,
         all_ended: ended.all_ended,
@@ -76,6 +77,8 @@ pub(crate) struct Settled {
     pub(crate) xcoms: Vec<(String, Value)>,
     pub(crate) returned: Option<Returned>,
     pub(crate) outlet_events: Vec<OutletEvent>,
+    /// What a Python callable put into its context.
+    pub(crate) context: serde_json::Map<String, Value>,
     /// How the main process ended, where that is known.
     pub(crate) exit: Option<Exit>,
     pub(crate) all_ended: bool,
@@ -90,6 +93,7 @@ impl Settled {
             xcoms: Vec::new(),
             returned: None,
             outlet_events: Vec::new(),
+            context: serde_json::Map::new(),
             exit: None,
             all_ended: true,
             multiple_outputs: false,

@@ -56,6 +56,9 @@ pub(crate) struct Done {
     /// What was said about the assets that the task writes.
     #[serde(default)]
     pub(crate) outlet_events: Vec<OutletEvent>,
+    /// What the callable put into its context, where that was asked.
+    #[serde(default)]
+    pub(crate) context: serde_json::Map<String, Value>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

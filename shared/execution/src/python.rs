@@ -158,6 +158,8 @@ fn greeting(call: &PythonCall, spec: &AttemptSpec) -> io::Result<Value> {
         "wants_value": call.wants_value,
         "style": call.style,
         "as_annotated": spec.do_xcom_push && spec.multiple_outputs_as_annotated,
+        "wants_context": spec.wants_context,
+        "strict": call.strict,
         "string_args": call.own.as_ref().and_then(|own| own.string_args.as_ref()),
         "id": spec.task_instance_id,
         "dag_id": spec.dag_id,
@@ -208,6 +210,7 @@ pub(crate) fn outcome(call: &PythonCall, said: Said, exit: Option<Exit>) -> (Set
         return (ended, Value::Null);
     };
     ended.outlet_events = std::mem::take(&mut done.outlet_events);
+    ended.context = std::mem::take(&mut done.context);
     if call.wants_value {
         ended.returned =
             Some(Returned { value: done.value.clone(), not_json: done.not_json, truthy: done.truthy, poke: done.poke });

@@ -85,6 +85,9 @@ pub struct Report {
     /// What a Python callable said about the assets that its task writes.
     #[serde(default)]
     pub outlet_events: Vec<OutletEvent>,
+    /// What a Python callable put into its context, where the spec asks for it.
+    #[serde(default)]
+    pub context: serde_json::Map<String, Value>,
     /// What is known about its output.
     pub log: LogSummary,
     /// From the start of the process to its end.

@@ -51,6 +51,9 @@ pub struct AttemptSpec {
     /// Whether it is so too where a Python callable is annotated to return a mapping.
     #[serde(default)]
     pub multiple_outputs_as_annotated: bool,
+    /// Whether what a Python callable puts into its context is reported: names of mapped instances are made of it.
+    #[serde(default)]
+    pub wants_context: bool,
     /// How long processes that are asked to end (SIGTERM) may take before they are killed (SIGKILL).
     #[serde(default = "default_kill_grace")]
     pub kill_grace: Duration,
@@ -177,6 +180,9 @@ pub struct PythonCall {
     /// Whether [`Report::returned`](crate::Report) is asked for.
     #[serde(default)]
     pub wants_value: bool,
+    /// Whether a keyword argument that the callable does not have fails it, as one of a decorated function does. Else it is left out.
+    #[serde(default)]
+    pub strict: bool,
     /// How it is called.
     #[serde(default)]
     pub style: CallStyle,
@@ -214,6 +220,7 @@ impl PythonCall {
             cwd: None,
             fresh: false,
             wants_value: false,
+            strict: false,
             style: CallStyle::Task,
             own: None,
         }
@@ -309,6 +316,7 @@ impl AttemptSpec {
             do_xcom_push: true,
             multiple_outputs: false,
             multiple_outputs_as_annotated: false,
+            wants_context: false,
             kill_grace: default_kill_grace(),
             secrets: Vec::new(),
         }

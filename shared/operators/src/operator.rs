@@ -134,6 +134,12 @@ impl Operator {
         self.arguments.iter().chain(of_sensors).find(|a| a.name == name)
     }
 
+    /// The names of the arguments it takes.
+    pub fn argument_names(&self) -> impl Iterator<Item = &'static str> {
+        let of_sensors = if self.sensor { SENSOR_ARGUMENTS } else { &[] };
+        self.arguments.iter().chain(of_sensors).map(|a| a.name)
+    }
+
     /// Whether it is built around a `python_callable`.
     pub fn calls_python(&self) -> bool {
         self.arguments.iter().any(|a| a.name == "python_callable")

@@ -140,6 +140,8 @@ pub(crate) struct Attempt<'a, S> {
     pub(crate) assets: AssetContext,
     /// What was said so far about the assets that the task writes.
     pub(crate) outlet_events: Vec<OutletEvent>,
+    /// What the task's callable put into its context.
+    pub(crate) added: serde_json::Map<String, Value>,
     /// What was pushed so far besides the result: kept however the attempt ends.
     pub(crate) pushed: BTreeMap<String, Value>,
     /// Ends processes.
@@ -201,6 +203,7 @@ impl<S: Services> Attempt<'_, S> {
         let report = self.services.process(self.work, &spec, self.log, self.cancel.clone()).await;
         self.busy.store(false, Ordering::SeqCst);
         self.outlet_events.clone_from(&report.outlet_events);
+        self.added.clone_from(&report.context);
         match report.outcome {
             updraft_execution::Outcome::Killed { .. } => Err(Break::Killed),
             _ => Ok(report),

@@ -99,7 +99,11 @@ pub(crate) async fn expanded<I: Items, L: LogStore, S: Services>(
         let value = finder.item(input, item).await?;
         let values = match (name, value) {
             (Some(name), value) => Map::from_iter([(name.to_owned(), value)]),
-            (None, Value::Object(values)) => values,
+            (None, Value::Object(values)) if is_group => values,
+            (None, Value::Object(values)) => {
+                check_kwargs(work.definition(), &values).map_err(Ended::failed)?;
+                values
+            }
             (None, other) => return Err(Ended::failed(no_kwargs(&other)).into()),
         };
         let target = match input {
@@ -110,6 +114,30 @@ pub(crate) async fn expanded<I: Items, L: LogStore, S: Services>(
         target.extend(values);
     }
     Ok(found)
+}
+
+/// Whether a task may be given these by `expand_kwargs`: arguments of its operator that it has not been given yet. Those of a decorated
+/// function are checked when it is called, which alone knows what they are.
+fn check_kwargs(task: &Task, values: &Map<String, Value>) -> Result<(), String> {
+    let Some(operator) = updraft_operators::find(&task.operator) else { return Ok(()) };
+    let of_function = task.arguments.get("op_kwargs").and_then(Value::as_object);
+    let is_given = |name: &str| match operator.argument(name) {
+        None => of_function.is_some_and(|kwargs| kwargs.contains_key(name)),
+        Some(_) => task.arguments.contains_key(name),
+    };
+    if let Some(name) = values.keys().find(|name| is_given(name)) {
+        return Err(format!(
+            "`expand_kwargs` gives this instance `{name}`, which the task gives all instances; name it in one of the two places only"
+        ));
+    }
+    match values.keys().find(|name| task.decorator.is_none() && operator.argument(name).is_none()) {
+        None => Ok(()),
+        Some(name) => Err(format!(
+            "`expand_kwargs` gives this instance `{name}`, which is no argument of {} that can differ among instances; it takes `{}`",
+            operator.short_name(),
+            operator.argument_names().collect::<Vec<_>>().join("`, `")
+        )),
+    }
 }
 
 fn no_kwargs(value: &Value) -> String {

@@ -20,6 +20,7 @@ pub(crate) fn spec(work: &Work, params: &Value, call: OperatorCall) -> AttemptSp
     spec.do_xcom_push = task.do_xcom_push;
     spec.multiple_outputs = task.multiple_outputs;
     spec.multiple_outputs_as_annotated = task.multiple_outputs_as_annotated;
+    spec.wants_context = task.map_index_template.is_some() && work.map_index().is_some();
     spec.context = RunContext {
         logical_date: facts.logical_date,
         data_interval_start: facts.data_interval.map(|i| i.start),

@@ -85,14 +85,14 @@ impl<I: Items, L: LogStore> Source<'_, I, L> {
             load_files(value, &operator.template_ext, &work.version.plan.dag, &work.version.files)
                 .map_err(Ended::failed)?;
         }
-        let fields = Value::Object(fields);
-        let template = |e: TemplateError| Ended::failed(format!("a template could not be rendered: {e}"));
-        let unreachable = |e: Error| Ended::failed(e.to_string());
         let mut options = options(&work.version.plan.dag, task).map_err(Ended::failed_for_good)?;
         options.tagged = options.native && calls_python(operator.runner);
-        let needs = self.renderer.needs(&fields, task.task_id.as_str(), &options.syntax).map_err(template)?;
-        let xcoms = self.fetch(&needs.xcoms).await.map_err(unreachable)?;
-        let mut context = context(work, params);
+        Box::pin(self.rendered(&Value::Object(fields), self.context(params), &options, secrets)).await
+    }
+
+    /// What templates of the task see.
+    fn context(&self, params: Value) -> Context {
+        let mut context = context(self.lookups.work, params);
         context.expand.clone_from(&self.of_group);
         if let Some(told) = &self.told {
             context.exception.clone_from(&told.exception);
@@ -101,13 +101,29 @@ impl<I: Items, L: LogStore> Source<'_, I, L> {
         context.inlets.clone_from(&self.assets.inlets);
         context.outlets.clone_from(&self.assets.outlets);
         context.triggering_asset_events.clone_from(&self.assets.triggering);
+        context
+    }
+
+    /// Renders fields, with what they pull and name.
+    async fn rendered(
+        &self,
+        fields: &Value,
+        mut context: Context,
+        options: &Options,
+        secrets: &mut Vec<String>,
+    ) -> Result<Map<String, Value>, Ended> {
+        let template = |e: TemplateError| Ended::failed(format!("a template could not be rendered: {e}"));
+        let unreachable = |e: Error| Ended::failed(e.to_string());
+        let task_id = self.lookups.work.definition().task_id.as_str();
+        let needs = self.renderer.needs(fields, task_id, &options.syntax).map_err(template)?;
+        let xcoms = self.fetch(&needs.xcoms).await.map_err(unreachable)?;
         let spelled_out = needs.variables.into_iter().map(Wanted::Variable);
         for wanted in spelled_out.chain(needs.connections.into_iter().map(Wanted::Connection)) {
             self.note(&mut context.stored, secrets, wanted).await.map_err(unreachable)?;
         }
         // What a template computes the name of is only known once it asks; each round fetches one more.
         for _ in 0..LOOKUPS_MAX {
-            let wanted = match self.renderer.render(&fields, &context, &xcoms, &options) {
+            let wanted = match self.renderer.render(fields, &context, &xcoms, options) {
                 Ok(Value::Object(rendered)) => return Ok(rendered),
                 Ok(_) => return Ok(Map::new()),
                 Err(TemplateError { wanted: Some(wanted), .. }) => wanted,
@@ -118,7 +134,8 @@ impl<I: Items, L: LogStore> Source<'_, I, L> {
         Err(Ended::failed(format!("a template asks for more than {LOOKUPS_MAX} variables and connections")))
     }
 
-    /// The name of a mapped instance, as `map_index_template` renders it; none where there is no such template.
+    /// The name of a mapped instance, as `map_index_template` renders it; none where there is no such template. `added`: what the task's
+    /// callable put into its context.
     ///
     /// # Errors
     /// Why it cannot be rendered.
@@ -126,6 +143,8 @@ impl<I: Items, L: LogStore> Source<'_, I, L> {
         &self,
         params: Value,
         arguments: Map<String, Value>,
+        added: Map<String, Value>,
+        secrets: &mut Vec<String>,
     ) -> Result<Option<String>, String> {
         let work = self.lookups.work;
         let Some(template) = work.definition().map_index_template.clone().filter(|_| work.on_page.is_some()) else {
@@ -134,13 +153,10 @@ impl<I: Items, L: LogStore> Source<'_, I, L> {
         let fields = serde_json::json!({ "map_index_template": template });
         let options = options(&work.version.plan.dag, work.definition())?;
         let options = Options { native: false, ..options };
-        let needs = self.renderer.needs(&fields, work.definition().task_id.as_str(), &options.syntax);
-        let needs = needs.map_err(|e| e.to_string())?;
-        let xcoms = self.fetch(&needs.xcoms).await.map_err(|e| e.to_string())?;
-        let mut context = context(work, params);
-        context.arguments = arguments;
-        let rendered = self.renderer.render(&fields, &context, &xcoms, &options).map_err(|e| e.to_string())?;
-        Ok(rendered["map_index_template"].as_str().map(str::to_owned))
+        let context = Context { arguments, added, ..self.context(params) };
+        let rendered = Box::pin(self.rendered(&fields, context, &options, secrets)).await;
+        let rendered = rendered.map_err(|ended| ended.message.unwrap_or_default())?;
+        Ok(rendered.get("map_index_template").and_then(Value::as_str).map(str::to_owned))
     }
 
     /// Fetches a variable or a connection for templates, and notes what must not appear in logs.

@@ -15,6 +15,7 @@ use updraft_log_store::LogStore;
 use updraft_metastore::Items;
 use updraft_model::asset::EXTRA_BYTES_MAX;
 use updraft_model::attempt::{INLINE_BYTES_MAX, RETURN_VALUE};
+use updraft_model::secrets::hide;
 use updraft_model::workers::FUNCTION_LIFE_MOST;
 use updraft_model::{
     AttemptKey, AttemptOutcome, Connection, DagDoc, DagId, Incarnation, OutletEvent, RunDoc, TaskIndex, ValueRef,
@@ -192,6 +193,7 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> ProcessRunner<I, Q, L, C> {
             busy,
             assets: source.assets.clone(),
             outlet_events: Vec::new(),
+            added: serde_json::Map::new(),
             pushed: BTreeMap::new(),
             cancel,
             time_over,
@@ -218,10 +220,17 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> ProcessRunner<I, Q, L, C> {
         for (key, value) in attempt.pushed {
             ended.xcoms.entry(key).or_insert(value);
         }
-        match source.instance_name(params, values).await {
-            Ok(name) => ended.rendered_map_index = name,
-            // As in Airflow, the name of an instance is no reason to fail it.
-            Err(why) => tracing::warn!(why, "`map_index_template` could not be rendered"),
+        let mut secrets = attempt.secrets;
+        match source.instance_name(params, values, attempt.added, &mut secrets).await {
+            Ok(name) => ended.rendered_map_index = name.map(|name| hide(&name, &secrets)),
+            // As in Airflow, an instance that did all it should fails by its name; of another one the first reason counts.
+            Err(why) if ended.outcome == AttemptOutcome::Success => {
+                ended.xcoms.remove(RETURN_VALUE);
+                let why = format!("`map_index_template` does not name this instance: {}", hide(&why, &secrets));
+                let Ended { xcoms, rendered, .. } = ended;
+                ended = Ended { xcoms, rendered, ..Ended::failed(why) };
+            }
+            Err(why) => tracing::debug!(why, "`map_index_template` could not be rendered"),
         }
         Ok(ended)
     }

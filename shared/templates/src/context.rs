@@ -52,6 +52,8 @@ pub struct Context {
     pub conf: Json,
     /// The task's arguments where they are rendered already, as attributes of `task`: for the names of mapped instances.
     pub arguments: serde_json::Map<String, Json>,
+    /// What the task's callable put into its context, which goes before all else of the same name: for the names of mapped instances.
+    pub added: serde_json::Map<String, Json>,
     /// The arguments of the mapped group around the task, as `expand`.
     pub expand: serde_json::Map<String, Json>,
     /// More about the DAG.
@@ -154,6 +156,7 @@ impl Default for Context {
             conf: Json::Object(serde_json::Map::new()),
             expand: serde_json::Map::new(),
             arguments: serde_json::Map::new(),
+            added: serde_json::Map::new(),
             dag: DagFacts::default(),
             task: TaskFacts::default(),
             previous_success: None,

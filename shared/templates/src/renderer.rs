@@ -14,6 +14,7 @@ use crate::error::{ErrorKind, TemplateError, translate};
 use crate::fuel::charge;
 use crate::globals::globals;
 use crate::native::{Emitted, Native, read_literal};
+use crate::python::json::to_value;
 use crate::python::text::write_str;
 use crate::rewrite::Rewrite;
 use crate::stored::Needs;
@@ -443,7 +444,9 @@ impl<'r> Render<'r> {
             let mut names = globals(context, xcoms);
             let known = names.keys().copied().collect();
             names.insert(names::EMIT, Value::from_dyn_object(emitted.clone()));
-            (Value::from_pairs(names), known)
+            let names = names.into_iter().map(|(name, value)| (Value::from(name), value));
+            let added = context.added.iter().map(|(name, value)| (Value::from(name.as_str()), to_value(value)));
+            (Value::from_pairs(names.chain(added)), known)
         });
         let escape = if self.options.syntax.autoescape { AutoEscape::Html } else { AutoEscape::None };
         let mut rendered = String::new();

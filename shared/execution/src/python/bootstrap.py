@@ -16,6 +16,7 @@ import updraft_log
 from updraft_values import NotJson, type_name, typed
 
 MESSAGE_CHARS_MAX = 2000
+ADDED_CHARS_MAX = 65536
 
 
 class CallableNotFound(Exception):
@@ -174,8 +175,9 @@ def signature(function):
     return [one.name for one in named], positional, any(one.kind == one.VAR_KEYWORD for one in parameters)
 
 
-def arguments(function, op_args, op_kwargs, context, own=0):
-    """Keyword arguments by Airflow's rule: the callable gets of op_kwargs and context what it names, or all if it takes any keyword."""
+def arguments(function, op_args, op_kwargs, context, own=0, strict=False):
+    """Keyword arguments by Airflow's rule: the callable gets of op_kwargs and context what it names, or all if it takes any keyword. Of a
+    decorated function (`strict`) each must be one that it names."""
     names, positional, wildcard = signature(function)
     if names is None:
         return op_kwargs
@@ -190,6 +192,12 @@ def arguments(function, op_args, op_kwargs, context, own=0):
     if wildcard:
         return available
     ignored = [name for name in op_kwargs if name not in names]
+    if ignored and strict:
+        known = "it takes " + ", ".join("`%s`" % name for name in names) if names else "it takes none"
+        raise TypeError(
+            "%s() got an unexpected keyword argument %r%s; %s"
+            % (getattr(function, "__name__", "the callable"), ignored[0], suggestion(ignored[0], names), known)
+        )
     if ignored:
         updraft_log.write("WARNING", "op_kwargs that the callable has no parameter for are left out: %s" % ", ".join(ignored))
     return {name: available[name] for name in names if name in available}
@@ -331,11 +339,13 @@ def call_it(call, ti):
     if call["string_args"] is not None and hasattr(function, "__globals__"):
         function.__globals__["virtualenv_string_args"] = call["string_args"]
     context = updraft_context.CONTEXT = updraft_context.build_context(call, ti)
+    if call["wants_context"]:
+        updraft_context.AS_BUILT = dict(context)
     args = [updraft_context.native(value) for value in call["native_args"]] + typed(call["op_args"], "op_args")
     op_kwargs = typed(call["op_kwargs"], "op_kwargs")
     if call["style"] != "task":
         return called_back(function, op_kwargs, context, call["style"])
-    value = function(*args, **arguments(function, args, op_kwargs, context, len(call["native_args"])))
+    value = function(*args, **arguments(function, args, op_kwargs, context, len(call["native_args"]), call["strict"]))
     if isinstance(value, types.GeneratorType):
         value = exhausted(value, context)
     done = {"op": "done", "status": "success"}
@@ -361,6 +371,38 @@ def call_it(call, ti):
                 raise
             done["not_json"] = str(error)
     return done
+
+
+def is_plain(value):
+    """Whether a template sees in the JSON of a value what it would see in the value itself."""
+    kind = type(value)
+    if kind is int:
+        return abs(value) < 1 << 63
+    if kind is float:
+        return value - value == 0  # Neither infinite nor no number.
+    if kind is list:
+        return all(is_plain(one) for one in value)
+    if kind is dict:
+        return all(type(name) is str and is_plain(one) for name, one in value.items())
+    return value is None or kind is str or kind is bool
+
+
+def added_to_context(before):
+    """What the callable has put into its context; what is not plain is told as its text."""
+    added = {}
+    for name, value in list(updraft_context.CONTEXT.items()):
+        if not isinstance(name, str) or (name in before and before[name] is value):
+            continue
+        try:
+            told = value if is_plain(value) else str(value)
+            size = len(json.dumps(told))
+        except Exception:  # It contains itself, or cannot say what it is.
+            continue
+        if size > ADDED_CHARS_MAX:
+            updraft_log.write("WARNING", "`%s` of the context is too long for the name of an instance, and is left out" % name)
+        else:
+            added[name] = told
+    return added
 
 
 def flush():
@@ -391,6 +433,8 @@ def run(channel):
         if os.getpid() == channel.pid:
             account(error)
         done = failure(error)
+    if updraft_context.AS_BUILT is not None and os.getpid() == channel.pid:
+        done["context"] = added_to_context(updraft_context.AS_BUILT)
     flush()
     if os.getpid() != channel.pid:
         os._exit(0)  # A child that the callable forked came back: the parent tells how it went.

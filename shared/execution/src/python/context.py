@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta
 from updraft_values import NotJson, from_json, to_json
 
 CONTEXT = None
+AS_BUILT = None
 CHANNEL = None
 
 

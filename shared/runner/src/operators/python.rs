@@ -15,7 +15,8 @@ pub(super) async fn run<S: Services>(attempt: &mut Attempt<'_, S>) -> End {
 /// The task's own call.
 pub(crate) async fn own_call<S: Services>(attempt: &mut Attempt<'_, S>) -> Result<PythonCall, Break> {
     let search_path = attempt.services.search_path(attempt.work).await.map_err(|e| Ended::failed(e.to_string()))?;
-    Ok(processes::own_call(&attempt.arguments, search_path)?)
+    let call = processes::own_call(&attempt.arguments, search_path)?;
+    Ok(PythonCall { strict: attempt.task().decorator.is_some(), ..call })
 }
 
 /// What a callable returned.

@@ -13,6 +13,8 @@ mod files;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+mod mapped;
+#[cfg(test)]
 mod others;
 #[cfg(test)]
 mod people;

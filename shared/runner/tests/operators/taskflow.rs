@@ -161,6 +161,21 @@ bad: {decorator: task.bash, python_callable: work.bad_command}
     assert!(ran.message("bad").contains("command"), "{}", ran.message("bad"));
 }
 
+/// As in Airflow: the signature of a decorated function says what it may be given.
+#[tokio::test]
+async fn a_decorated_function_is_given_what_it_names_and_nothing_else() {
+    let tasks = "a: {decorator: airflow.sdk.task, python_callable: work.add, a: 1, c: 2}
+s: {decorator: airflow.sdk.task.sensor, python_callable: work.ready, value: 9, valeu: 9}
+v: {decorator: airflow.sdk.task.bash, python_callable: work.command, value: 1, other: 2}
+p: {operator: PythonOperator, python_callable: work.add, op_kwargs: {a: 1, c: 2}}";
+    let ran = ran(tasks).await;
+    assert_eq!(ran.states, ["a=failed", "s=failed", "v=failed", "p=success"]);
+    let said = ran.message("a");
+    assert!(said.contains("add() got an unexpected keyword argument 'c'") && said.contains("`a`, `b`"), "{said}");
+    assert!(ran.message("s").contains("did you mean `value`?"), "{}", ran.message("s"));
+    assert!(ran.log("p").contains("left out: c"), "{}", ran.log("p"));
+}
+
 #[tokio::test]
 async fn xcoms_have_keys() {
     let ran = ran("p: {operator: PythonOperator, python_callable: work.pushes}
