@@ -110,7 +110,8 @@ fn mapped(run: &RunDoc, its: &Plan, plan: &Plan) -> serde_json::Map<String, Valu
             let Some(index) = plan.index_of(its.task(*member).task_id.as_str()) else { continue };
             let full = run.mapped.full(unit.unit, unit.pages(expansion.count));
             let ended: u32 = full.filter_map(|(_, page)| page.tallies.get(member)).map(|tally| tally.total()).sum();
-            counts.insert(index.at().to_string(), json!([expansion.count, ended]));
+            let gone = run.mapped.fallen_away(unit.unit);
+            counts.insert(index.at().to_string(), json!([expansion.count + gone, ended + gone]));
         }
     }
     counts

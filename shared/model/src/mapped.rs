@@ -150,6 +150,8 @@ pub enum MappedKey {
     Length(TaskIndex),
     /// What a unit was expanded to.
     Expansion(TaskIndex),
+    /// How many instances a unit had at most before it was cleared as a whole. Those of them that it has no more are removed.
+    Before(TaskIndex),
     /// The epoch of one page of a unit, where it is later than the expansion's.
     Epoch(TaskIndex, u32),
     /// A full page of a unit.
@@ -173,6 +175,7 @@ impl MappedKey {
         match self {
             Self::Length(task) => format!("l{task}"),
             Self::Expansion(unit) => format!("x{unit}"),
+            Self::Before(unit) => format!("b{unit}"),
             Self::Epoch(unit, page) => format!("e{unit}.{page}"),
             Self::Summary(unit, page) => format!("p{unit}.{page}"),
             Self::Sign { unit, page, task, end } => {
@@ -196,6 +199,7 @@ impl MappedKey {
         match text.chars().next()? {
             'l' => Some(Self::Length(first)),
             'x' => Some(Self::Expansion(first)),
+            'b' => Some(Self::Before(first)),
             'e' => Some(Self::Epoch(first, number()?)),
             'p' => Some(Self::Summary(first, number()?)),
             'g' => {
@@ -218,7 +222,7 @@ impl MappedKey {
 /// What stands under a [`MappedKey`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MappedEntry {
-    /// A length, or the epoch of a page or a sign.
+    /// A length, how many instances there were, or the epoch of a page or a sign.
     Number(u32),
     /// Of a unit.
     Expansion(Expansion),
@@ -242,7 +246,9 @@ impl MappedEntry {
     /// Reads what [`MappedEntry::encode`] wrote under this key.
     pub fn decode(key: &MappedKey, text: &str) -> Option<Self> {
         match key {
-            MappedKey::Length(_) | MappedKey::Epoch(..) | MappedKey::Sign { .. } => text.parse().ok().map(Self::Number),
+            MappedKey::Length(_) | MappedKey::Before(_) | MappedKey::Epoch(..) | MappedKey::Sign { .. } => {
+                text.parse().ok().map(Self::Number)
+            }
             MappedKey::Expansion(_) => {
                 let (count, epoch) = text.split_once('.')?;
                 Some(Self::Expansion(Expansion { count: count.parse().ok()?, epoch: epoch.parse().ok()? }))
@@ -277,6 +283,16 @@ impl Mapped {
             Some(MappedEntry::Expansion(expansion)) => Some(*expansion),
             _ => None,
         }
+    }
+
+    /// How many instances a unit had at most before it was cleared as a whole; none where it was not.
+    pub fn before(&self, unit: TaskIndex) -> u32 {
+        self.number(&MappedKey::Before(unit)).unwrap_or(0)
+    }
+
+    /// How many instances of a unit are beyond those that it has since it was expanded anew: removed.
+    pub fn fallen_away(&self, unit: TaskIndex) -> u32 {
+        self.expansion(unit).map_or(0, |expansion| self.before(unit).saturating_sub(expansion.count))
     }
 
     /// The units that are expanded.
@@ -367,6 +383,7 @@ mod tests {
         });
         prop_oneof![
             (task(), any::<u32>()).prop_map(|(t, n)| (MappedKey::Length(t), MappedEntry::Number(n))),
+            (task(), any::<u32>()).prop_map(|(t, n)| (MappedKey::Before(t), MappedEntry::Number(n))),
             (task(), any::<u32>(), any::<u32>()).prop_map(|(t, count, epoch)| (
                 MappedKey::Expansion(t),
                 MappedEntry::Expansion(Expansion { count, epoch })
@@ -390,7 +407,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_panics(name in "[lxepg]?\\PC{0,8}", text in "\\PC{0,12}") {
+        fn no_text_panics(name in "[lxbepg]?\\PC{0,8}", text in "\\PC{0,12}") {
             if let Some(key) = MappedKey::decode(&name) {
                 let _ = MappedEntry::decode(&key, &text);
             }

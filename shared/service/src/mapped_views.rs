@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use updraft_clock::Clock;
 use updraft_log_store::LogStore;
 use updraft_metastore::Items;
-use updraft_model::{Attempt, AttemptKey, Cell, PageDoc, PageKey, RunDoc, Slot, TaskIndex};
+use updraft_model::cell::End;
+use updraft_model::{Attempt, AttemptKey, Cell, PageDoc, PageKey, RunDoc, Slot, TaskIndex, Unit};
 use updraft_scheduling::mapped;
 use updraft_task_queue::TaskQueue;
 
@@ -25,15 +26,30 @@ pub struct MappedXCom {
     pub value: Value,
 }
 
-/// How many instances a task is known to have become; of one that is mapped over values of the file, from the beginning.
+/// How many instances a task is known to have become, with those that it has no more since it was expanded anew; of one that is mapped over
+/// values of the file, from the beginning.
 fn known(version: &Version, run: &RunDoc, task: TaskIndex) -> u32 {
     let plan = &version.plan;
     let Some(unit) = plan.unit_of(task) else { return 0 };
+    let before = run.mapped.before(unit.unit);
     if let Some(expansion) = run.mapped.expansion(unit.unit) {
-        return expansion.count;
+        return expansion.count.max(before);
     }
     let is_of_file = unit.mapping.inputs().all(|input| input.sources().is_empty());
-    if is_of_file { mapped::count_of(plan, &run.mapped, unit).unwrap_or(0) } else { 0 }
+    before.max(if is_of_file { mapped::count_of(plan, &run.mapped, unit).unwrap_or(0) } else { 0 })
+}
+
+/// How an instance stands of which its page says this; none: nothing.
+fn stands(run: &RunDoc, unit: &Unit, task: TaskIndex, map_index: u32, there: Option<&Cell>) -> Cell {
+    let there = there.unwrap_or(&Cell::None);
+    match (run.mapped.expansion(unit.unit), run.cell(task)) {
+        // Cleared while its attempt ran, which has to let go first.
+        _ if there.holder().is_some() => there.clone(),
+        (Some(expansion), _) if map_index >= expansion.count => Cell::ended(End::Removed, there.try_number()),
+        // Not expanded anew, and it will not be.
+        (None, Cell::Final { end, .. }) => Cell::ended(*end, there.try_number()),
+        _ => there.clone(),
+    }
 }
 
 /// What an instance is called that is not there; the closest names are then the first and the last that are.
@@ -106,7 +122,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let view = |map_index: u32, cell: &Cell| {
             instance_view(task, plan.task(task), Some(map_index), cell, latest.get(&(task, Some(map_index))))
         };
-        if run.mapped.expansion(unit.unit).is_none() {
+        if run.mapped.expansion(unit.unit).is_none() && run.mapped.before(unit.unit) == 0 {
             return Ok(wanted.map(|map_index| view(map_index, run.cell(task))).collect());
         }
         let per_page = unit.per_page();
@@ -116,7 +132,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let cell = |map_index: u32| {
             pages.get(&(map_index / per_page)).and_then(|page| page.cells.get(&Slot { map_index, task }))
         };
-        Ok(wanted.map(|map_index| view(map_index, cell(map_index).unwrap_or(&Cell::None))).collect())
+        let stands = |map_index: u32| stands(run, unit, task, map_index, cell(map_index));
+        Ok(wanted.map(|map_index| view(map_index, &stands(map_index))).collect())
     }
 
     /// The cell of a task, or of an instance of a mapped one.

@@ -223,8 +223,11 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 hostname: None,
             };
             tries.insert(cell.try_number(), view);
-        } else if let (true, Some(last)) = (cell.is_final(), tries.get_mut(&cell.try_number())) {
-            // What the task instance was settled or marked as outweighs what its attempt said.
+        } else if let (true, Some(last)) = (cell.is_final(), tries.get_mut(&cell.try_number()))
+            && (map_index.is_none() || cell.state() != TaskInstanceState::Removed)
+        {
+            // What the task instance was settled or marked as outweighs what its attempt said. An instance that a later expansion has no more
+            // was cleared first: its tries ended as they did.
             last.state = cell.state();
         }
         Ok(tries.into_values().collect())

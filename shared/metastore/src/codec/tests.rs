@@ -141,6 +141,7 @@ fn mapped_key() -> impl Strategy<Value = MappedKey> {
     prop_oneof![
         task().prop_map(MappedKey::Length),
         task().prop_map(MappedKey::Expansion),
+        task().prop_map(MappedKey::Before),
         (task(), 0u32..2).prop_map(|(unit, page)| MappedKey::Summary(unit, page)),
         (task(), task()).prop_map(|(unit, task)| MappedKey::Sign { unit, page: 1, task, end: End::Failed }),
     ]
@@ -148,7 +149,9 @@ fn mapped_key() -> impl Strategy<Value = MappedKey> {
 
 fn mapped_entry(key: &MappedKey, number: u32) -> MappedEntry {
     match key {
-        MappedKey::Length(_) | MappedKey::Epoch(..) | MappedKey::Sign { .. } => MappedEntry::Number(number),
+        MappedKey::Length(_) | MappedKey::Before(_) | MappedKey::Epoch(..) | MappedKey::Sign { .. } => {
+            MappedEntry::Number(number)
+        }
         MappedKey::Expansion(_) => MappedEntry::Expansion(Expansion { count: 9, epoch: number }),
         MappedKey::Summary(..) => MappedEntry::Summary(Summary { epoch: number, tallies: BTreeMap::new() }),
     }

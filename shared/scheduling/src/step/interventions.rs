@@ -383,6 +383,11 @@ fn act_on_mapped(
         let key = MappedKey::Expansion(unit.unit);
         change.mapped.retain(|(k, _)| *k != key);
         change.mapped.push((key, (!is_cleared).then_some(MappedEntry::Expansion(anew))));
+        if is_cleared && expansion.count > run.mapped.before(unit.unit) {
+            let before = MappedKey::Before(unit.unit);
+            change.mapped.retain(|(k, _)| *k != before);
+            change.mapped.push((before, Some(MappedEntry::Number(expansion.count))));
+        }
     }
     let to = match act {
         Act::Mark(end) if intent.means_whole(task) => Cell::ended(end, cell.try_number()),

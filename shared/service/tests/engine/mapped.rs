@@ -224,6 +224,74 @@ async fn a_cleared_map_is_expanded_anew() {
     }
 }
 
+/// What an expansion has no more that an earlier one had is removed, and keeps its tries; it is back where a later one has it.
+#[tokio::test]
+async fn instances_that_fall_away_are_removed() {
+    use TaskInstanceState::{None as Nothing, Removed, Success};
+    for (before, after, later) in [(5, 2, 4), (70, 3, 66), (3, 70, 2)] {
+        let map = Mapped::new(before, MAP).await;
+        assert_eq!(map.settle().await.state, DagRunState::Success);
+        let instances = |ends: &[(u32, TaskInstanceState, u32)]| {
+            let each = ends.iter().flat_map(|(count, end, tries)| (0..*count).map(move |_| (*end, *tries)));
+            each.zip(0..).map(|((end, tries), index)| state("mapped", index, end, tries)).collect::<Vec<_>>()
+        };
+        let shown = || async {
+            let states = map.states().await.into_iter();
+            states.filter(|(task_id, ..)| task_id == "mapped").collect::<Vec<_>>()
+        };
+        let again = |items: u32| {
+            *map.acts.items.lock().unwrap() = items;
+            map.world.engine.clear(&map.run.facts.incarnation, &[SOURCE, MAPPED, LAST])
+        };
+        again(after).await.unwrap();
+        assert_eq!(shown().await, instances(&[(before, Nothing, 1)]), "{before} cleared");
+        assert_eq!(map.settle().await.state, DagRunState::Success);
+        let (both, gone, new) = (before.min(after), before.saturating_sub(after), after.saturating_sub(before));
+        let expected = instances(&[(both, Success, 2), (new, Success, 1), (gone, Removed, 1)]);
+        assert_eq!(shown().await, expected, "{before} to {after}");
+        let (_, total) = map.world.engine.list_mapped(&map.run().await, MAPPED, 0, 1).await.unwrap();
+        assert_eq!(total, expected.len());
+        if gone > 0 {
+            let tries = map.world.engine.tries_of(&map.run().await, MAPPED, Some(before - 1)).await.unwrap();
+            assert_eq!(tries.iter().map(|t| (t.try_number, t.state)).collect::<Vec<_>>(), [(1, Success)]);
+        }
+        again(later).await.unwrap();
+        map.settle().await;
+        let expected = match (before, after, later) {
+            (5, 2, 4) => instances(&[(2, Success, 3), (2, Success, 2), (1, Removed, 1)]),
+            (70, 3, 66) => instances(&[(3, Success, 3), (63, Success, 2), (4, Removed, 1)]),
+            _ => instances(&[(2, Success, 3), (1, Removed, 2), (67, Removed, 1)]),
+        };
+        assert_eq!(shown().await, expected, "{before} to {after} to {later}");
+    }
+}
+
+/// Rules count what fell away as removed, as in Airflow: what is mapped itself and below goes with it.
+#[tokio::test]
+async fn rules_see_what_fell_away() {
+    use TaskInstanceState::{Removed, Success};
+    let text = "
+d:
+  schedule: null
+  tasks:
+    source: {operator: BashOperator, bash_command: 'true'}
+    mapped: {operator: BashOperator, expand: {bash_command: source.output}}
+    last: {operator: BashOperator, expand: {bash_command: ['1', '2', '3', '4', '5']}, dependencies: [mapped]}
+    done: {operator: BashOperator, bash_command: 'true', dependencies: [mapped], trigger_rule: all_done}
+";
+    let map = Mapped::new(5, text).await;
+    assert_eq!(map.settle().await.state, DagRunState::Success);
+    *map.acts.items.lock().unwrap() = 2;
+    map.world.engine.clear(&map.run.facts.incarnation, &[SOURCE, MAPPED, LAST, TaskIndex(3)]).await.unwrap();
+    assert_eq!(map.settle().await.state, DagRunState::Success);
+    let states = map.states().await;
+    let of = |task: &str| states.iter().filter(|s| s.0 == task).map(|s| (s.2, s.3)).collect::<Vec<_>>();
+    let expected = [(Success, 2), (Success, 2), (Removed, 1), (Removed, 1), (Removed, 1)];
+    assert_eq!(of("mapped"), expected);
+    assert_eq!(of("last"), expected);
+    assert_eq!(of("done"), [(Success, 2)]);
+}
+
 /// Cleared instances run again, alone; the task below waits for them.
 #[tokio::test]
 async fn single_instances_are_cleared_and_marked() {
