@@ -1,6 +1,7 @@
 //! What people and limits do to a run besides its own course: clears, marks, cancellations, timeouts. Each bumps the epoch.
 
 use super::{CHANGES_MAX, FAIL_FAST, Scope, Step, cleared, complete, end_run, with_decision};
+use crate::attention;
 use crate::deadlines;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -30,6 +31,14 @@ pub fn time_out(plan: &Plan, run: &RunDoc, now: Timestamp) -> Option<Step> {
         .then(|| intervene(plan, run, Act::Cancel(End::Skipped), plan.tasks(), &operation, now))
 }
 
+/// Has a run that had ended looked at at once, where an intervention is noted that is not made yet. A lease in it may have ended before.
+fn look_at_ended(run: &RunDoc, change: &mut RunChange, now: Timestamp) {
+    if run.state.is_finished() {
+        let need = attention::needed(&change.apply(run), now).map_or(now, |need| need.min(now));
+        change.wake_at = Some(Some(need));
+    }
+}
+
 /// Intervenes in a run where no intervention is under way: its first write, and its only one unless it changes more than one write may.
 /// Otherwise it is noted, the run decides nothing until it is made, and [`proceed`] goes on with it.
 pub fn intervene(
@@ -57,7 +66,7 @@ pub fn intervene_with(plan: &Plan, run: &RunDoc, intent: &Intent, operation: &Op
     if has_pages(plan, run, intent) {
         change.intent = Some(Some(Intent { pages: true, ..intent.clone() }));
         change.intent_at = Some(TaskIndex(0));
-        change.wake_at = run.state.is_finished().then_some(Some(now));
+        look_at_ended(run, &mut change, now);
         return complete(run, change, now);
     }
     advance(plan, run, intent, TaskIndex(0), change, now)
@@ -135,7 +144,7 @@ pub(super) fn advance(
         if change.cells.len() >= CHANGES_MAX {
             if run.intent.is_none() {
                 change.intent = Some(Some(intent.clone()));
-                change.wake_at = run.state.is_finished().then_some(Some(now));
+                look_at_ended(run, &mut change, now);
             }
             change.intent_at = Some(task);
             return complete(run, change, now);
