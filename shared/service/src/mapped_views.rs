@@ -3,6 +3,7 @@
 use crate::engine::{Engine, Error, Version};
 use crate::views::{Latest, TaskInstanceView, instance_view, latest};
 use crate::xcoms;
+use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use updraft_clock::Clock;
@@ -10,7 +11,7 @@ use updraft_log_store::LogStore;
 use updraft_metastore::Items;
 use updraft_model::cell::End;
 use updraft_model::{Attempt, AttemptKey, Cell, PageDoc, PageKey, RunDoc, Slot, TaskIndex, Unit};
-use updraft_scheduling::mapped;
+use updraft_scheduling::{mapped, pages};
 use updraft_task_queue::TaskQueue;
 
 /// An XCom of one instance.
@@ -24,6 +25,19 @@ pub struct MappedXCom {
     pub key: String,
     /// The value.
     pub value: Value,
+}
+
+/// An XCom, without its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct XComKey {
+    /// The task.
+    pub task: TaskIndex,
+    /// The instance; none: the task is not mapped.
+    pub map_index: Option<u32>,
+    /// The key.
+    pub key: String,
+    /// When the attempt that pushed it ended.
+    pub pushed_at: Timestamp,
 }
 
 /// How many instances a task is known to have become, with those that it has no more since it was expanded anew; of one that is mapped over
@@ -177,23 +191,75 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         };
         let mut found = Vec::new();
         for task in tasks {
-            for page in xcoms::pages_of(&self.store, &version.plan, run, task).await? {
-                let mut wanted = xcoms::winners_on(&page, task);
-                wanted.retain(|key| map_index.is_none() || key.map_index == map_index);
-                let mut attempts = self.store.attempts(&wanted).await?;
-                attempts.sort_by_key(|(key, _)| key.map_index);
-                for (at, attempt) in attempts {
-                    for (name, value) in attempt.xcoms.iter().filter(|(name, _)| key.is_none_or(|k| k == name.as_str()))
-                    {
-                        found.push(MappedXCom {
-                            task_id: version.plan.task(task).task_id.to_string(),
-                            map_index: at.map_index.unwrap_or_default(),
-                            key: name.clone(),
-                            value: xcoms::resolve(logs, value).await?,
-                        });
-                    }
+            for (at, attempt) in self.winners_of_instances(&version, run, task, map_index).await? {
+                for (name, value) in attempt.xcoms.iter().filter(|(name, _)| key.is_none_or(|k| k == name.as_str())) {
+                    found.push(MappedXCom {
+                        task_id: version.plan.task(task).task_id.to_string(),
+                        map_index: at.map_index.unwrap_or_default(),
+                        key: name.clone(),
+                        value: xcoms::resolve(logs, value).await?,
+                    });
                 }
             }
+        }
+        Ok(found)
+    }
+
+    /// The XComs of a run without their values, by task: of all tasks or of one; of all of it, or with a map index of that instance, and with
+    /// -1 of what is not mapped.
+    pub async fn xcom_keys(
+        &self,
+        run: &RunDoc,
+        task: Option<TaskIndex>,
+        map_index: Option<i64>,
+    ) -> Result<Vec<XComKey>, Error> {
+        let version = self.version(&run.facts.version).await?;
+        let tasks: Vec<TaskIndex> = task.map_or_else(|| version.plan.tasks().collect(), |task| vec![task]);
+        let mut found = Vec::new();
+        let mut add = |task: TaskIndex, map_index: Option<u32>, attempt: &Attempt| {
+            let of = |key: &String| XComKey { task, map_index, key: key.clone(), pushed_at: attempt.end_date };
+            found.extend(attempt.xcoms.keys().map(of));
+        };
+        if map_index.is_none_or(|index| index == -1) {
+            let whole = xcoms::winners(&self.store, run, tasks.iter().copied()).await?;
+            for (task, attempt) in &whole {
+                add(*task, None, attempt);
+            }
+        }
+        let instance = map_index.and_then(|index| u32::try_from(index).ok());
+        if map_index.is_none() || instance.is_some() {
+            for task in tasks {
+                for (at, attempt) in self.winners_of_instances(&version, run, task, instance).await? {
+                    add(task, at.map_index, &attempt);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The attempts by which instances of a mapped task ended, by map index: of all, or of one. Of one only its page is read.
+    async fn winners_of_instances(
+        &self,
+        version: &Version,
+        run: &RunDoc,
+        task: TaskIndex,
+        map_index: Option<u32>,
+    ) -> Result<Vec<(AttemptKey, Attempt)>, Error> {
+        let Some(unit) = version.plan.unit_of(task) else { return Ok(Vec::new()) };
+        let pages: Vec<PageDoc> = match map_index {
+            Some(map_index) if run.mapped.expansion(unit.unit).is_none_or(|there| map_index >= there.count) => {
+                Vec::new()
+            }
+            Some(map_index) => self.store.page(&pages::page_of(unit, run, map_index)).await?.into_iter().collect(),
+            None => xcoms::pages_of(&self.store, &version.plan, run, task).await?,
+        };
+        let mut found = Vec::new();
+        for page in pages {
+            let mut wanted = xcoms::winners_on(&page, task);
+            wanted.retain(|key| map_index.is_none() || key.map_index == map_index);
+            let mut attempts = self.store.attempts(&wanted).await?;
+            attempts.sort_by_key(|(key, _)| key.map_index);
+            found.append(&mut attempts);
         }
         Ok(found)
     }

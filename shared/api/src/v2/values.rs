@@ -68,7 +68,15 @@ fn event(line: &str) -> Value {
     }
 }
 
-fn entry(run: &RunDoc, display_names: (&str, &str), at: Value, task_id: &str, map_index: i64, key: &str) -> Value {
+/// An XCom in a list: without its value.
+pub(super) fn entry(
+    run: &RunDoc,
+    display_names: (&str, &str),
+    at: Value,
+    task_id: &str,
+    map_index: i64,
+    key: &str,
+) -> Value {
     json!({
         "key": key,
         "timestamp": at,

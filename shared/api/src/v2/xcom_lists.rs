@@ -2,13 +2,12 @@
 
 use super::query::{Query, sort_by};
 use super::run_lists::{self, Filters as RunFilters};
-use super::values::entries;
+use super::values::entry;
 use super::{Failure, runs, shapes, task_instances};
 use crate::parts::{Api, Parts};
 use axum::Json;
 use axum::extract::{Path, State};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use updraft_model::RunDoc;
 
 /// What sorts a list of XComs; the first five do where nobody says otherwise.
@@ -22,34 +21,19 @@ async fn of_run<P: Parts>(api: &Api<P>, run: &RunDoc, task_id: &str, query: &Que
     if !query.matches("dag_display_name", name) {
         return Ok(Vec::new());
     }
-    if task_id != "~" {
-        let Some(index) = version.plan.index_of(task_id) else { return Ok(Vec::new()) };
-        let found = entries(api, run, index, None, query.text("xcom_key")).await?;
-        return Ok(found.into_iter().map(|(_, entry, _)| entry).collect());
-    }
-    // Looked at once for all tasks: which have pushed something, and when.
-    let views = api.engine.task_instances(run).await?;
-    let ended: BTreeMap<_, _> = views.iter().map(|view| ((view.task, view.map_index), view.end_date)).collect();
-    let (logs, key) = (&*api.logs, query.text("xcom_key"));
-    let whole = api.engine.xcoms(logs, run, None, key).await?.into_iter().map(|(task_id, key, _)| (task_id, None, key));
-    let mapped = api.engine.mapped_xcoms(logs, run, None, None, key).await?.into_iter();
-    let mapped = mapped.map(|xcom| (xcom.task_id, Some(xcom.map_index), xcom.key));
-    let shown = whole.chain(mapped).filter_map(|(task_id, map_index, key)| {
-        let index = version.plan.index_of(&task_id)?;
-        let task = version.plan.task(index);
-        let at = ended.get(&(index, map_index)).copied().flatten().unwrap_or(run.facts.run_after);
-        Some(json!({
-            "key": key,
-            "timestamp": shapes::time(at),
-            "logical_date": shapes::time_or_null(run.facts.logical_date),
-            "map_index": map_index.map_or(-1, i64::from),
-            "task_id": task_id,
-            "dag_id": run.facts.dag_id,
-            "run_id": run.facts.run_id,
-            "dag_display_name": name,
-            "task_display_name": task.task_display_name.as_deref().unwrap_or(task.task_id.as_str()),
-            "run_after": shapes::time(run.facts.run_after),
-        }))
+    let task = match task_id {
+        "~" => None,
+        task_id => match version.plan.index_of(task_id) {
+            Some(index) => Some(index),
+            None => return Ok(Vec::new()),
+        },
+    };
+    let shown = api.engine.xcom_keys(run, task, query.integer("map_index")?).await?.into_iter().map(|found| {
+        let task = version.plan.task(found.task);
+        let task_id = task.task_id.as_str();
+        let names = (name, task.task_display_name.as_deref().unwrap_or(task_id));
+        let map_index = found.map_index.map_or(-1, i64::from);
+        entry(run, names, shapes::time(found.pushed_at), task_id, map_index, &found.key)
     });
     Ok(shown.collect())
 }
