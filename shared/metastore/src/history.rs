@@ -6,7 +6,7 @@ use crate::item::{Condition, Key, Path, Value};
 use crate::store::{Metastore, Page, PageToken};
 use crate::{Error, Items, Outcome, Range, keys};
 use jiff::Timestamp;
-use updraft_model::{AttemptKey, DagId, RunChange, RunDoc, RunName};
+use updraft_model::{AttemptKey, DagId, Incarnation, RunChange, RunDate, RunDoc, RunName};
 
 impl<I: Items> Metastore<I> {
     /// The names in a DAG's order of runs, latest `run_after` first, whether their documents are there or not.
@@ -31,6 +31,13 @@ impl<I: Items> Metastore<I> {
         Ok(matches!(self.items().delete(&update.key, &update.conditions).await?, Outcome::Updated(())))
     }
 
+    /// Removes what lies beside a run's document: attempts, notes, pages, and who holds slots of the run's own.
+    pub async fn delete_beside_run(&self, incarnation: &Incarnation) -> Result<(), Error> {
+        self.delete_attempts(incarnation).await?;
+        self.delete_pages(incarnation).await?;
+        self.delete_holder_of_run(incarnation).await
+    }
+
     /// Removes an attempt's item.
     pub async fn delete_attempt(&self, attempt: &AttemptKey) -> Result<(), Error> {
         self.items().delete(&keys::attempt(attempt), &[]).await.map(|_| ())
@@ -45,6 +52,12 @@ impl<I: Items> Metastore<I> {
     ) -> Result<(), Error> {
         if let Some(logical_date) = logical_date {
             self.delete_run_date(dag_id, logical_date, name).await?;
+            let key = keys::run_in_sequence(dag_id, logical_date, &name.run_id);
+            let found = self.items().get(&key).await?.map(|item| from_json_item::<RunDate>(&item)).transpose()?;
+            if let Some(date) = found.filter(|date| date.incarnation == name.incarnation) {
+                let still = Condition::Equals(Path::Top(codec::JSON), Value::S(codec::to_json(&date)));
+                self.items().delete(&key, &[still]).await?;
+            }
         }
         self.delete_named(&keys::run_name(dag_id, &name.run_id), name).await?;
         self.delete_named(&keys::run_order(dag_id, name.run_after, &name.run_id), name).await

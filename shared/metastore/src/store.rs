@@ -190,9 +190,7 @@ impl<I: Items> Metastore<I> {
     /// Removes what is left of a deleted run: its attempts, then its tombstone.
     pub async fn forget_run(&self, tombstone: &RunDoc) -> Result<(), Error> {
         let key = keys::run(&tombstone.facts.incarnation);
-        self.delete_attempts(&tombstone.facts.incarnation).await?;
-        self.delete_pages(&tombstone.facts.incarnation).await?;
-        self.delete_holder_of_run(&tombstone.facts.incarnation).await?;
+        self.delete_beside_run(&tombstone.facts.incarnation).await?;
         let deleted = tombstone.deleted_at.map(|at| Value::N(at.as_microsecond()));
         let condition = deleted.map(|at| crate::Condition::Equals(crate::Path::Top("dl"), at));
         self.items.delete(&key, condition.as_slice()).await.map(|_| ())

@@ -189,6 +189,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         for callback in self.store.callbacks_of(&name.incarnation).await? {
             self.store.delete_callback(&callback.key).await?;
         }
+        self.store.delete_beside_run(&name.incarnation).await?;
         self.store.forget_values_of_run(&name.incarnation, None).await?;
         Ok(self.store.delete_run_entries(dag_id, name, logical_date).await?)
     }

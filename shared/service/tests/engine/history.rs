@@ -6,6 +6,7 @@ use updraft_clock::Clock;
 use updraft_log_store::{Directory, LogStore};
 use updraft_metastore::Outcome;
 use updraft_model::{DagId, DagRunState, RunChange, RunDoc};
+use updraft_service::interventions::RunPatch;
 
 fn dag() -> DagId {
     DagId::trusted("d")
@@ -45,6 +46,47 @@ async fn the_latest_run_stays_and_older_ones_leave_nothing() {
     assert_eq!(left, [runs[2].clone()]);
     let again = world.engine.removable(&dag(), later(&world)).await.unwrap();
     assert_eq!((again.runs.len(), again.kept), (0, 1));
+}
+
+/// Pages, notes, holders of slots, callbacks, the order of dates: no item is left that knows a removed run.
+#[tokio::test]
+async fn no_item_knows_a_removed_run() {
+    let text = "
+d:
+  schedule: null
+  max_active_tasks: 2
+  on_success_callback: {callback: f.done}
+  default_args: {depends_on_past: true}
+  tasks:
+    a: {operator: BashOperator, bash_command: 'true'}
+    m: {operator: BashOperator, expand: {bash_command: [x, y, z]}, dependencies: [a]}
+";
+    let world = World::new();
+    world.write("d.yaml", text).await;
+    world.engine.ingest_all(&world.folder).await.unwrap();
+    let logs = Directory::new(tempfile::tempdir().unwrap().keep());
+    let mut runs = Vec::new();
+    for _ in 0..2 {
+        let run = world.trigger("d").await;
+        world.drain(true).await;
+        let note = Some("kept".to_owned());
+        let patch = RunPatch { note, ..RunPatch::default() };
+        runs.push(world.engine.patch_dag_run(&dag(), &run.facts.run_id, &patch).await.unwrap());
+    }
+    let run = &runs[0];
+    assert_eq!(run.state, DagRunState::Success);
+    let knows = || {
+        let items = world.engine.store.items().inner().lock();
+        let texts = items.iter().map(|(key, item)| (format!("{} {}", key.pk, key.sk), format!("{item:?}")));
+        let is_its = |text: &str| text.contains(run.facts.incarnation.as_str());
+        let found = texts.filter(|(key, item)| is_its(key) || is_its(item)).map(|(key, _)| key);
+        found.collect::<Vec<_>>()
+    };
+    let kinds = [" R", " A#", " M#", " L", " C#", " K#", " N#", " O#", " S#"];
+    let before = knows();
+    assert!(kinds.iter().all(|kind| before.iter().any(|key| key.contains(kind))), "{before:?}");
+    assert!(world.engine.remove_run(&logs, run).await.unwrap());
+    assert_eq!(knows(), [] as [String; 0]);
 }
 
 #[tokio::test]
