@@ -39,13 +39,16 @@ pub fn rebase(before: &Dag, latest: &Dag, version: &VersionId) -> Dag {
     Dag { tasks, stands_for: Some(version.clone()), ..latest.clone() }
 }
 
-/// What keeps the place of a task that is gone. Its limits stay, so that what it holds of them is given back.
+/// What keeps the place of a task that is gone. Its limits stay, so that what it holds of them is given back; and its outlets and callbacks, so
+/// that what its tries have done is told.
 fn removed(task: &Task) -> Task {
     Task {
         is_removed: true,
         pool: task.pool.clone(),
         pool_slots: task.pool_slots,
         max_active_tis_per_dag: task.max_active_tis_per_dag,
+        outlets: task.outlets.clone(),
+        callbacks: task.callbacks.clone(),
         ..Task::new(task.task_id.clone(), task.operator.clone())
     }
 }

@@ -163,7 +163,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 page
             }
         };
-        let page = match self.deliver_page(version, &run, page.clone()).await {
+        let page = match self.deliver_page(&run, page.clone()).await {
             Ok(page) => page,
             Err(error) => {
                 tracing::warn!(%error, "what a try has to tell was left to the sweep");

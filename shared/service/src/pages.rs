@@ -200,7 +200,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         };
         let version = self.version(&run.facts.version).await?;
         if version.plan.unit_of(key.unit).is_none() {
-            let page = self.deliver_page(&version, &run, page).await?;
+            let page = self.deliver_page(&run, page).await?;
             let change = pages::abandon(&page, self.clock.now());
             self.store.update_page(key, page.first, &change).await?;
             return Ok(());
@@ -237,7 +237,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             (matches!(cell, Cell::Queued { .. }) && base.cell(*slot) != cell).then_some(*slot)
         };
         sent.extend(held.page.cells.iter().filter_map(is_granted));
-        page = self.deliver_page(&version, &run, held.page).await?;
+        page = self.deliver_page(&run, held.page).await?;
         if page.is_full() {
             return self.conclude_page(&version, page).await;
         }
@@ -258,21 +258,12 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     }
 
     /// Tells what ended tries of a page have to tell, idempotently, and strikes it out. Returns the page as it is then.
-    pub(crate) async fn deliver_page(
-        &self,
-        version: &Version,
-        run: &RunDoc,
-        mut page: PageDoc,
-    ) -> Result<PageDoc, Error> {
+    pub(crate) async fn deliver_page(&self, run: &RunDoc, mut page: PageDoc) -> Result<PageDoc, Error> {
         let mut told = Vec::new();
         // One that cannot be told keeps no other: it stays, and the next look tries again.
         let mut failed = None;
         for ((slot, try_number), effect) in &page.effects {
             let PageEffect { token, end } = effect;
-            if version.plan.task(slot.task).is_removed {
-                told.push((*slot, *try_number));
-                continue;
-            }
             match Box::pin(self.deliver_try(run, slot.task, Some(slot.map_index), *try_number, token, *end)).await {
                 Ok(()) => told.push((*slot, *try_number)),
                 Err(error) => failed = Some(error),

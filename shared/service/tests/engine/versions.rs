@@ -126,6 +126,59 @@ async fn a_page_of_a_task_that_is_mapped_no_more_leaves_the_time_index() {
     assert_eq!(world.engine.store.page(&key).await.unwrap().unwrap().wake_at, None);
 }
 
+/// What a try has done is told, though its run has gone over to a version that does not have its task any more.
+#[tokio::test]
+async fn events_and_callbacks_of_a_task_that_is_gone_are_told() {
+    use updraft_model::{
+        Attempt, AttemptKey, AttemptOutcome, OutboxEntry, PageChange, PageEffect, PageKey, RunChange, Slot, TaskIndex,
+        Token, TryEnd,
+    };
+    let more = "outlets: [s3://x], on_success_callback: {callback: f.told}";
+    let text = format!(
+        "a:\n  schedule: null\n  tasks:\n    x: {{operator: BashOperator, bash_command: 'true', {more}}}\n    m: {{operator: BashOperator, \
+         expand: {{bash_command: [x]}}, {more}}}\n    y: {{operator: BashOperator, bash_command: 'true'}}\n"
+    );
+    let world = world(&[("a.yaml", text)]).await;
+    let run = world.trigger_at("a", "2025-01-01T00:00:00Z").await;
+    world.drain(true).await;
+    let (engine, incarnation) = (&world.engine, &run.facts.incarnation);
+    let told = async || {
+        let filter = updraft_service::assets::EventFilter::default();
+        let (events, _) = engine.list_asset_events(&filter, 100, 0).await.unwrap();
+        let mut from: Vec<String> = events.into_iter().map(|e| e.event.source.unwrap().task_id).collect();
+        from.sort();
+        let callbacks = engine.callbacks_of_run(&dag_id(), &run.facts.run_id).await.unwrap();
+        (from, callbacks.into_iter().filter(|(_, name)| name == "f.told").count())
+    };
+    assert_eq!(told().await, (vec!["m".to_owned(), "x".to_owned()], 2));
+    // As by workers that were stopped after the write that ended a try of each.
+    let token = Token::trusted("late");
+    let now = engine.now();
+    for (task, map_index) in [(TaskIndex(0), None), (TaskIndex(1), Some(0))] {
+        let key = AttemptKey { incarnation: incarnation.clone(), task, map_index, try_number: 2, token: token.clone() };
+        engine.store.put_attempt(&key, &Attempt::new(AttemptOutcome::Success, now, now)).await.unwrap();
+    }
+    let entry = OutboxEntry::Try { task: TaskIndex(0), try_number: 2, token: token.clone(), end: TryEnd::Success };
+    let owes = RunChange { outbox_put: vec![(entry.id(), entry)], wake_at: Some(Some(now)), ..RunChange::default() };
+    engine.store.update_run(incarnation, &owes).await.unwrap();
+    let key = PageKey { incarnation: incarnation.clone(), unit: TaskIndex(1), page: 0 };
+    let slot = Slot { map_index: 0, task: TaskIndex(1) };
+    let effect = PageEffect { token, end: TryEnd::Success };
+    let owes =
+        PageChange { effects: vec![((slot, 2), Some(effect))], wake_at: Some(Some(now)), ..PageChange::default() };
+    engine.store.update_page(&key, 0, &owes).await.unwrap();
+    write(&world, &chain(&["y"], "")).await;
+    let clear = ClearDagRun { run_on_latest_version: Some(true), ..ClearDagRun::default() };
+    Box::pin(engine.clear_dag_run(&dag_id(), &run.facts.run_id, &clear, false)).await.unwrap();
+    world.drain(true).await;
+    engine.look_at_page(&key, updraft_service::runs::Leases::Heed).await.unwrap();
+    assert_eq!(states(&world, &run).await, expect(&[("m", Removed, 0), ("x", Removed, 1), ("y", Success, 2)]));
+    assert_eq!(told().await, (["m", "m", "x", "x"].map(str::to_owned).to_vec(), 4));
+    assert!(world.run(&run).await.outbox.is_empty());
+    let page = engine.store.page(&key).await.unwrap().unwrap();
+    assert!(page.effects.is_empty() && page.wake_at.is_none(), "{page:?}");
+}
+
 #[tokio::test]
 async fn a_dag_may_ask_for_the_latest_and_a_run_for_what_is_new_alone() {
     let world = world(&[("a.yaml", chain(&["x"], ""))]).await;
