@@ -128,7 +128,43 @@ pub(crate) async fn run(arguments: Arguments, session: &Session, printer: Printe
         return Err(Failure::user(format!("no task matches `{regex}`"))
             .hint(format!("`updraft tasks list {}` shows the tasks there are", arguments.dag_id)));
     }
+    let is_narrowed = arguments.which.only_failed || arguments.which.only_running;
+    if let Some(map_index) = arguments.map_index.filter(|_| !is_narrowed)
+        && planned.iter().all(|(_, plan)| plan.is_empty())
+    {
+        return Err(no_instance(&arguments, map_index, session).await?);
+    }
     clear(planned, &arguments.which.assent, arguments.note.as_deref(), session, printer).await
+}
+
+/// Why nothing is cleared where one instance was asked for, and which instances there are.
+async fn no_instance(arguments: &Arguments, map_index: u32, session: &Session) -> Result<Failure, Failure> {
+    let failure = Failure::user(format!("no task that is meant has a task instance of map index `{map_index}`"));
+    let Some(run_id) = &arguments.run_id else {
+        return Ok(failure.hint("`updraft tasks states-for-dag-run DAG_ID RUN_ID` shows the instances there are"));
+    };
+    let dag_id = parse_dag_id(&arguments.dag_id).map_err(Failure::user)?;
+    let run = session.engine.run_by_id(&dag_id, run_id).await?;
+    let version = session.engine.version(&run.facts.version).await?;
+    let is_meant = |id: &str| arguments.task_regex.as_ref().is_none_or(|regex| regex.is_match(id));
+    let mut said = Vec::new();
+    for task in version.plan.tasks() {
+        let task_id = version.plan.task(task).task_id.as_str();
+        if let Some(unit) = version.plan.unit_of(task).filter(|_| is_meant(task_id)) {
+            let there = match run.mapped.expansion(unit.unit).map_or(0, |expansion| expansion.count) {
+                0 => "is not expanded".to_owned(),
+                1 => "has one instance, `0`".to_owned(),
+                count => format!("has the instances `0` to `{}`", count - 1),
+            };
+            let gone = if run.mapped.fallen_away(unit.unit) > 0 { "; the others are removed" } else { "" };
+            said.push(format!("`{task_id}` {there}{gone}"));
+        }
+    }
+    Ok(failure.hint(if said.is_empty() {
+        "none of the tasks is mapped; leave `--map-index` out".to_owned()
+    } else {
+        said.join(", ")
+    }))
 }
 
 async fn dags(arguments: &Arguments, session: &Session) -> Result<Vec<DagId>, Failure> {

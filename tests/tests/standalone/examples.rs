@@ -194,6 +194,12 @@ fn mapping_gives_each_word_a_task(place: &Place) {
         place.json(&of)["try_number"].clone()
     };
     assert_eq!((tries("0"), tries("1")), (json!(1), json!(2)));
+    // One that is not there is no reason to do nothing without a word.
+    let clear = ["tasks", "clear", "mapping", "--run-id", &run, "--task-regex", "shout|words", "--map-index", "7"];
+    let refused = place.output(&clear);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(1) && said.contains("`7`"), "{said}");
+    assert!(said.contains("hint: `shout` has the instances `0` to `2`\n"), "{said}");
     // And one is marked.
     let mark = ["tasks", "set-state", "mapping", "shout", &run, "failed", "--map-index", "2", "--yes"];
     let marked = place.output(&mark);
