@@ -3,7 +3,7 @@
 //! Asked of the run before, whenever a task would go on but for this. What was found is noted in the run, so that deciding stays a matter
 //! of the run's own document; a clear takes the note back.
 
-use updraft_model::{DagRunType, Plan, RunDate, RunDoc, TaskIndex, TaskInstanceState};
+use updraft_model::{Cell, DagRunState, DagRunType, Plan, RunDate, RunDoc, TaskIndex, TaskInstanceState};
 
 /// The run before, with the plan of its version.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +44,25 @@ pub fn is_met(plan: &Plan, before: Before<'_>, task: TaskIndex) -> Result<(), St
         before.plan.downstream(then).iter().try_for_each(|below| succeeded(*below))?;
     }
     Ok(())
+}
+
+/// Whether a run that has not ended will not go on by itself: nothing is under way in it, and a look has found nothing to do. So it is with one
+/// that waits for a run before it that failed: what lets it go on lets its own followers go on too, and not before.
+///
+/// Whoever lets it go on first sees to it that those who took it for stuck look again soon.
+pub fn is_stuck(plan: &Plan, run: &RunDoc) -> bool {
+    let is_idle = |cell: &Cell| matches!(cell, Cell::None | Cell::Cleared { .. } | Cell::Final { .. });
+    let is_open = |unit: TaskIndex| {
+        let members = plan.unit_of(unit).map_or(&[][..], |unit| &unit.members);
+        members.iter().any(|task| !run.cell(*task).is_final())
+    };
+    // Whatever queues something sets the looks back by the same write.
+    run.looks > 0
+        && run.state == DagRunState::Running
+        && run.intent.is_none()
+        && !run.paused
+        && run.cells.values().all(is_idle)
+        && !run.mapped.expanded().any(|(unit, _)| is_open(unit))
 }
 
 /// Whether a later run may have waited for what became of this task.

@@ -186,7 +186,7 @@ pub fn catch_up(plan: &Plan, base: &RunDoc, step: &Step, after: &RunDoc, now: Ti
 pub enum Waits {
     /// For its own task instances, leases and waits only: looks may grow rare.
     ForItself,
-    /// For slots or for another run: it is looked at regularly, in case the hint is lost.
+    /// For slots or for another run that goes on: it is looked at regularly, in case the hint is lost.
     ForOthers,
 }
 

@@ -17,7 +17,7 @@ const PAGE: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Met {
     pub(crate) run: RunDoc,
-    /// Whether it waits for a run that still goes on.
+    /// Whether it waits for a run that goes on.
     pub(crate) waits: bool,
 }
 
@@ -104,9 +104,13 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 Some((run, of)) => (past::met(&version.plan, Before { run, plan: &of.plan }, &waiting), false),
             };
             if met.is_empty() {
-                // A run that has ended changes no more, unless somebody intervenes: then it tells.
-                let waits = before.is_some_and(|(run, _)| !run.state.is_finished());
+                // A run that has ended changes no more, unless somebody intervenes: then it tells. One that is stuck behind such a run
+                // has this one look again before it goes on.
+                let waits = before.is_some_and(|(run, of)| !run.state.is_finished() && !past::is_stuck(&of.plan, &run));
                 return Ok(Some(Met { run, waits }));
+            }
+            if past::is_stuck(&version.plan, &run) {
+                self.wake_run_after(version, &run).await?;
             }
             let step = step::past_met(&version.plan, &run, met, all, self.clock.now());
             match self.store.update_run(&run.facts.incarnation, &step.change).await? {
@@ -123,6 +127,26 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             }
         }
         Err(Error::Contention(run.facts.run_id))
+    }
+
+    /// Has the runs after a run that was stuck look again soon, before it goes on: by their documents, since a message may be lost.
+    async fn wake_run_after(&self, version: &Version, run: &RunDoc) -> Result<(), Error> {
+        let Some(logical_date) = run.facts.logical_date else { return Ok(()) };
+        let found = self.store.runs_around(&run.facts.dag_id, logical_date, true, PAGE).await?;
+        let first = found.iter().position(|entry| past::counts(&version.plan, entry));
+        for entry in found.iter().take(first.map_or(PAGE, |first| first + 1)) {
+            let mut after = self.store.run(&entry.incarnation).await?;
+            // Refused: somebody has just written, perhaps the look that makes looks rare.
+            for _ in 0..ROUNDS_MAX {
+                let Some(run) = after.filter(|run| run.state == DagRunState::Running && run.looks > 0) else { break };
+                let soon = step::rearm(&run, step::Waits::ForOthers, self.clock.now());
+                match self.store.update_run(&entry.incarnation, &soon).await? {
+                    Outcome::Updated(_) => break,
+                    Outcome::Refused(image) => after = image,
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Tells the runs after a run that tasks of it have come to an end that they may wait for. Only a hint: who waits also looks by itself.

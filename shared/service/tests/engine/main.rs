@@ -23,6 +23,8 @@ mod mapped;
 #[cfg(test)]
 mod mapped_limits;
 #[cfg(test)]
+mod past;
+#[cfg(test)]
 mod pauses;
 #[cfg(test)]
 mod triggers;
