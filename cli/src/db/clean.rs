@@ -52,6 +52,20 @@ enum Table {
 }
 
 impl Arguments {
+    /// Whether what is asked for can be done.
+    fn check(&self) -> Result<(), Failure> {
+        let of_all = self.dag_ids.is_empty() && self.exclude_dag_ids.is_empty();
+        let named = self.tables.iter().find(|table| matches!(table, Table::AssetEvent | Table::Log));
+        match named.and_then(clap::ValueEnum::to_possible_value) {
+            Some(table) if !of_all => {
+                Err(Failure::user(format!("`{}` cannot be narrowed to some DAGs", table.get_name()))
+                    .cause("asset events and the log belong to no DAG alone")
+                    .hint("leave out `--dag-ids` and `--exclude-dag-ids`, or that table"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether something is meant. Asset events and the log belong to no DAG alone, so they are meant only where all DAGs are.
     fn means(&self, table: Table) -> bool {
         let of_all = self.dag_ids.is_empty() && self.exclude_dag_ids.is_empty();
@@ -62,6 +76,7 @@ impl Arguments {
 
 /// Shows what can be removed, asks, and removes it.
 pub(crate) async fn run(arguments: &Arguments, session: &Session, printer: Printer) -> Result<(), Failure> {
+    arguments.check()?;
     let mut found: Vec<(DagId, Removable)> = Vec::new();
     let dags_meant = if arguments.means(Table::DagRun) { dags(arguments, session).await? } else { Vec::new() };
     for dag_id in dags_meant {

@@ -193,10 +193,10 @@ impl<I: Items> Metastore<I> {
         Ok(found)
     }
 
-    /// The first events of a topic that are still there, in order.
-    pub async fn first_events(&self, id: &TopicId, limit: usize) -> Result<Vec<Numbered>, Error> {
+    /// The first events of a topic beyond a number that are still there, in order.
+    pub async fn first_events(&self, id: &TopicId, after: u64, limit: usize) -> Result<Vec<Numbered>, Error> {
         let (pk, prefix) = (keys::topic(id).pk, keys::EVENTS.to_owned());
-        let range = Range { pk, prefix, after: None, descending: false, limit };
+        let range = Range { pk, prefix, after: Some(keys::event(id, after).sk), descending: false, limit };
         let read = |(sk, item): &(String, Item)| {
             let number = keys::read_event(sk).ok_or_else(|| corrupt(format_args!("event key `{sk}`")))?;
             Ok(Numbered { number, event: from_json_item(item)? })

@@ -147,24 +147,22 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let consumers = self.store.dags(&topic.consumers()).await?;
         let waiting = consumers.iter().filter_map(|dag| dag.queue.get(&topic.id)).filter(|queued| queued.is_waiting());
         let most = waiting.map(|queued| queued.taken).min().unwrap_or(u64::MAX).min(topic.taken.saturating_sub(1));
-        let is_old = |one: &Numbered| one.event.timestamp < before && one.number <= most;
-        if dry_run {
-            let all = self.store.events(&topic.id, 0, most, usize::MAX).await?;
-            return Ok(all.iter().filter(|one| is_old(one)).count());
-        }
-        let mut removed = 0;
+        let is_old = |one: &&Numbered| one.event.timestamp < before && one.number <= most;
+        let (mut last, mut found) = (0, 0);
         loop {
-            let first = self.store.first_events(&topic.id, PAGE).await?;
-            let old: Vec<&Numbered> = first.iter().take_while(|one| is_old(one)).collect();
-            for one in &old {
-                self.store.delete_event(&topic.id, one.number, &one.event.id).await?;
+            let page = self.store.first_events(&topic.id, last, PAGE).await?;
+            // What comes after one that stays, stays too.
+            let old: Vec<&Numbered> = page.iter().take_while(is_old).collect();
+            let Some(until) = old.last() else { return Ok(found) };
+            if !dry_run {
+                for one in &old {
+                    self.store.delete_event(&topic.id, one.number, &one.event.id).await?;
+                }
+                self.store.forget_consumed(&topic.id, until.number).await?;
             }
-            if let Some(last) = old.last() {
-                self.store.forget_consumed(&topic.id, last.number).await?;
-            }
-            removed += old.len();
+            (last, found) = (until.number, found + old.len());
             if old.len() < PAGE {
-                return Ok(removed);
+                return Ok(found);
             }
         }
     }

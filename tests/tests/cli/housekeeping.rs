@@ -39,6 +39,8 @@ fn history_is_removed_only_before_an_instant_and_with_assent() {
     assert!(of_tables("backfill,asset_event").contains("0 runs would be removed"));
     assert!(of_tables("log").contains("of the log would be removed"));
     assert!(of_tables("dag").contains("possible values: dag_run, backfill, asset_event, log"));
+    let log_of_one = ["db", "clean", "--clean-before-timestamp", "2126-01-01", "--tables", "log", "--dag-ids", "etl"];
+    assert!(place.run(&log_of_one).contains("`log` cannot be narrowed to some DAGs"));
     let gone = place.run(&["dags", "state", "etl", "r1"]);
     assert!(gone.starts_with("exit 0\n--- stdout\nNone\n"), "{gone}");
     assert!(place.output(&["dags", "trigger", "etl", "--run-id", "r1"]).status.success(), "its name is free again");
