@@ -179,7 +179,8 @@ impl Runner for Asks {
         let now = jiff::Timestamp::now();
         let detail = serde_json::json!({ "subject": "go on?", "options": ["OK"], "created_at": now });
         let hitl = Some(serde_json::from_value(detail).unwrap());
-        Some(Finished { hitl, ..Finished::new(AttemptOutcome::AwaitingInput { until: now }) })
+        let until = now.checked_sub(jiff::SignedDuration::from_secs(1)).unwrap();
+        Some(Finished { hitl, ..Finished::new(AttemptOutcome::AwaitingInput { until }) })
     }
 }
 
