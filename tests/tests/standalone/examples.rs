@@ -49,6 +49,7 @@ fn each_example_runs_to_its_end() {
         "calendar",
         "daily",
         "etl",
+        "groups",
         "mapping",
         "python_callable",
         "retries",
@@ -76,6 +77,15 @@ fn each_example_runs_to_its_end() {
     for line in ["try 1", "try 2", "try 3"] {
         assert!(log.contains(line), "{log}");
     }
+
+    // The retry is the outer group's, the owner the inner one's, and the last group puts no prefix before its task.
+    let run = trigger(&place, "groups");
+    expect_run(&place, "groups", &run, "success");
+    assert_eq!(returned(&place, "groups", &run, "add"), json!("7"));
+    let said = returned(&place, "groups", &run, "shops.south.check_south");
+    assert_eq!(said, json!("checked by south"));
+    let log = place.output(&["tasks", "logs", "groups", &run, "shops.north.count_north"]);
+    assert!(String::from_utf8_lossy(&log.stdout).contains("try 2"), "it fails once");
 
     let run = trigger(&place, "calendar");
     expect_run(&place, "calendar", &run, "success");
