@@ -31,7 +31,7 @@ pub(crate) async fn run(arguments: Arguments, session: &Session, printer: Printe
     if printer.is_for_programs() {
         let mut rows = Rows::new(&["dep_name", "reason"]);
         for reason in failed {
-            rows.push(vec![Cell::text(name(reason)), Cell::text(reason)]);
+            rows.push(vec![Cell::text(reason.name()), Cell::text(reason)]);
         }
         return printer.rows(&rows);
     }
@@ -39,26 +39,6 @@ pub(crate) async fn run(arguments: Arguments, session: &Session, printer: Printe
         return printer.text("Task instance dependencies are all met.\n");
     }
     let mut lines = vec!["Task instance dependencies not met:".to_owned()];
-    lines.extend(failed.into_iter().map(|reason| format!("{}: {reason}", name(reason))));
+    lines.extend(failed.into_iter().map(|reason| format!("{}: {reason}", reason.name())));
     printer.text(&(lines.join("\n") + "\n"))
-}
-
-/// What Airflow calls the dependency.
-fn name(reason: &Reason) -> &'static str {
-    match reason {
-        Reason::Stands(_) | Reason::Nothing => "Task Instance State",
-        Reason::RunEnded(_) | Reason::NotStarted | Reason::Intervention => "Dagrun Running",
-        Reason::Paused | Reason::PausedRun => "Dag Not Paused",
-        Reason::NoRoom => "Max Active Runs",
-        Reason::Rule { .. } | Reason::Unmet(_) => "Trigger Rule",
-        Reason::LeftOut(_) => "Previously Skipped",
-        Reason::Retry(_) => "Not In Retry Period",
-        Reason::Reschedule(_) => "Ready To Reschedule",
-        Reason::Deferred(_) => "Deferred",
-        Reason::Input => "Awaiting Input",
-        Reason::Past(_) => "Previous Dagrun State",
-        Reason::RunLimit(_) => "Max Active Tasks",
-        Reason::NeverInRun => "Task Concurrency",
-        Reason::NoPool(_) | Reason::TooLarge { .. } | Reason::Full { .. } => "Pool Slots Available",
-    }
 }
