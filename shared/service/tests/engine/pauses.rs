@@ -214,6 +214,21 @@ async fn a_run_that_nobody_tells_asks_itself() {
     }
 }
 
+/// Nothing lists a run of a backfill that was cancelled: each of its looks asks, also one after which looks are rare.
+#[tokio::test]
+async fn a_run_of_a_backfill_asks_at_each_look() {
+    let world = world(&[("a.yaml", chain("a", 2))]).await;
+    let mut run = world.trigger_at("a", DATE).await;
+    run.facts.incarnation = updraft_model::Incarnation::trusted("backfilled");
+    run.facts.origin.backfill = Some(updraft_model::BackfillId::trusted("1"));
+    run.looks = 3;
+    world.engine.store.put_run(&run).await.unwrap();
+    let change = DagChange { paused: Some(true), ..DagChange::default() };
+    world.engine.store.update_dag(&DagId::trusted("a"), &change).await.unwrap();
+    world.engine.look_at_run(&run.facts.incarnation, Leases::Heed).await.unwrap();
+    assert!(world.run(&run).await.paused);
+}
+
 /// Who unpaused a run died before its pages were told: its next look tells them.
 #[tokio::test]
 async fn pages_are_told_by_the_look_after_a_pause() {
