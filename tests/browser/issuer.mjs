@@ -9,6 +9,7 @@ export async function startIssuer(port, audience, origin) {
   const url = `http://127.0.0.1:${port}`;
   const codes = new Map();
   const grants = [];
+  let asks = 0;
   let generation = 1;
   const token = (more) => `${base64url('{"alg":"none"}')}.${base64url(JSON.stringify({ iss: url, email: 'ann@example.com', roles: 'viewer', ...more }))}.x`;
   const refresh = randomUUID();
@@ -38,8 +39,10 @@ export async function startIssuer(port, audience, origin) {
       const fits = asked.get('client_id') === audience && asked.get('code_challenge_method') === 'S256' && asked.get('redirect_uri') === `${origin}/`;
       const code = randomUUID();
       codes.set(code, asked);
+      asks++;
       const back = (more) => `${asked.get('redirect_uri')}?${new URLSearchParams({ state: asked.get('state'), ...more })}`.replaceAll('&', '&amp;');
-      page(fits ? `<a href="${back({ code })}">Go on as ann</a> <a href="${back({ error: 'access_denied', error_description: 'ann says no' })}">Refuse</a>` : 'This is no client of mine.');
+      // It takes its time, in which the page that people leave goes on asking.
+      setTimeout(page, 500, fits ? `<a href="${back({ code })}">Go on as ann</a> <a href="${back({ error: 'access_denied', error_description: 'ann says no' })}">Refuse</a>` : 'This is no client of mine.');
     } else if (at.pathname === '/token' && request.method === 'POST') {
       let body = '';
       request.on('data', (part) => (body += part));
@@ -57,6 +60,8 @@ export async function startIssuer(port, audience, origin) {
   await new Promise((done) => server.listen(port, '127.0.0.1', done));
   return {
     grants,
+    /** How often a login was asked for. */
+    asks: () => asks,
     /** What was given until now counts no more. */
     end: () => {
       generation++;

@@ -44,7 +44,13 @@ async function ask(endpoint, audience, form) {
 
 export const token = () => read(TOKENS)?.token;
 
-/** Goes to the issuer, and comes back to where people are. */
+/** How long the issuer may take to show its page, in milliseconds. */
+const LEAVING = 60_000;
+
+/**
+ * Goes to the issuer, and comes back to where people are. It does not end while the page is being left: what else is refused meanwhile would
+ * begin another login, and the answer to the first would be taken for a stranger's.
+ */
 async function begin(config) {
   const places = await asJson(`${config.issuer.replace(/\/$/, '')}/.well-known/openid-configuration`);
   const begun = { state: drawn(), verifier: drawn(), hash: location.hash, config, end: places.end_session_endpoint, endpoint: places.token_endpoint };
@@ -54,6 +60,7 @@ async function begin(config) {
   const asks = { response_type: 'code', client_id: config.client_id, redirect_uri: home(), scope: 'openid email profile', state: begun.state, code_challenge: challenge, code_challenge_method: 'S256' };
   for (const [name, value] of Object.entries(asks)) to.searchParams.set(name, value);
   location.assign(to);
+  await new Promise((done) => setTimeout(done, LEAVING));
 }
 
 /** Comes back from the issuer, if this is that. */
