@@ -4,6 +4,7 @@ use crate::failure::Failure;
 use crate::metastore::Session;
 use crate::printer::{Cell, Printer, Rows};
 use jiff::Timestamp;
+use updraft_metastore::Unreadable;
 use updraft_model::{DagId, DagRunState, DagRunType, RunDoc};
 
 /// Which runs.
@@ -52,7 +53,7 @@ const PAGE: usize = 100;
 pub(crate) async fn run(arguments: &Arguments, session: &Session, printer: Printer) -> Result<(), Failure> {
     super::existing(session, &arguments.dag_id).await?;
     let limit = arguments.limit as usize;
-    let (found, more) = find(arguments, session, limit).await?;
+    let Found { runs: found, more, unreadable } = find(arguments, session, limit).await?;
     let mut rows = Rows::new(&["dag_id", "run_id", "state", "run_after", "logical_date", "start_date", "end_date"]);
     for run in &found {
         rows.push(vec![
@@ -68,23 +69,42 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session, printer: Print
     if more {
         printer.note(format_args!("note: these are the latest {limit}; `--limit N` shows more"));
     }
-    printer.rows(&rows)
+    printer.rows(&rows)?;
+    if unreadable.is_empty() {
+        return Ok(());
+    }
+    let named: Vec<String> = unreadable.iter().map(ToString::to_string).collect();
+    let dag_id = &arguments.dag_id;
+    Err(Failure::fault(format!("{} of the runs of `{dag_id}` cannot be read; the others are listed", named.len()))
+        .cause(named.join("\n"))
+        .hint("a newer version may have written it; else restore the metastore from a backup, or remove the item"))
 }
 
-/// The runs that were asked for, and whether there are more of them.
-async fn find(arguments: &Arguments, session: &Session, limit: usize) -> Result<(Vec<RunDoc>, bool), Failure> {
-    let mut found: Vec<RunDoc> = Vec::new();
+/// What was found.
+#[derive(Default)]
+struct Found {
+    /// The runs that were asked for.
+    runs: Vec<RunDoc>,
+    /// Whether there are more of them.
+    more: bool,
+    /// Runs of which nobody can tell whether they were asked for.
+    unreadable: Vec<Unreadable>,
+}
+
+async fn find(arguments: &Arguments, session: &Session, limit: usize) -> Result<Found, Failure> {
+    let mut found = Found::default();
     let mut page = None;
     loop {
         // One more than is shown tells whether there are more.
-        let size = (limit + 1 - found.len()).clamp(1, PAGE);
+        let size = (limit + 1 - found.runs.len()).clamp(1, PAGE);
         let next = session.engine.store.list_runs(&arguments.dag_id, size, page).await?;
-        found.extend(next.items.into_iter().filter(|run| arguments.wants(run)));
+        found.runs.extend(next.items.into_iter().filter(|run| arguments.wants(run)));
+        found.unreadable.extend(next.unreadable);
         page = next.next;
-        if found.len() > limit || page.is_none() {
-            let more = found.len() > limit;
-            found.truncate(limit);
-            return Ok((found, more));
+        if found.runs.len() > limit || page.is_none() {
+            found.more = found.runs.len() > limit;
+            found.runs.truncate(limit);
+            return Ok(found);
         }
     }
 }

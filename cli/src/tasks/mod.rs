@@ -92,7 +92,7 @@ impl OfRun {
             |run: &RunDoc| run.facts.logical_date.is_some_and(|at| at.as_microsecond() == date.as_microsecond());
         let mut page = None;
         loop {
-            let found = session.engine.store.list_runs(&self.dag_id, 100, page).await?;
+            let found = session.engine.list_runs(&self.dag_id, 100, page).await?;
             if let Some(run) = found.items.into_iter().find(is_meant) {
                 return Ok(run);
             }

@@ -145,7 +145,7 @@ impl<I: Items> Metastore<I> {
         let found = self.items().query(&range).await?;
         let next = (found.len() == limit).then(|| found.last().map(|(sk, _)| sk.clone())).flatten();
         let items = found.iter().map(|(_, item)| from_json_item(item)).collect::<Result<_, _>>()?;
-        Ok(Page { items, next })
+        Ok(Page::of(items, next))
     }
 
     /// Puts an event into its topic's order, then under its id: whoever finds the id finds the event. Again is fine.

@@ -1,7 +1,9 @@
 //! A run's attempts in parts, and how many of them are asked for at once.
 
 use crate::codec::from_json_item;
+use crate::item::Key;
 use crate::store::{Metastore, Page, PageToken};
+use crate::unreadable::Readable;
 use crate::{Error, Items, Range, keys};
 use updraft_model::{Attempt, AttemptKey, Incarnation};
 
@@ -31,7 +33,9 @@ impl<I: Items> Metastore<I> {
         let range = Range { pk: keys::run(incarnation).pk, prefix, after: page, descending: false, limit };
         let found = self.items().query(&range).await?;
         let next = (found.len() == limit).then(|| found.last().map(|(sk, _)| sk.clone())).flatten();
-        let read = |(sk, item): &(String, _)| Ok((key(incarnation, sk)?, from_json_item(item)?));
-        Ok(Page { items: found.iter().map(read).collect::<Result<_, _>>()?, next })
+        let place = |sk: &String| Key { pk: range.pk.clone(), sk: sk.clone() };
+        let read = |place: &Key, item: &_| Ok((key(incarnation, &place.sk)?, from_json_item(item)?));
+        let Readable { items, unreadable } = Readable::of(found.iter().map(|(sk, item)| (place(sk), item)), read)?;
+        Ok(Page { items, next, unreadable })
     }
 }

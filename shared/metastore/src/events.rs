@@ -65,7 +65,7 @@ impl<I: Items> Metastore<I> {
         let found = self.items().query(&range).await?;
         let next = (found.len() == limit).then(|| found.last().map(|(sk, _)| sk.clone())).flatten();
         let items = found.iter().map(|(_, item)| from_json_item(item)).collect::<Result<_, _>>()?;
-        Ok(Page { items, next })
+        Ok(Page::of(items, next))
     }
 
     /// Removes an event.

@@ -148,7 +148,7 @@ impl<I: Items> Metastore<I> {
         let range = Range { pk: keys::POOLS.to_owned(), prefix: String::new(), after: page, descending: false, limit };
         let items: Vec<String> = self.items().query(&range).await?.into_iter().map(|(name, _)| name).collect();
         let next = (items.len() == limit).then(|| items.last().cloned()).flatten();
-        Ok(Page { items, next })
+        Ok(Page::of(items, next))
     }
 }
 

@@ -26,6 +26,7 @@ pub mod seal;
 mod state_store;
 pub mod store;
 pub mod suite;
+mod unreadable;
 mod users;
 pub mod versions;
 
@@ -36,6 +37,7 @@ pub use jobs::Job;
 pub use notes::{Note, Noted};
 pub use state_store::{Kept, Scope};
 pub use store::{DagSummary, DueEntry, DueWhat, FileRecord, ImportError, Metastore, Page, Version};
+pub use unreadable::{Readable, Unreadable};
 pub use versions::DagVersion;
 
 use std::future::Future;

@@ -97,6 +97,6 @@ impl<I: Items> Metastore<I> {
         let next = (found.len() == limit).then(|| found.last().map(|(sk, _)| sk.clone())).flatten();
         let key = |sk: &String| Key { pk: pk.to_owned(), sk: sk.clone() };
         let items = found.iter().map(|(sk, item)| self.read_named(&key(sk), item)).collect::<Result<_, _>>()?;
-        Ok(Page { items, next })
+        Ok(Page::of(items, next))
     }
 }

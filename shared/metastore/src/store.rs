@@ -1,9 +1,10 @@
 //! The metastore in domain terms, written once over [`Items`].
 
 use crate::codec::{self, from_json_item, json_item};
-use crate::item::{Change, Condition, Item, Path, Update, Value};
+use crate::item::{Change, Condition, Item, Key, Path, Update, Value};
 use crate::keys::Document;
 use crate::seal::Seal;
+use crate::unreadable::{Readable, Unreadable};
 use crate::{Error, Items, Outcome, Range, attempts, keys};
 use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
 use jiff::Timestamp;
@@ -30,6 +31,26 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// Where the next page begins; none at the end.
     pub next: Option<PageToken>,
+    /// What belongs to the page and cannot be read.
+    pub unreadable: Vec<Unreadable>,
+}
+
+impl<T> Page<T> {
+    /// A page of nothing but what can be read.
+    pub(crate) fn of(items: Vec<T>, next: Option<PageToken>) -> Self {
+        Self { items, next, unreadable: Vec::new() }
+    }
+
+    /// The same, for whoever may leave nothing out.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], naming the first of what cannot be read.
+    pub fn whole(self) -> Result<Self, Error> {
+        match self.unreadable.first() {
+            Some(unreadable) => Err(Error::Corrupt(unreadable.to_string())),
+            None => Ok(self),
+        }
+    }
 }
 
 /// What a time index entry stands for.
@@ -336,16 +357,25 @@ impl<I: Items> Metastore<I> {
         incarnation: &Incarnation,
         task: Option<TaskIndex>,
     ) -> Result<Vec<(AttemptKey, Attempt)>, Error> {
+        self.readable_attempts_of(incarnation, task).await?.whole()
+    }
+
+    /// The same, of those that can be read.
+    pub async fn readable_attempts_of(
+        &self,
+        incarnation: &Incarnation,
+        task: Option<TaskIndex>,
+    ) -> Result<Readable<(AttemptKey, Attempt)>, Error> {
         let prefix = task.map_or_else(|| keys::ATTEMPTS.to_owned(), keys::attempts_of_task);
         self.attempts_under(incarnation, prefix, None, 500, |_, _| true).await
     }
 
-    /// The attempts of the tasks of these indices, and of their mapped instances.
-    pub async fn attempts_of_tasks(
+    /// The attempts of the tasks of these indices, and of their mapped instances, those that can be read.
+    pub async fn readable_attempts_of_tasks(
         &self,
         incarnation: &Incarnation,
         tasks: std::ops::Range<u32>,
-    ) -> Result<Vec<(AttemptKey, Attempt)>, Error> {
+    ) -> Result<Readable<(AttemptKey, Attempt)>, Error> {
         let before = keys::before_task(TaskIndex(tasks.start));
         let at_once = attempts::at_once(&tasks);
         let is_meant = |task: TaskIndex, _| task.0 < tasks.end;
@@ -360,7 +390,9 @@ impl<I: Items> Metastore<I> {
     ) -> Result<Vec<(AttemptKey, Attempt)>, Error> {
         // Few have more, and what follows may be ten thousand instances.
         let at_once = 20;
-        self.attempts_under(incarnation, keys::attempts_of_task(task), None, at_once, |_, of| of.is_none()).await
+        self.attempts_under(incarnation, keys::attempts_of_task(task), None, at_once, |_, of| of.is_none())
+            .await?
+            .whole()
     }
 
     /// The attempts of the mapped instances of these numbers, by number, then try, then token.
@@ -373,7 +405,7 @@ impl<I: Items> Metastore<I> {
         let before = keys::before_instance(task, instances.start);
         let at_once = attempts::at_once(&instances);
         let is_meant = |_, of: Option<u32>| of.is_some_and(|map_index| map_index < instances.end);
-        self.attempts_under(incarnation, keys::attempts_of_task(task), Some(before), at_once, is_meant).await
+        self.attempts_under(incarnation, keys::attempts_of_task(task), Some(before), at_once, is_meant).await?.whole()
     }
 
     /// All attempts of a mapped instance, by try, then token.
@@ -383,7 +415,9 @@ impl<I: Items> Metastore<I> {
         task: TaskIndex,
         map_index: u32,
     ) -> Result<Vec<(AttemptKey, Attempt)>, Error> {
-        self.attempts_under(incarnation, keys::attempts_of_instance(task, map_index), None, 500, |_, _| true).await
+        self.attempts_under(incarnation, keys::attempts_of_instance(task, map_index), None, 500, |_, _| true)
+            .await?
+            .whole()
     }
 
     /// The attempts below a prefix, from behind a key, up to the first one that is not meant.
@@ -394,19 +428,28 @@ impl<I: Items> Metastore<I> {
         after: Option<String>,
         limit: usize,
         is_meant: impl Fn(TaskIndex, Option<u32>) -> bool,
-    ) -> Result<Vec<(AttemptKey, Attempt)>, Error> {
+    ) -> Result<Readable<(AttemptKey, Attempt)>, Error> {
         let mut range = Range { pk: keys::run(incarnation).pk, prefix, after, descending: false, limit };
-        let mut found = Vec::new();
+        let mut found = Readable { items: Vec::new(), unreadable: Vec::new() };
         loop {
             let page = self.items.query(&range).await?;
             let full = page.len() == range.limit;
             range.after = page.last().map(|(sk, _)| sk.clone());
             for (sk, item) in page {
-                let key = attempts::key(incarnation, &sk)?;
+                let key = match attempts::key(incarnation, &sk) {
+                    Ok(key) => key,
+                    Err(error) => {
+                        found.unreadable.push(Unreadable::of(Key { pk: range.pk.clone(), sk }, error)?);
+                        continue;
+                    }
+                };
                 if !is_meant(key.task, key.map_index) {
                     return Ok(found);
                 }
-                found.push((key, from_json_item(&item)?));
+                match from_json_item(&item) {
+                    Ok(attempt) => found.items.push((key, attempt)),
+                    Err(error) => found.unreadable.push(Unreadable::of(Key { pk: range.pk.clone(), sk }, error)?),
+                }
             }
             if !full {
                 return Ok(found);
@@ -452,7 +495,7 @@ impl<I: Items> Metastore<I> {
         self.items.delete(&keys::run_date(dag_id, logical_date), &[still]).await.map(|_| ())
     }
 
-    /// A DAG's runs, latest `run_after` first.
+    /// A DAG's runs, latest `run_after` first, those that can be read.
     pub async fn list_runs(
         &self,
         dag_id: &DagId,
@@ -468,11 +511,22 @@ impl<I: Items> Metastore<I> {
         };
         let found = self.items.query(&range).await?;
         let next = (found.len() == limit).then(|| found.last().map(|(sk, _)| sk.clone())).flatten();
-        let names: Vec<RunName> = found.iter().map(|(_, item)| from_json_item(item)).collect::<Result<_, _>>()?;
+        let key = |sk: &String| Key { pk: range.pk.clone(), sk: sk.clone() };
+        let names = Readable::of(found.iter().map(|(sk, item)| (key(sk), item)), |_, item| from_json_item(item))?;
+        let Readable { items: names, mut unreadable }: Readable<RunName> = names;
         let ids: Vec<_> = names.iter().map(|n| n.incarnation.clone()).collect();
-        let found = self.runs(&ids).await?.into_iter().filter(|run| run.deleted_at.is_none());
-        let mut runs: BTreeMap<_, _> = found.map(|run| (run.facts.incarnation.clone(), run)).collect();
-        Ok(Page { items: ids.iter().filter_map(|id| runs.remove(id)).collect(), next })
+        let mut found = self.readable_runs(&ids).await?;
+        for document in &mut found.unreadable {
+            // Their ids are all that people know them by.
+            let named = names.iter().find(|name| keys::run(&name.incarnation) == document.key);
+            if let Some(name) = named {
+                document.why = format!("it is the run `{}` of `{dag_id}`: {}", name.run_id, document.why);
+            }
+        }
+        unreadable.append(&mut found.unreadable);
+        let there = found.items.into_iter().filter(|run| run.deleted_at.is_none());
+        let mut runs: BTreeMap<_, _> = there.map(|run| (run.facts.incarnation.clone(), run)).collect();
+        Ok(Page { items: ids.iter().filter_map(|id| runs.remove(id)).collect(), next, unreadable })
     }
 
     /// Puts a DAG document unless it exists.
@@ -593,8 +647,9 @@ impl<I: Items> Metastore<I> {
         let range = Range { pk: pk.to_owned(), prefix: String::new(), after: page, descending: false, limit };
         let found = self.items.query(&range).await?;
         let next = (found.len() == limit).then(|| found.last().map(|(sk, _)| sk.clone())).flatten();
-        let items = found.iter().map(|(_, item)| from_json_item(item)).collect::<Result<_, _>>()?;
-        Ok(Page { items, next })
+        let key = |sk: &String| Key { pk: pk.to_owned(), sk: sk.clone() };
+        let read = Readable::of(found.iter().map(|(sk, item)| (key(sk), item)), |_, item| from_json_item(item))?;
+        Ok(Page { items: read.items, next, unreadable: read.unreadable })
     }
 
     /// What wants attention until then, earliest first, at most `limit`. May lag behind writes by seconds.

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use updraft_clock::Clock;
-use updraft_metastore::{Items, Outcome};
+use updraft_metastore::{Items, Outcome, keys};
 use updraft_model::run_id::Ending;
 use updraft_model::{
     DagChange, DagDoc, DagId, DagRunState, DagRunType, DataInterval, Incarnation, RunDoc, RunFacts, run_id,
@@ -108,9 +108,15 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             return Ok((dag, BTreeSet::new()));
         }
         let listed: Vec<Incarnation> = dag.active.keys().chain(dag.held.keys()).cloned().collect();
+        // A run that cannot be read keeps its place, and nothing but its own look from being made.
+        let found = self.readable_runs(&listed).await?;
+        let is_unreadable = |run: &Incarnation| found.unreadable.iter().any(|item| item.key == keys::run(run));
         let runs: BTreeMap<Incarnation, RunDoc> =
-            self.store.runs(&listed).await?.into_iter().map(|run| (run.facts.incarnation.clone(), run)).collect();
+            found.items.into_iter().map(|run| (run.facts.incarnation.clone(), run)).collect();
         for (incarnation, place) in dag.active.clone() {
+            if is_unreadable(&incarnation) {
+                continue;
+            }
             let gone = match places::place(&place, runs.get(&incarnation)) {
                 places::Place::Stands => false,
                 places::Place::Owed(facts) => !self.put_scheduled(facts).await?,
@@ -127,7 +133,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         }
         let waits = |run: &Incarnation| places::waits(runs.get(run));
         let stale: Vec<Incarnation> =
-            dag.held.keys().filter(|run| listed.contains(run) && !waits(run)).cloned().collect();
+            dag.held.keys().filter(|run| listed.contains(run) && !waits(run) && !is_unreadable(run)).cloned().collect();
         if !stale.is_empty() {
             let change = DagChange { held_remove: stale, ..DagChange::default() };
             if let Outcome::Updated(image) = self.store.update_dag(&dag.dag_id, &change).await? {
@@ -309,7 +315,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         {
             listed.extend(job.body.active.keys().cloned());
         }
-        Ok(if listed.is_empty() { Vec::new() } else { self.store.runs(&listed).await? })
+        Ok(if listed.is_empty() { Vec::new() } else { self.readable_runs(&listed).await?.items })
     }
 
     /// Pauses or unpauses a DAG. Paused: no run is created or started, and those that run do no more than end what is queued or runs.
@@ -321,7 +327,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 let mut runs = Box::pin(self.runs_under_way(&dag)).await?;
                 // Those of a backfill that was cancelled hold no place anywhere. The few that are beyond these, and those that are being put or
                 // started just now, find out by their own looks.
-                runs.extend(self.store.list_runs(dag_id, RECENT, None).await?.items);
+                runs.extend(self.list_runs(dag_id, RECENT, None).await?.items);
                 Box::pin(self.tell_paused(&dag, runs)).await?;
                 if !paused {
                     self.send(vec![Outgoing::now(Message::Dag { dag_id: dag_id.clone() })]).await;

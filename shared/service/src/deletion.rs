@@ -86,10 +86,13 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let mut deleted = 0;
         for _ in 0..ROUNDS_MAX {
             loop {
-                let runs = self.store.list_runs(dag_id, 100, None).await?.items;
-                if runs.is_empty() {
+                let found = self.store.list_runs(dag_id, 100, None).await?;
+                if found.items.is_empty() {
+                    // What cannot be read cannot be buried: an attempt of it may live.
+                    found.whole()?;
                     break;
                 }
+                let runs = found.items;
                 deleted += runs.len();
                 for run in runs {
                     self.bury_run(run).await?;

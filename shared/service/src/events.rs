@@ -107,7 +107,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let mut found = Vec::new();
         let mut page = None;
         while found.len() < limit {
-            let Page { items, next } = self.store.list_event_logs(true, 200, page).await?;
+            let Page { items, next, .. } = self.store.list_event_logs(true, 200, page).await?;
             let is_over = items.last().is_some_and(|event| filter.after.is_some_and(|after| event.when <= after));
             found.extend(items.into_iter().filter(|event| filter.matches(event)));
             page = next;

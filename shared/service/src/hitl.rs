@@ -137,14 +137,14 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             };
             if !filter.answered {
                 let active: Vec<_> = dag.active.keys().cloned().collect();
-                let mut found = self.store.runs(&active).await?;
+                let mut found = self.readable_runs(&active).await?.items;
                 found.sort_by_key(|run| std::cmp::Reverse(run.facts.run_after));
                 runs.extend(found);
                 continue;
             }
             let mut page = None;
             loop {
-                let found = self.store.list_runs(&dag_id, 100, page).await?;
+                let found = self.list_runs(&dag_id, 100, page).await?;
                 runs.extend(found.items);
                 page = found.next;
                 if page.is_none() {

@@ -45,6 +45,7 @@ mod page_limits;
 pub mod pages;
 pub mod past;
 pub mod pools;
+mod readable;
 pub mod runs;
 pub mod spans;
 pub mod tick;

@@ -42,7 +42,7 @@ pub struct XComKey {
 
 /// How many instances a task is known to have become, with those that it has no more since it was expanded anew; of one that is mapped over
 /// values of the file, from the beginning.
-fn known(version: &Version, run: &RunDoc, task: TaskIndex) -> u32 {
+pub(crate) fn known(version: &Version, run: &RunDoc, task: TaskIndex) -> u32 {
     let plan = &version.plan;
     let Some(unit) = plan.unit_of(task) else { return 0 };
     let before = run.mapped.before(unit.unit);

@@ -1,6 +1,8 @@
 //! What people are shown: one place for the command line, the API and the UI.
 
-use crate::engine::{Engine, Error, near};
+use crate::engine::{Engine, Error, Version, near};
+use crate::mapped_views::known;
+use crate::readable::tell;
 use crate::xcoms;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -109,6 +111,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let mut page = None;
         loop {
             let found = self.store.list_dags(500, page).await?;
+            tell(&found.unreadable);
             summaries.extend(found.items);
             page = found.next;
             if page.is_none() {
@@ -122,7 +125,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let summaries = self.all_dag_summaries().await?;
         let ids: Vec<DagId> = summaries.iter().map(|s| s.dag_id.clone()).collect();
         let mut docs: BTreeMap<DagId, DagDoc> =
-            self.store.dags(&ids).await?.into_iter().map(|d| (d.dag_id.clone(), d)).collect();
+            self.readable_dags(&ids).await?.into_iter().map(|d| (d.dag_id.clone(), d)).collect();
         Ok(summaries.into_iter().map(|summary| DagView { doc: docs.remove(&summary.dag_id), summary }).collect())
     }
 
@@ -139,7 +142,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         if self.store.dag(dag_id).await?.is_none() {
             return Err(self.no_such_dag(dag_id).await);
         }
-        let known = self.store.list_runs(dag_id, 100, None).await?.items.into_iter().map(|r| r.facts.run_id).collect();
+        let known = self.list_runs(dag_id, 100, None).await?.items.into_iter().map(|r| r.facts.run_id).collect();
         Err(Error::NotFound { what: "the run", name: run_id.to_owned(), near: near(run_id, known) })
     }
 
@@ -147,7 +150,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// task see [`Engine::mapped_instances`], for a page of them [`Engine::list_mapped`].
     pub async fn task_instances(&self, run: &RunDoc) -> Result<Vec<TaskInstanceView>, Error> {
         let version = self.version(&run.facts.version).await?;
-        let latest = latest(self.store.attempts_of(&run.facts.incarnation, None).await?);
+        let latest = latest(self.readable_attempts(&run.facts.incarnation).await?);
         let mut views = Vec::new();
         for task in version.plan.tasks() {
             let whole = task_instance(run, task, &version.plan, latest.get(&(task, None)));
@@ -161,25 +164,49 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         Ok(views)
     }
 
-    /// A page of a run's task instances in their order, and how many there are, by what belongs to the page alone. None: tasks of the run are
-    /// mapped, so that how many there are is not known without a look at them all.
+    /// A page of a run's task instances in their order, and how many there are, by what belongs to the page alone: of a mapped task its
+    /// instances, as far as they are known, which the run's document counts.
     pub async fn task_instances_page(
         &self,
         run: &RunDoc,
         offset: usize,
         limit: usize,
-    ) -> Result<Option<(Vec<TaskInstanceView>, usize)>, Error> {
+    ) -> Result<(Vec<TaskInstanceView>, usize), Error> {
         let version = self.version(&run.facts.version).await?;
         let plan = &version.plan;
-        if !plan.units().is_empty() {
-            return Ok(None);
+        let mut views = Vec::new();
+        let mut before = 0;
+        // Tasks that are not mapped and follow each other are read together.
+        let mut whole: Vec<TaskIndex> = Vec::new();
+        for task in plan.tasks() {
+            let instances = known(&version, run, task) as usize;
+            let end = before + instances.max(1);
+            let wanted = offset.max(before)..offset.saturating_add(limit).min(end);
+            if !wanted.is_empty() && instances == 0 {
+                whole.push(task);
+            } else if !wanted.is_empty() {
+                views.extend(self.whole_tasks(&version, run, &std::mem::take(&mut whole)).await?);
+                views.extend(self.list_mapped(run, task, wanted.start - before, wanted.len()).await?.0);
+            }
+            before = end;
         }
-        let total = plan.dag.tasks.len();
-        let wanted: Vec<TaskIndex> = plan.tasks().skip(offset).take(limit).collect();
-        let (Some(first), Some(last)) = (wanted.first(), wanted.last()) else { return Ok(Some((Vec::new(), total))) };
-        let latest = latest(self.store.attempts_of_tasks(&run.facts.incarnation, first.0..last.0 + 1).await?);
-        let view = |task: TaskIndex| task_instance(run, task, plan, latest.get(&(task, None)));
-        Ok(Some((wanted.into_iter().map(view).collect(), total)))
+        views.extend(self.whole_tasks(&version, run, &whole).await?);
+        Ok((views, before))
+    }
+
+    /// Tasks that follow each other and have no instances of their own.
+    async fn whole_tasks(
+        &self,
+        version: &Version,
+        run: &RunDoc,
+        tasks: &[TaskIndex],
+    ) -> Result<Vec<TaskInstanceView>, Error> {
+        let (Some(first), Some(last)) = (tasks.first(), tasks.last()) else { return Ok(Vec::new()) };
+        let found = self.store.readable_attempts_of_tasks(&run.facts.incarnation, first.0..last.0 + 1).await?;
+        tell(&found.unreadable);
+        let latest = latest(found.items);
+        let view = |task: &TaskIndex| task_instance(run, *task, &version.plan, latest.get(&(*task, None)));
+        Ok(tasks.iter().map(view).collect())
     }
 
     /// One task instance of a run.

@@ -95,7 +95,7 @@ impl Server {
                 engine.ingest_all(&Directory::new(dags)).await.unwrap();
                 ready.send(()).unwrap();
                 while !stopped.load(Ordering::Relaxed) {
-                    serve(&engine).await;
+                    Box::pin(serve(&engine)).await;
                 }
             });
         });

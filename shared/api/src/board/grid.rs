@@ -25,7 +25,7 @@ pub(super) async fn grid<P: Parts>(
     let mut dag = dags::shown(&api, &view, &dags::bad_files(&api).await?).await?;
     dag["is_favorite"] = api.engine.store.favorites(&caller.username).await?.contains(&view.summary.dag_id).into();
     dag["timezone"] = super::zone(&api, view.doc.as_ref()).await?;
-    let found = api.engine.store.list_runs(&view.summary.dag_id, page.limit, None).await?;
+    let found = api.engine.list_runs(&view.summary.dag_id, page.limit, None).await?;
     let (mut latest, more) = (found.items, found.next.is_some());
     if let Some(wanted) = query.text("run_id").filter(|id| latest.iter().all(|run| run.facts.run_id != *id)) {
         latest.push(runs::find(&api, &dag_id, wanted).await?);

@@ -27,7 +27,7 @@ pub(super) async fn history<P: Parts>(
     let (mut runs, mut at): (Vec<RunDoc>, _) = (Vec::new(), None);
     let mut more = wanted > 0;
     while more && runs.len() < wanted {
-        let found = api.engine.store.list_runs(&view.summary.dag_id, 100, at).await?;
+        let found = api.engine.list_runs(&view.summary.dag_id, 100, at).await?;
         runs.extend(found.items);
         at = found.next;
         more = at.is_some();

@@ -28,7 +28,7 @@ pub(super) async fn home<P: Parts>(State(api): State<Api<P>>, headers: HeaderMap
     let mut summaries: Vec<DagSummary> = api.engine.all_dag_summaries().await?;
     summaries.retain(|summary| !summary.is_stale);
     let ids: Vec<DagId> = summaries.iter().map(|summary| summary.dag_id.clone()).collect();
-    let docs = api.engine.store.dags(&ids).await?;
+    let docs = api.engine.readable_dags(&ids).await?;
     let schedule = |id: &DagId| summaries.iter().find(|s| s.dag_id == *id).map(|s| s.timetable.as_str());
     let mut next: Vec<&DagDoc> = docs.iter().filter(|doc| !doc.paused && doc.next_due.is_some()).collect();
     next.sort_by_key(|doc| doc.next_due);
@@ -43,7 +43,7 @@ pub(super) async fn home<P: Parts>(State(api): State<Api<P>>, headers: HeaderMap
     }
     let active: Vec<Incarnation> =
         docs.iter().flat_map(|doc| doc.active.keys().chain(doc.held.keys())).take(ACTIVE_MAX).cloned().collect();
-    let mut running = api.engine.store.runs(&active).await?;
+    let mut running = api.engine.readable_runs(&active).await?.items;
     running.retain(|run| !run.state.is_finished());
     running.sort_by_key(|run| Reverse(run.start_date.unwrap_or(run.facts.run_after)));
     let latest = latest(&api, &docs).await?;
@@ -71,7 +71,7 @@ async fn latest<P: Parts>(api: &Api<P>, docs: &[DagDoc]) -> Result<Vec<RunDoc>, 
     by_last.sort_by_key(|doc| (doc.active.is_empty(), Reverse(doc.last.map(|interval| interval.end))));
     let mut runs = Vec::new();
     for doc in by_last.into_iter().take(LOOKED_AT_MAX) {
-        runs.extend(api.engine.store.list_runs(&doc.dag_id, RUNS_OF_EACH, None).await?.items);
+        runs.extend(api.engine.list_runs(&doc.dag_id, RUNS_OF_EACH, None).await?.items);
     }
     runs.retain(|run: &RunDoc| run.state.is_finished());
     runs.sort_by_key(|run| Reverse(run.end_date));

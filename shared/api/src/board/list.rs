@@ -71,7 +71,7 @@ pub(super) async fn overview<P: Parts>(
     summaries.retain(|s| !s.is_stale);
     let ids: Vec<DagId> = summaries.iter().map(|s| s.dag_id.clone()).collect();
     let mut docs: BTreeMap<DagId, DagDoc> =
-        api.engine.store.dags(&ids).await?.into_iter().map(|d| (d.dag_id.clone(), d)).collect();
+        api.engine.readable_dags(&ids).await?.into_iter().map(|d| (d.dag_id.clone(), d)).collect();
     let counts = json!({
         "dags": summaries.len(),
         "paused": docs.values().filter(|d| d.paused).count(),
@@ -94,7 +94,7 @@ pub(super) async fn overview<P: Parts>(
     let total = summaries.len();
     let mut shown = Vec::new();
     for summary in page.of(summaries) {
-        let latest = api.engine.store.list_runs(&summary.dag_id, LATEST_RUNS, None).await?.items;
+        let latest = api.engine.list_runs(&summary.dag_id, LATEST_RUNS, None).await?.items;
         let view = DagView { doc: docs.remove(&summary.dag_id), summary };
         let mut dag = dags::shown(&api, &view, &bad).await?;
         dag["latest_runs"] = latest.iter().map(brief).collect::<Vec<Value>>().into();
@@ -127,7 +127,7 @@ async fn in_state<P: Parts>(
             "running" => doc.is_some_and(|d| !d.active.is_empty()),
             "queued" => doc.is_some_and(|d| !d.held.is_empty()),
             _ => {
-                let latest: Vec<RunDoc> = api.engine.store.list_runs(&summary.dag_id, 1, None).await?.items;
+                let latest: Vec<RunDoc> = api.engine.list_runs(&summary.dag_id, 1, None).await?.items;
                 latest.first().is_some_and(|run| run.state.as_str() == state)
             }
         };

@@ -106,7 +106,8 @@ pub(super) async fn times<P: Parts>(
     let since = Since::of(&run);
     let mut found = Map::new();
     for stretch in stretches {
-        let attempts = api.engine.store.attempts_of_tasks(&run.facts.incarnation, stretch.clone()).await?;
+        let attempts =
+            api.engine.store.readable_attempts_of_tasks(&run.facts.incarnation, stretch.clone()).await?.items;
         for task in stretch.map(TaskIndex) {
             found.insert(task.at().to_string(), one(&run, plan, task, &attempts, &since));
         }

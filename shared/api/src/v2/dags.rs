@@ -207,7 +207,7 @@ pub(super) async fn list<P: Parts>(
     let mut last_runs = BTreeMap::new();
     if by_runs.is_asked() || by_last_run {
         for summary in &summaries {
-            if let Some(run) = api.engine.store.list_runs(&summary.dag_id, 1, None).await?.items.pop() {
+            if let Some(run) = api.engine.list_runs(&summary.dag_id, 1, None).await?.items.pop() {
                 last_runs.insert(summary.dag_id.clone(), run);
             }
         }
@@ -249,7 +249,7 @@ pub(super) async fn list<P: Parts>(
 
 async fn documents<P: Parts>(api: &Api<P>, of: &[DagSummary]) -> Result<BTreeMap<DagId, DagDoc>, Failure> {
     let ids: Vec<DagId> = of.iter().map(|s| s.dag_id.clone()).collect();
-    Ok(api.engine.store.dags(&ids).await?.into_iter().map(|d| (d.dag_id.clone(), d)).collect())
+    Ok(api.engine.readable_dags(&ids).await?.into_iter().map(|d| (d.dag_id.clone(), d)).collect())
 }
 
 pub(crate) async fn bad_files<P: Parts>(api: &Api<P>) -> Result<BTreeSet<String>, Failure> {

@@ -67,7 +67,7 @@ pub(super) async fn stats<P: Parts>(State(api): State<Api<P>>, query: Query) -> 
         let (mut looked_at, mut page) = (0, None);
         let mut latest = None;
         while looked_at < LOOKED_AT_MAX {
-            let found = api.engine.store.list_runs(&dag_id, 100, page).await?;
+            let found = api.engine.list_runs(&dag_id, 100, page).await?;
             looked_at += found.items.len();
             for run in found.items {
                 *counts.entry(run.state.as_str()).or_default() += 1;

@@ -118,7 +118,7 @@ pub(super) async fn filtered<P: Parts>(
     for dag_id in dag_ids {
         let (mut looked_at, mut page) = (0, None);
         while looked_at < LOOKED_AT_MAX {
-            let found = api.engine.store.list_runs(dag_id, 100, page).await?;
+            let found = api.engine.list_runs(dag_id, 100, page).await?;
             looked_at += found.items.len();
             runs.extend(found.items.into_iter().filter(|run| filters.hold(run)));
             page = found.next;
@@ -155,7 +155,7 @@ async fn latest<P: Parts>(api: &Api<P>, dag_id: &DagId, query: &Query) -> Result
     }
     let total = names.len();
     let wanted: Vec<_> = page.of(names).into_iter().map(|name| name.incarnation).collect();
-    let mut found = api.engine.store.runs(&wanted).await?;
+    let mut found = api.engine.readable_runs(&wanted).await?.items;
     found.retain(|run| run.deleted_at.is_none());
     found.sort_by_key(|run| wanted.iter().position(|incarnation| *incarnation == run.facts.incarnation));
     let shown = runs::shown_all(api, &found).await?;

@@ -40,7 +40,7 @@ async fn asked(world: &mut World) -> RunDoc {
 fn after<'a>(task: &'a str, options: &'a [&'a str]) -> std::pin::Pin<Box<dyn Future<Output = Ran> + 'a>> {
     Box::pin(async move {
         let mut world = World::of(&asking(task)).await;
-        let run = asked(&mut world).await;
+        let run = Box::pin(asked(&mut world)).await;
         let attempts = world.attempts;
         let answer = answer(options, json!({}), "ann");
         world.engine.respond(&run, ASK, &answer).await.unwrap();
@@ -85,7 +85,7 @@ async fn a_branch_follows_what_is_chosen() {
     assert_eq!(ends(&both)[..3], ["success"; 3]);
     // To a task that is not there nobody can go: said while it can be answered otherwise.
     let mut world = World::of(&asking("operator: HITLBranchOperator, subject: where?, options: [left, nowhere]")).await;
-    let run = asked(&mut world).await;
+    let run = Box::pin(asked(&mut world)).await;
     let refused = world.engine.respond(&run, ASK, &answer(&["nowhere"], json!({}), "ann")).await.unwrap_err();
     assert!(matches!(&refused, Error::Refused(why) if why.contains("nowhere")), "{refused}");
     world.engine.respond(&run, ASK, &answer(&["left"], json!({}), "ann")).await.unwrap();
@@ -117,7 +117,7 @@ async fn when_the_time_is_over_the_defaults_count() {
 #[tokio::test]
 async fn one_answer_counts_and_the_others_are_told() {
     let mut world = World::of(&asking("operator: ApprovalOperator, subject: go on?")).await;
-    let run = asked(&mut world).await;
+    let run = Box::pin(asked(&mut world)).await;
     let (one, other) = (answer(&["Approve"], json!({}), "ann"), answer(&["Reject"], json!({}), "bob"));
     let view = world.engine.respond(&run, ASK, &one).await.unwrap();
     assert_eq!(view.state.as_str(), "success");
@@ -147,7 +147,7 @@ async fn one_answer_counts_and_the_others_are_told() {
 #[tokio::test]
 async fn what_was_marked_by_hand_is_not_answered() {
     let mut world = World::of(&asking("operator: ApprovalOperator, subject: go on?")).await;
-    let run = asked(&mut world).await;
+    let run = Box::pin(asked(&mut world)).await;
     world.engine.mark(&run.facts.incarnation, &[ASK], updraft_model::cell::End::Success).await.unwrap();
     let refused = world.engine.respond(&run, ASK, &answer(&["Approve"], json!({}), "ann")).await.unwrap_err();
     assert!(
@@ -161,7 +161,7 @@ async fn what_is_no_answer_is_refused_and_the_task_waits_on() {
     let form = "operator: HITLOperator, subject: '?', options: [a, b], assigned_users: [{id: '1', name: ann}, {id: '2', name: bob}], \
                 params: {n: {__type__: airflow.sdk.Param, default: 1, type: integer, maximum: 9}, note: ''}";
     let mut world = World::of(&asking(form)).await;
-    let run = asked(&mut world).await;
+    let run = Box::pin(asked(&mut world)).await;
     let fine = json!({"n": 7, "note": "x"});
     for (given, says) in [
         (answer(&["c"], json!({}), "1"), "`c` is not among the options"),

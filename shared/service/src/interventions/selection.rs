@@ -208,7 +208,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let mut runs = Vec::new();
         let mut page = None;
         loop {
-            let found = self.store.list_runs(dag_id, 100, page).await?;
+            // None of them may be left out unasked.
+            let found = self.store.list_runs(dag_id, 100, page).await?.whole()?;
             runs.extend(found.items.into_iter().filter(|run| {
                 let date = run.facts.logical_date;
                 from.is_none_or(|from| date.is_some_and(|date| date >= from))

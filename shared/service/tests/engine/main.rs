@@ -29,6 +29,8 @@ mod pauses;
 #[cfg(test)]
 mod triggers;
 #[cfg(test)]
+mod unreadable;
+#[cfg(test)]
 mod upgrades;
 #[cfg(test)]
 mod versions;

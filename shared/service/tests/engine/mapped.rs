@@ -559,3 +559,22 @@ async fn cleared_instances_are_held_to_limits() {
     assert_eq!((map.run().await.state, highest), (DagRunState::Success, 1));
     assert_eq!(map.ran().len(), 6);
 }
+
+#[tokio::test]
+async fn a_page_of_task_instances_reads_what_is_on_it() {
+    for items in [130, 1300] {
+        let map = Mapped::new(items, MAP).await;
+        while map.step().await {}
+        let (engine, run, items) = (&map.world.engine, map.run().await, items as usize);
+        let all = engine.task_instances(&run).await.unwrap();
+        assert_eq!(all.len(), items + 2);
+        for (offset, limit) in [(0, 1), (0, 10), (60, 10), (items - 3, 10), (items + 1, 5), (items + 2, 5), (0, 5000)] {
+            let before = engine.store.items().counts();
+            let (page, total) = engine.task_instances_page(&run, offset, limit).await.unwrap();
+            let read = engine.store.items().counts().since(before);
+            let end = all.len().min(offset + limit);
+            assert_eq!((page.as_slice(), total), (&all[offset.min(end)..end], all.len()), "{offset} {limit}");
+            assert!(limit > 10 || read.gets + read.batch_gets + read.queries <= 5, "of {items}, {offset}: {read:?}");
+        }
+    }
+}
