@@ -12,7 +12,7 @@ use updraft_scheduling::step::{Continue, Ended};
 use updraft_task_queue::TaskQueue;
 
 /// How long an attempt on a page may have taken to let it still decide on the image of its run that it was claimed by.
-const RUN_FRESH: SignedDuration = SignedDuration::from_secs(5);
+const RUN_FRESH: SignedDuration = SignedDuration::from_secs(1);
 
 /// The page of an attempt of a mapped instance, as it was last seen.
 #[derive(Debug, Clone, PartialEq)]
