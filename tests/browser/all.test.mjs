@@ -11,6 +11,7 @@ await import('./whole.mjs');
 await import('./admin.mjs');
 await import('./everywhere.mjs');
 await import('./keyboard.mjs');
+await import('./races.mjs');
 await import('./login.mjs');
 
 after(() => browser.close());

@@ -17,16 +17,20 @@ function said(detail) {
 /** Set by the session: what to call when the server asks who is there, which says whether to ask once more; and what says it. */
 export const hooks = { unauthorized: async () => false, headers: () => ({}) };
 
+/** A connection that died while a computer slept says nothing: a question that got no answer by then is over. */
+const PATIENCE = 60_000;
+
 async function ask(path, options = {}, again = true) {
   let answer;
+  let text;
+  const isQuestion = !options.method;
   const headers = { Accept: 'application/json', ...hooks.headers(), ...options.headers };
   try {
-    answer = await fetch(path, { ...options, headers, credentials: 'same-origin' });
-  } catch (error) {
-    if (error.name === 'AbortError') throw error;
-    throw new ApiError(0, 'The server does not answer. Is `updraft standalone` running? This page asks again by itself.', path);
+    answer = await fetch(path, { signal: isQuestion ? AbortSignal.timeout(PATIENCE) : undefined, ...options, headers, credentials: 'same-origin' });
+    text = await answer.text();
+  } catch {
+    throw new ApiError(isQuestion ? 0 : -1, 'The server does not answer. Is `updraft standalone` running?', path);
   }
-  const text = await answer.text();
   if (answer.ok) return { text, answer };
   if (answer.status === 401 && (await hooks.unauthorized()) && again) return ask(path, options, false);
   let detail = answer.statusText;

@@ -1,8 +1,17 @@
 /** Where we are: the hash, as a list of decoded parts and a query. `#/dags/etl/grid?run=x` is `['dags', 'etl', 'grid']` and `{run: 'x'}`. */
 function read() {
   const [path, query = ''] = location.hash.replace(/^#\/?/, '').split('?');
-  const parts = path.split('/').filter(Boolean).map(decodeURIComponent);
+  const parts = path.split('/').filter(Boolean).map(decoded);
   return { parts, query: Object.fromEntries(new URLSearchParams(query)) };
+}
+
+/** A part as it was written, where somebody wrote it by hand and not well. */
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 class Route {

@@ -52,9 +52,10 @@ class Asking {
     this.#busy = true;
     try {
       for (let next = this.next(); next && !document.hidden; next = this.next()) {
-        const [path, page] = [this.path, this.page];
-        const answer = await get(path + next.rest);
-        if (path === this.path) next.take(answer, page);
+        const [known, page] = [this.known, this.page];
+        const answer = await get(this.path + next.rest);
+        // Another run may be wanted by now, or this one again, of which nothing is known.
+        if (known === this.known) next.take(answer, page);
         this.turn++;
       }
       this.error = null;

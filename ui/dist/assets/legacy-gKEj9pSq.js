@@ -1,0 +1,1 @@
+import{a0 as a}from"./Problem-mrFnwMZo.js";a();
