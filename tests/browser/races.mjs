@@ -128,7 +128,7 @@ test('a log has ended when the server has said so, whatever comes after that', a
     await page.waitForTimeout(500);
     assert.equal(await page.getByText(/, following$/).count(), 0);
   });
-  await rm(`${DAGS}/gated.yaml`);
+  await Promise.all([rm(gate), rm(`${DAGS}/gated.yaml`)]);
   await until('its file is gone', async () => (await api('/api/v2/dags/gated')).is_stale);
   await api('/api/v2/dags/gated', 'DELETE');
 });

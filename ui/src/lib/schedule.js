@@ -22,9 +22,16 @@ function weekdays(text) {
   return parts.every((one) => number.test(one) && Number(one) <= 7) ? list(parts.map((one) => DAYS[Number(one)])) : null;
 }
 
-/** The words of five cron fields; null where they say more than these words can. */
+/** EventBridge's six fields as five: it counts days of the week from 1, and has a year. Others stay as they are. */
+function ofFive(fields) {
+  if (fields.length !== 6 || fields[5] !== '*') return fields;
+  const [minute, hour, date, month, weekday] = fields.map((one) => (one === '?' ? '*' : one));
+  return [minute, hour, date, month, weekday.replace(/\d+/g, (day) => String(Number(day) - 1))];
+}
+
+/** The words of cron fields; null where they say more than these words can. */
 export function cronInWords(text) {
-  const fields = (PRESETS[text] ?? text).trim().split(/\s+/);
+  const fields = ofFive((PRESETS[text] ?? text).trim().split(/\s+/));
   if (fields.length !== 5) return null;
   const [minute, hour, date, month, weekday] = fields;
   const step = /^(?:\*|0)\/(\d+)$/;
@@ -34,7 +41,8 @@ export function cronInWords(text) {
     const every = minute.match(step);
     if (every) return every[1] === '1' ? 'every minute' : `every ${every[1]} minutes`;
     if (number.test(minute)) return minute === '0' ? 'hourly' : `hourly at minute ${minute}`;
-    return null;
+    const minutes = minute.split(',');
+    return minutes.every((one) => number.test(one)) ? `hourly at minutes ${list(minutes)}` : null;
   }
   if (!number.test(minute)) return null;
   const everyHours = hour.match(step);
