@@ -146,7 +146,9 @@ fn by_values(plan: &Plan, task: TaskIndex, scene: &impl Scene) -> Option<Verdict
     if whole().any(|state| matches!(state, TaskInstanceState::Failed | TaskInstanceState::UpstreamFailed)) {
         Some(Verdict::Set(End::UpstreamFailed))
     } else if whole().any(|state| state == TaskInstanceState::Skipped) {
-        Some(Verdict::Set(End::Skipped))
+        // Airflow asks both in no certain order: a failure above is not to be hidden by a skip.
+        let has_failed = evaluate_among(plan, task, scene) == Verdict::Set(End::UpstreamFailed);
+        Some(Verdict::Set(if has_failed { End::UpstreamFailed } else { End::Skipped }))
     } else {
         None
     }

@@ -578,3 +578,33 @@ async fn a_page_of_task_instances_reads_what_is_on_it() {
         }
     }
 }
+
+/// What it would be expanded over is skipped by the very look in which another upstream fails: the failure counts. Airflow asks its rule and
+/// its values in no certain order.
+#[tokio::test]
+async fn a_skipped_source_hides_no_failure() {
+    let text = "
+d:
+  schedule: null
+  tasks:
+    first: {operator: BashOperator, bash_command: 'true'}
+    source: {operator: BashOperator, bash_command: 'true', trigger_rule: all_skipped, dependencies: [first]}
+    middle: {operator: BashOperator, bash_command: 'true', dependencies: [first]}
+    mapped: {operator: BashOperator, dependencies: [middle], expand: {bash_command: source.output}}
+";
+    for (fails, ends, state) in [
+        (true, [End::Failed, End::Skipped, End::UpstreamFailed, End::UpstreamFailed], DagRunState::Failed),
+        (false, [End::Success, End::Skipped, End::Success, End::Skipped], DagRunState::Success),
+    ] {
+        let map = Mapped::new(2, text).await;
+        if fails {
+            map.acts.fails.lock().unwrap().insert(("first".to_owned(), NOT_MAPPED));
+        }
+        let run = map.settle().await;
+        let found = |task: u32| match run.cell(TaskIndex(task)) {
+            Cell::Final { end, .. } => Some(*end),
+            _ => None,
+        };
+        assert_eq!(([0, 1, 2, 3].map(found), run.state), (ends.map(Some), state));
+    }
+}
