@@ -54,7 +54,7 @@ pub(crate) fn check(seen: &Seen<'_>) -> Result<Kind, String> {
         Cell::Waiting { wait: Wait::Input, due, try_number } => seen.answered(*try_number, *due, to),
         Cell::Waiting { due, .. } => seen.decided(from.try_number(), Some(*due), to),
         Cell::Queued { try_number } => match to {
-            Cell::Running { try_number: n, lease } if n == try_number => seen.fresh(lease),
+            Cell::Running { try_number: n, lease } if n == try_number => seen.claimed(*n, lease),
             // An instance above was given another end by hand, of which the run is told by a write of its own.
             Cell::Final { end: End::Skipped | End::UpstreamFailed, winner: None, .. }
                 if seen.after.epoch > 0 && !seen.plan.units().is_empty() =>
@@ -231,6 +231,17 @@ impl Seen<'_> {
             return Err("the token of a claim is not fresh".to_owned());
         }
         Ok(Kind::Other)
+    }
+
+    /// A claim of what is queued; or one that was carried twice, the second time when its attempt had given its worker back and the try was
+    /// queued again. Nobody runs that one: when its lease is over its item settles it, as it did before (rule A6).
+    fn claimed(&self, try_number: u32, lease: &Lease) -> Result<Kind, String> {
+        let has_given_back = self.item(try_number, lease).is_some_and(|(item, _)| item.outcome.goes_on());
+        let is_own = self.world.monitor.drawer(&lease.token) == Some(self.process);
+        if is_own && has_given_back && !self.world.monitor.lives(&lease.token) {
+            return Ok(Kind::Other);
+        }
+        self.fresh(lease)
     }
 
     /// An attempt that no longer holds is known to be gone, or its lease is over.
