@@ -30,6 +30,19 @@ test('a run is triggered by a form made from the params', async () => {
   });
 });
 
+test('a run triggered from the list is made once, and shown', async () => {
+  const count = async () => (await api('/api/v2/dags/flaky/dagRuns?limit=1')).total_entries;
+  const before = await count();
+  await at('#/dags', async (page) => {
+    await page.getByRole('button', { name: 'Trigger flaky' }).click();
+    await page.getByRole('dialog', { name: 'Trigger flaky' }).getByRole('button', { name: 'Trigger a run' }).dblclick();
+    await page.getByRole('heading', { name: 'flaky' }).waitFor();
+    await page.getByRole('region', { name: 'Run', exact: true }).getByText('by hand').waitFor();
+    assert.match(page.url(), /#\/dags\/flaky\/grid\?run=manual__/);
+  });
+  assert.equal(await count(), before + 1);
+});
+
 test('what the server refuses is said in the form', async () => {
   await at(
     '#/dags/shop',

@@ -83,6 +83,10 @@ test('Ctrl K goes anywhere', async () => {
     await page.keyboard.press('ArrowDown');
     await page.keyboard.press('Enter');
     await page.getByRole('heading', { name: 'Pools' }).waitFor();
+    await page.keyboard.press('Control+k');
+    await page.keyboard.type('flak');
+    await page.keyboard.press('Escape');
+    await until('it closes at once', async () => (await page.getByRole('dialog').count()) === 0);
   });
 });
 

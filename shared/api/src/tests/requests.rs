@@ -211,3 +211,46 @@ async fn what_looks_at_each_dag_looks_at_each_once() {
         assert!(many <= few + 9 * each, "{path}: {few} requests for 3 DAGs, {many} for 12");
     }
 }
+
+/// Changes, and the most requests that each makes, its event in the log included, however many DAGs and runs there are.
+const CHANGES: [(&str, &str, &str, u64); 11] = [
+    ("PATCH", "/api/v2/dags/dag_000", r#"{"is_paused": true}"#, 9),
+    ("PATCH", "/api/v2/dags/dag_000", r#"{"is_paused": false}"#, 9),
+    ("PATCH", "/api/v2/dags?dag_id_pattern=dag_000", r#"{"is_paused": true}"#, 8),
+    ("PATCH", "/api/v2/dags?dag_id_pattern=dag_000", r#"{"is_paused": false}"#, 8),
+    ("POST", "/api/v2/dags/dag_000/dagRuns", r#"{"logical_date": null}"#, 11),
+    ("PATCH", "/api/v2/dags/dag_000/dagRuns/mine", r#"{"note": "seen"}"#, 12),
+    ("PATCH", "/api/v2/dags/dag_000/dagRuns/mine/taskInstances/load", r#"{"note": "seen"}"#, 17),
+    ("POST", "/api/v2/dags/dag_000/favorite", "", 4),
+    ("POST", "/api/v2/variables", r#"{"key": "region", "value": "eu"}"#, 3),
+    ("PATCH", "/api/v2/variables/region", r#"{"key": "region", "value": "us"}"#, 3),
+    ("DELETE", "/api/v2/variables/region", "", 3),
+];
+
+#[tokio::test]
+async fn a_change_costs_a_bounded_number_of_requests_however_much_there_is() {
+    let (small, large) = (world(3, 8).await, world(12, 40).await);
+    let mut wrong = Vec::new();
+    for (method, path, body, most) in CHANGES {
+        let (few, many) = (change(&small, method, path, body).await, change(&large, method, path, body).await);
+        if many > most || few > many {
+            wrong.push(format!("{method} {path} {body}: {few} requests, {many} where there is more, {most} at most"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// The number of requests that a change makes.
+async fn change(engine: &Arc<CountedEngine>, method: &str, path: &str, body: &str) -> u64 {
+    let nowhere = std::path::Path::new("/nonexistent");
+    let (logs, dags) = (Arc::new(Directory::new(nowhere)), Arc::new(updraft_dag_store::Directory::new(nowhere)));
+    let router = router(engine.clone(), logs, dags, setup());
+    let items = engine.store.items();
+    let before = items.requests.load(Ordering::Relaxed);
+    let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+    let response = router.oneshot(request.body(Body::from(body.to_owned())).unwrap()).await.unwrap();
+    let status = response.status();
+    let answer = to_bytes(response.into_body(), 1 << 22).await.unwrap();
+    assert!(status.is_success(), "{method} {path}: {status} {}", String::from_utf8_lossy(&answer));
+    items.requests.load(Ordering::Relaxed) - before
+}

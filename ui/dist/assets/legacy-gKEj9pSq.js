@@ -1,1 +1,0 @@
-import{a0 as a}from"./Problem-mrFnwMZo.js";a();
