@@ -36,6 +36,15 @@ async fn overdue(session: &Session) -> Finding {
             return Finding::wrong("stuck", error.to_string(), "the time index cannot be read; see the error");
         }
     };
+    if let Some(unreadable) = due.unreadable.first() {
+        let found = format!("{} in the time index: {unreadable}", count(due.unreadable.len(), "unknown item"));
+        return Finding::wrong(
+            "stuck",
+            found,
+            "everything else is looked at; run the version that wrote it, or remove the item",
+        );
+    }
+    let due = due.items;
     let minutes = OVERDUE.as_secs() / 60;
     if due.is_empty() {
         return Finding::fine("stuck", format!("nothing is overdue for more than {minutes} minutes"));

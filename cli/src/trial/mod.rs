@@ -279,7 +279,7 @@ impl Trial {
             return Ok(true);
         }
         let mut any = false;
-        for entry in self.engine.store.due(self.engine.clock.now(), 100).await? {
+        for entry in self.engine.store.due(self.engine.clock.now(), 100).await?.items {
             if !matches!(entry.what, DueWhat::Dag(_)) {
                 any = true;
                 self.engine.look(&entry.what).await?;
@@ -294,7 +294,7 @@ impl Trial {
 
     /// Waits for what falls due next.
     async fn wait(&self, run: &RunDoc) -> Result<(), Failure> {
-        let due = self.engine.store.due(Timestamp::MAX, 1000).await?;
+        let due = self.engine.store.due(Timestamp::MAX, 1000).await?.items;
         let next = due.iter().find(|entry| !matches!(entry.what, DueWhat::Dag(_))).map(|entry| entry.wake_at);
         let Some(next) = next else {
             let version = self.engine.version(&run.facts.version).await?;

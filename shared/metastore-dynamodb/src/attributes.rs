@@ -41,13 +41,11 @@ pub(crate) fn key_of(raw: &Raw) -> Result<Key, Error> {
     }
 }
 
-/// Reads a number out of an item.
-pub(crate) fn number(raw: &Raw, name: &str) -> Result<i64, Error> {
-    let whole = match raw.get(name) {
-        Some(AttributeValue::N(number)) => number.parse().ok(),
-        _ => None,
-    };
-    whole.ok_or_else(|| Error::Corrupt(format!("`{name}` is no whole number: {:?}", raw.get(name))))
+/// Reads a place in the time index. The index holds numbers only; one that is none of ours is taken for the nearest one that could be, so that
+/// whoever looks finds the item, and says what is wrong with it.
+pub(crate) fn place(raw: &Raw, name: &str) -> i64 {
+    let Some(AttributeValue::N(number)) = raw.get(name) else { return 0 };
+    number.parse().unwrap_or_else(|_| number.parse::<f64>().map_or(0, |number| number.floor() as i64))
 }
 
 /// Reads an item, its key left out.
@@ -118,6 +116,21 @@ mod tests {
             assert!(message.contains("`odd`") && message.contains("`p` / `s`") && message.contains(part), "{message}");
         }
         assert!(matches!(key_of(&Raw::new()), Err(Error::Corrupt(_))));
-        assert!(matches!(number(&stored(&key(), &Item::new()), "wake_at"), Err(Error::Corrupt(_))));
+    }
+
+    #[test]
+    fn a_place_in_the_index_is_found_whatever_number_it_is() {
+        for (number, read) in [
+            ("12", 12),
+            ("-3", -3),
+            ("1.5", 1),
+            ("-1.5", -2),
+            ("2E3", 2000),
+            ("1E100", i64::MAX),
+            ("-99999999999999999999", i64::MIN),
+        ] {
+            let raw = Raw::from([("wake_at".to_owned(), AttributeValue::N(number.to_owned()))]);
+            assert_eq!(place(&raw, "wake_at"), read, "{number}");
+        }
     }
 }

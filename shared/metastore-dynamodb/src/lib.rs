@@ -159,7 +159,7 @@ impl DynamoDb {
             .key_condition_expression(format!("{hash}={hash_is} AND {at}<={at_most}"))
             .set_expression_attribute_names(expression.names())
             .set_expression_attribute_values(expression.values());
-        self.pages(query, None, limit, |raw| Ok(Due { wake_at: attributes::number(raw, WAKE_AT)?, key: key_of(raw)? }))
+        self.pages(query, None, limit, |raw| Ok(Due { wake_at: attributes::place(raw, WAKE_AT), key: key_of(raw)? }))
             .await
     }
 

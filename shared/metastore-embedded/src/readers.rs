@@ -5,7 +5,7 @@
 use crate::encoding;
 use crate::faults::Fault;
 use crate::schema;
-use rusqlite::types::Value as Sql;
+use rusqlite::types::{Value as Sql, ValueRef};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -100,9 +100,30 @@ pub(crate) fn query(connection: &Connection, range: &Range) -> Result<Vec<(Strin
 pub(crate) fn due(connection: &Connection, until: i64, most: usize) -> Result<Vec<Due>, Fault> {
     let mut statement = connection.prepare_cached(DUE)?;
     let rows = statement.query_map(params![until, limit(most)], |row| {
-        Ok(Due { wake_at: row.get(0)?, key: Key { pk: row.get(1)?, sk: row.get(2)? } })
+        let key = Key { pk: any_text(row.get_ref(1)?), sk: any_text(row.get_ref(2)?) };
+        Ok(Due { wake_at: place(row.get_ref(0)?), key })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// A place in the time index. SQLite keeps other numbers in a column of whole ones; such a one is taken for the nearest that could be ours, so
+/// that whoever looks finds the item.
+fn place(wake_at: ValueRef) -> i64 {
+    match wake_at {
+        ValueRef::Integer(at) => at,
+        ValueRef::Real(at) => at.floor() as i64,
+        ValueRef::Null | ValueRef::Text(_) | ValueRef::Blob(_) => 0,
+    }
+}
+
+/// Part of a key, whatever it is.
+fn any_text(part: ValueRef) -> String {
+    match part {
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        ValueRef::Integer(number) => number.to_string(),
+        ValueRef::Real(number) => number.to_string(),
+        ValueRef::Null => String::new(),
+    }
 }
 
 /// A stored text as an item.
@@ -159,6 +180,18 @@ mod tests {
         ] {
             assert_eq!(end_of_prefix(prefix).as_deref(), end, "{prefix:?}");
         }
+    }
+
+    #[test]
+    fn the_time_index_is_read_whatever_stands_in_it() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(include_str!("schema.sql")).unwrap();
+        for row in ["'R#1', 'R', 20", "'R#2', 'R', 10.5", "'R#3', 'R', -1e300", "x'52ff', 'R', 15"] {
+            connection.execute(&format!("insert into kv (pk, sk, wake_at, v) values ({row}, '{{}}')"), []).unwrap();
+        }
+        let found = due(&connection, 20, 10).unwrap();
+        let found: Vec<(i64, &str)> = found.iter().map(|due| (due.wake_at, due.key.pk.as_str())).collect();
+        assert_eq!(found, [(i64::MIN, "R#3"), (10, "R#2"), (15, "R\u{fffd}"), (20, "R#1")]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use crate::codec::{self, corrupt, from_json_item, json_item, number, wake, wake_changes};
 use crate::item::{Change, Condition, Item, Key, Path, SHARD, Update, Value, WAKE_AT};
 use crate::store::Metastore;
-use crate::{Error, Items, Outcome, keys};
+use crate::{Error, Items, Outcome, Readable, keys};
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 use updraft_model::{Backfill, BackfillId, Intervention, OperationId};
@@ -116,8 +116,8 @@ impl<I: Items> Metastore<I> {
     }
 
     /// All backfills, the latest first.
-    pub async fn list_backfills(&self) -> Result<Vec<Backfill>, Error> {
-        let mut all = Vec::new();
+    pub async fn list_backfills(&self) -> Result<Readable<Backfill>, Error> {
+        let mut all = Readable { items: Vec::new(), unreadable: Vec::new() };
         let mut range = crate::Range {
             pk: keys::BACKFILLS.to_owned(),
             prefix: String::new(),
@@ -127,14 +127,16 @@ impl<I: Items> Metastore<I> {
         };
         loop {
             let page = self.items().query(&range).await?;
-            let ids: Vec<BackfillId> = page.iter().map(|(_, item)| from_json_item(item)).collect::<Result<_, _>>()?;
-            let keys: Vec<Key> = ids.iter().map(keys::backfill).collect();
-            let found = self.items().get_many(&keys).await?;
+            let entries = page.iter().map(|(sk, item)| (Key { pk: range.pk.clone(), sk: sk.clone() }, item));
+            let ids = Readable::of(entries, |_, item| from_json_item::<BackfillId>(item))?;
+            let keys: Vec<Key> = ids.items.iter().map(keys::backfill).collect();
+            let mut found = self.readable(&keys, |key, item| Ok((key.clone(), job::<Backfill>(item)?.body))).await?;
             for key in &keys {
-                if let Some((_, item)) = found.iter().find(|(there, _)| there == key) {
-                    all.push(job::<Backfill>(item)?.body);
+                if let Some(at) = found.items.iter().position(|(there, _)| there == key) {
+                    all.items.push(found.items.swap_remove(at).1);
                 }
             }
+            all.unreadable.extend(ids.unreadable.into_iter().chain(found.unreadable));
             if page.len() < range.limit {
                 return Ok(all);
             }
@@ -203,10 +205,10 @@ mod tests {
             assert!(store.put_backfill(&backfill(id), Some(at)).await.unwrap());
         }
         assert!(!store.put_backfill(&backfill("900"), None).await.unwrap());
-        assert_eq!(store.list_backfills().await.unwrap(), [backfill("1000"), backfill("900")]);
-        assert_eq!(store.due(at, 9).await.unwrap().len(), 2);
+        assert_eq!(store.list_backfills().await.unwrap().items, [backfill("1000"), backfill("900")]);
+        assert_eq!(store.due(at, 9).await.unwrap().items.len(), 2);
         store.delete_backfill(&BackfillId::trusted("900")).await.unwrap();
-        assert_eq!(store.list_backfills().await.unwrap(), [backfill("1000")]);
+        assert_eq!(store.list_backfills().await.unwrap().items, [backfill("1000")]);
     }
 
     #[tokio::test]
@@ -216,7 +218,7 @@ mod tests {
         store.put_intervention(intervention(), at(60)).await.unwrap();
         let read = store.intervention(&OperationId::trusted("op")).await.unwrap().unwrap();
         assert_eq!(read, Job { body: intervention(), wake_at: Some(at(60)), revision: 0 });
-        let due = store.due(at(60), 10).await.unwrap();
+        let due = store.due(at(60), 10).await.unwrap().items;
         assert_eq!(due[0].what, crate::DueWhat::Intervention(OperationId::trusted("op")));
         let further = Intervention { done: 1, ..intervention() };
         let written = store.update_intervention(&read, &further, at(90)).await.unwrap();
@@ -226,6 +228,6 @@ mod tests {
         assert_eq!(late, Outcome::Refused(Some(expected)));
         store.delete_intervention(&OperationId::trusted("op")).await.unwrap();
         assert_eq!(store.intervention(&OperationId::trusted("op")).await.unwrap(), None);
-        assert_eq!(store.due(at(999), 10).await.unwrap(), []);
+        assert_eq!(store.due(at(999), 10).await.unwrap().items, []);
     }
 }

@@ -198,17 +198,7 @@ impl<I: Items> Metastore<I> {
         unit: TaskIndex,
         pages: impl IntoIterator<Item = u32>,
     ) -> Result<Vec<PageDoc>, Error> {
-        let key = |page| PageKey { incarnation: incarnation.clone(), unit, page };
-        let by_key: std::collections::BTreeMap<_, _> =
-            pages.into_iter().map(key).map(|key| (keys::page(&key), key)).collect();
-        let wanted: Vec<_> = by_key.keys().cloned().collect();
-        if wanted.is_empty() {
-            return Ok(Vec::new());
-        }
-        let found = self.items().get_many(&wanted).await?;
-        let mut pages = found.iter().map(|(key, item)| page_doc(&by_key[key], item)).collect::<Result<Vec<_>, _>>()?;
-        pages.sort_by_key(|page| page.key.page);
-        Ok(pages)
+        self.readable_pages(incarnation, unit, pages).await?.whole()
     }
 
     /// Puts a page unless it exists.

@@ -5,7 +5,7 @@ use crate::item::{Change, Condition, Item, Key, Path, Update, Value};
 use crate::keys::Document;
 use crate::seal::Seal;
 use crate::unreadable::{Readable, Unreadable};
-use crate::{Error, Items, Outcome, Range, attempts, keys};
+use crate::{Due, Error, Items, Outcome, Range, attempts, keys};
 use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -345,10 +345,7 @@ impl<I: Items> Metastore<I> {
 
     /// Reads many attempts' items; absent ones are left out; in no order.
     pub async fn attempts(&self, wanted: &[AttemptKey]) -> Result<Vec<(AttemptKey, Attempt)>, Error> {
-        let by_key: BTreeMap<_, _> = wanted.iter().map(|k| (keys::attempt(k), k)).collect();
-        let keys: Vec<_> = by_key.keys().cloned().collect();
-        let found = self.items.get_many(&keys).await?;
-        found.iter().map(|(key, item)| Ok((by_key[key].clone(), from_json_item(item)?))).collect()
+        self.readable_attempts(wanted).await?.whole()
     }
 
     /// All attempts of a run, or of one of its tasks, by task, then try, then token.
@@ -660,17 +657,35 @@ impl<I: Items> Metastore<I> {
         Ok(Page { items: read.items, next, unreadable: read.unreadable })
     }
 
-    /// What wants attention until then, earliest first, at most `limit`. May lag behind writes by seconds.
-    pub async fn due(&self, until: Timestamp, limit: usize) -> Result<Vec<DueEntry>, Error> {
-        let found = self.items.due(until.as_millisecond(), limit).await?;
-        found
-            .into_iter()
-            .map(|due| {
-                let what = keys::document(&due.key)
-                    .ok_or_else(|| Error::Corrupt(format!("`{}` in the time index", due.key.pk)))?;
-                let wake_at = Timestamp::from_millisecond(due.wake_at).map_err(|e| Error::Corrupt(e.to_string()))?;
-                Ok(DueEntry { what, wake_at })
-            })
-            .collect()
+    /// What wants attention until then, earliest first, at most `limit`. May lag behind writes by seconds. What stands in the index under a key
+    /// that this version does not know is left out, told of, and takes nobody's place.
+    pub async fn due(&self, until: Timestamp, limit: usize) -> Result<Readable<DueEntry>, Error> {
+        let mut asked = limit;
+        loop {
+            let found = self.items.due(until.as_millisecond(), asked).await?;
+            let is_all = found.len() < asked;
+            let mut due = Readable { items: Vec::with_capacity(found.len()), unreadable: Vec::new() };
+            for Due { wake_at, key } in found {
+                match keys::document(&key) {
+                    Some(what) => due.items.push(DueEntry { what, wake_at: instant(wake_at) }),
+                    None => due.unreadable.push(Unreadable { key, why: UNKNOWN_IN_INDEX.to_owned() }),
+                }
+            }
+            if is_all || due.items.len() >= limit {
+                due.items.truncate(limit);
+                return Ok(due);
+            }
+            asked = asked.saturating_mul(2);
+        }
     }
+}
+
+/// What is said of a key in the time index that stands for no document.
+const UNKNOWN_IN_INDEX: &str = "it is in the time index, and this version knows no document of such a key; a later version may have written it, or a \
+                                hand: run that version, or remove the item";
+
+/// An instant of the time index. What lies beyond all instants is the first or the last of them.
+fn instant(wake_at: i64) -> Timestamp {
+    let beyond = if wake_at < 0 { Timestamp::MIN } else { Timestamp::MAX };
+    Timestamp::from_millisecond(wake_at).unwrap_or(beyond)
 }

@@ -4,11 +4,12 @@
 //! shows a list, or looks after many things of which each stands for itself, shall not lose them all to one.
 
 use crate::item::{Item, Key};
+use crate::pages::page_doc;
 use crate::store::Metastore;
 use crate::{Error, Items, codec, keys};
 use std::collections::BTreeMap;
 use std::fmt;
-use updraft_model::{DagDoc, DagId, Incarnation, RunDoc};
+use updraft_model::{Attempt, AttemptKey, DagDoc, DagId, Incarnation, PageDoc, PageKey, RunDoc, TaskIndex};
 
 /// An item that is there and cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +93,33 @@ impl<I: Items> Metastore<I> {
         self.readable(&keys, |key, item| codec::dag_doc(by_key[key], item)).await
     }
 
-    async fn readable<T>(
+    /// Reads many attempts' items, as [`Metastore::attempts`] does, each by itself.
+    pub async fn readable_attempts(&self, wanted: &[AttemptKey]) -> Result<Readable<(AttemptKey, Attempt)>, Error> {
+        let by_key: BTreeMap<Key, &AttemptKey> = wanted.iter().map(|k| (keys::attempt(k), k)).collect();
+        let keys: Vec<Key> = by_key.keys().cloned().collect();
+        self.readable(&keys, |key, item| Ok((by_key[key].clone(), codec::from_json_item(item)?))).await
+    }
+
+    /// Reads many pages of a mapped task or group, as [`Metastore::pages`] does, each by itself.
+    pub async fn readable_pages(
+        &self,
+        incarnation: &Incarnation,
+        unit: TaskIndex,
+        pages: impl IntoIterator<Item = u32>,
+    ) -> Result<Readable<PageDoc>, Error> {
+        let key = |page| PageKey { incarnation: incarnation.clone(), unit, page };
+        let by_key: BTreeMap<Key, PageKey> = pages.into_iter().map(key).map(|key| (keys::page(&key), key)).collect();
+        let keys: Vec<Key> = by_key.keys().cloned().collect();
+        if keys.is_empty() {
+            return Ok(Readable { items: Vec::new(), unreadable: Vec::new() });
+        }
+        let mut found = self.readable(&keys, |key, item| page_doc(&by_key[key], item)).await?;
+        found.items.sort_by_key(|page| page.key.page);
+        Ok(found)
+    }
+
+    /// Reads items by key, each by itself.
+    pub(crate) async fn readable<T>(
         &self,
         keys: &[Key],
         read: impl Fn(&Key, &Item) -> Result<T, Error>,

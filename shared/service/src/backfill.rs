@@ -6,13 +6,14 @@
 
 use crate::dates::{Claimed, name_of};
 use crate::engine::{Engine, Error, ROUNDS_MAX, Version};
+use crate::readable::tell;
 use crate::trigger::check_conf;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use updraft_clock::Clock;
-use updraft_metastore::{Items, Job, Outcome};
+use updraft_metastore::{Items, Job, Outcome, keys};
 use updraft_model::backfill::{BACKFILL_RUNS_DEFAULT, BackfillRun};
 use updraft_model::cell::End;
 use updraft_model::run_id::{self, Ending};
@@ -279,7 +280,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// All backfills, the latest first, or those of a DAG.
     pub async fn backfills(&self, dag_id: Option<&DagId>) -> Result<Vec<Backfill>, Error> {
         let all = self.store.list_backfills().await?;
-        Ok(all.into_iter().filter(|backfill| dag_id.is_none_or(|dag_id| backfill.dag_id == *dag_id)).collect())
+        tell(&all.unreadable);
+        Ok(all.items.into_iter().filter(|backfill| dag_id.is_none_or(|dag_id| backfill.dag_id == *dag_id)).collect())
     }
 
     /// Pauses or unpauses a backfill. Paused: it makes and starts no run; those that run go on.
@@ -376,10 +378,15 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// Puts and clears what is owed. What has ended is not among the active runs any more.
     async fn settled(&self, backfill: &Backfill) -> Result<Backfill, Error> {
         let ids: Vec<Incarnation> = backfill.active.keys().cloned().collect();
-        let found = self.store.runs(&ids).await?;
-        let runs: BTreeMap<_, _> = found.into_iter().map(|run| (run.facts.incarnation.clone(), run)).collect();
+        let found = self.readable_runs(&ids).await?;
+        let runs: BTreeMap<_, _> = found.items.into_iter().map(|run| (run.facts.incarnation.clone(), run)).collect();
         let mut active = BTreeMap::new();
         for (incarnation, entry) in &backfill.active {
+            // A run that cannot be read keeps its place, and no other from being made.
+            if found.unreadable.iter().any(|item| item.key == keys::run(incarnation)) {
+                active.insert(incarnation.clone(), entry.clone());
+                continue;
+            }
             let goes_on = match (runs.get(incarnation), entry) {
                 (Some(run), _) if run.deleted_at.is_some() => false,
                 (Some(run), BackfillRun { clear: Some(operation), .. }) if !run.operations.contains(operation) => {
@@ -546,14 +553,17 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// is not there yet is put first: nobody else may have made a run of its date, since it was known to be made.
     async fn close_backfill(&self, job: Job<Backfill>) -> Result<(), Error> {
         let ids: Vec<Incarnation> = job.body.active.keys().cloned().collect();
-        let there = self.store.runs(&ids).await?;
-        let is_there = |incarnation: &Incarnation| there.iter().any(|run| run.facts.incarnation == *incarnation);
+        let there = self.readable_runs(&ids).await?;
+        let is_there = |incarnation: &Incarnation| {
+            there.items.iter().any(|run| run.facts.incarnation == *incarnation)
+                || there.unreadable.iter().any(|item| item.key == keys::run(incarnation))
+        };
         for (_, entry) in job.body.active.iter().filter(|(incarnation, _)| !is_there(incarnation)) {
             if let Some(facts) = &entry.facts {
                 self.put_backfill_run(facts).await?;
             }
         }
-        for run in self.store.runs(&ids).await? {
+        for run in self.readable_runs(&ids).await?.items {
             if run.state == DagRunState::Queued && run.deleted_at.is_none() {
                 self.end_run(&run.facts.incarnation, End::Failed).await?;
             }

@@ -5,6 +5,7 @@
 //! those before each run that has not ended.
 
 use crate::engine::{Engine, Error};
+use crate::readable::tell;
 use jiff::{SignedDuration, Timestamp};
 use updraft_clock::Clock;
 use updraft_log_store::LogStore;
@@ -102,9 +103,12 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
 
     /// The backfills of some DAGs that ended before an instant.
     pub async fn removable_backfills(&self, dags: &[DagId], before: Timestamp) -> Result<Vec<BackfillId>, Error> {
-        let all = self.store.list_backfills().await?.into_iter();
+        let all = self.store.list_backfills().await?;
+        tell(&all.unreadable);
         let is_over = |at: Timestamp| at < before;
         Ok(all
+            .items
+            .into_iter()
             .filter(|backfill| backfill.completed_at.is_some_and(is_over) && backfill.active.is_empty())
             .filter(|backfill| dags.contains(&backfill.dag_id))
             .map(|backfill| backfill.id)

@@ -3,6 +3,7 @@
 
 use crate::engine::{Engine, Error, ROUNDS_MAX, Version};
 use crate::page_limits::Holding;
+use crate::readable::aside;
 use std::collections::{BTreeMap, BTreeSet};
 use updraft_clock::Clock;
 use updraft_metastore::{Items, Outcome};
@@ -261,7 +262,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     ) -> Result<bool, Error> {
         for (name, claim) in ready {
             let Some(run) = standing.runs.get(&name.incarnation) else { continue };
-            let plan = &self.version(&run.facts.version).await?.plan;
+            let Some(version) = aside(self.version(&run.facts.version).await)? else { continue };
+            let plan = &version.plan;
             let is_last = plan.holders(name.task, &name.incarnation).last() == Some(holder);
             if claim.is_last || is_last || plan.slots_of_run().is_some() {
                 return Ok(true);
@@ -282,48 +284,52 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     async fn queue_promoted(&self, holder: &HolderId, promoted: Vec<(HolderName, Claim)>) -> Result<(), Error> {
         let mut messages = Vec::new();
         for (name, claim) in promoted {
-            if name.map_index.is_some() {
-                messages.extend(self.queue_promoted_instance(holder, &name, &claim).await?);
-                continue;
-            }
-            if !claim.is_last {
-                let is_put_off = self.put_off(&name, &claim).await?;
-                messages.push(Outgoing::now(if is_put_off {
-                    Message::Holder { holder: holder.clone() }
-                } else {
-                    Message::Run { incarnation: name.incarnation }
-                }));
-                continue;
-            }
-            let try_number = claim.generation.try_number;
-            let look_at = self.clock.now().saturating_add(LOOK_EVERY).ok();
-            let change = step::promote(name.task, claim.generation, look_at);
-            match self.store.update_run(&name.incarnation, &change).await? {
-                Outcome::Updated(run) => {
-                    let version = self.version(&run.facts.version).await?;
-                    messages.push(Outgoing::now(Message::Task {
-                        dag_id: run.facts.dag_id.clone(),
-                        incarnation: name.incarnation,
-                        task: name.task,
-                        try_number,
-                        priority: claim.priority,
-                        place: None,
-                        worker: version.plan.task(name.task).worker_kind(),
-                    }));
-                }
-                // Its DAG is paused: others may have the slots meanwhile (rule P1).
-                Outcome::Refused(Some(run)) if run.paused && self.put_off(&name, &claim).await? => {
-                    messages.push(Outgoing::now(Message::Holder { holder: holder.clone() }));
-                }
-                // A run that is no more, or that has gone on: the slots go to the next (rule B2).
-                Outcome::Refused(image) if !holders::is_alive(&claim, image.as_ref(), name.task, |_| false) => {
-                    messages.push(Outgoing::now(Message::Holder { holder: holder.clone() }));
-                }
-                Outcome::Refused(_) => messages.push(Outgoing::now(Message::Run { incarnation: name.incarnation })),
-            }
+            // One whose run cannot be read keeps its slots, and nobody else from what is theirs.
+            messages.extend(aside(self.queue_one_promoted(holder, name, claim).await)?.unwrap_or_default());
         }
         self.send(messages).await;
         Ok(())
+    }
+
+    /// Queues one that waited and holds its slots now. Returns whom to tell.
+    async fn queue_one_promoted(
+        &self,
+        holder: &HolderId,
+        name: HolderName,
+        claim: Claim,
+    ) -> Result<Vec<Outgoing>, Error> {
+        let to_holder = || Message::Holder { holder: holder.clone() };
+        if name.map_index.is_some() {
+            return self.queue_promoted_instance(holder, &name, &claim).await;
+        }
+        if !claim.is_last {
+            let is_put_off = self.put_off(&name, &claim).await?;
+            let to_run = || Message::Run { incarnation: name.incarnation.clone() };
+            return Ok(vec![Outgoing::now(if is_put_off { to_holder() } else { to_run() })]);
+        }
+        let try_number = claim.generation.try_number;
+        let look_at = self.clock.now().saturating_add(LOOK_EVERY).ok();
+        let change = step::promote(name.task, claim.generation, look_at);
+        let message = match self.store.update_run(&name.incarnation, &change).await? {
+            Outcome::Updated(run) => {
+                let version = self.version(&run.facts.version).await?;
+                Message::Task {
+                    dag_id: run.facts.dag_id.clone(),
+                    incarnation: name.incarnation,
+                    task: name.task,
+                    try_number,
+                    priority: claim.priority,
+                    place: None,
+                    worker: version.plan.task(name.task).worker_kind(),
+                }
+            }
+            // Its DAG is paused: others may have the slots meanwhile (rule P1).
+            Outcome::Refused(Some(run)) if run.paused && self.put_off(&name, &claim).await? => to_holder(),
+            // A run that is no more, or that has gone on: the slots go to the next (rule B2).
+            Outcome::Refused(image) if !holders::is_alive(&claim, image.as_ref(), name.task, |_| false) => to_holder(),
+            Outcome::Refused(_) => Message::Run { incarnation: name.incarnation },
+        };
+        Ok(vec![Outgoing::now(message)])
     }
 
     /// Puts off who was given slots while its run has no place for it (rule B7), or is paused (rule P1). True: it holds them no more, and somebody is to give them

@@ -2,10 +2,11 @@
 
 use crate::engine::{Engine, Error, ROUNDS_MAX, Version};
 use crate::limits::{Asker, Asking, Standing};
-use std::collections::BTreeMap;
+use crate::readable::{aside, tell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use updraft_clock::Clock;
-use updraft_metastore::{Items, Outcome};
+use updraft_metastore::{Items, Outcome, keys};
 use updraft_model::{
     Cell, Claim, HolderDoc, HolderId, HolderName, Incarnation, PageDoc, PageKey, RunDoc, Slot, TaskIndex,
 };
@@ -18,6 +19,8 @@ use updraft_task_queue::{Message, Outgoing, TaskQueue};
 pub(crate) struct Holding {
     pub(crate) runs: BTreeMap<Incarnation, RunDoc>,
     pages: BTreeMap<HolderName, Arc<PageDoc>>,
+    /// Those whose run or page cannot be read: they keep what they hold, and hide nobody else.
+    unreadable: BTreeSet<HolderName>,
 }
 
 impl Holding {
@@ -31,6 +34,9 @@ impl Holding {
 
     /// Whether a claim still stands for what its run does (rule B3).
     pub(crate) fn is_alive(&self, doc: &HolderDoc, name: &HolderName, claim: &Claim) -> bool {
+        if self.unreadable.contains(name) {
+            return true;
+        }
         let run = self.runs.get(&name.incarnation);
         let keeps = |wait| holders::keeps(doc, wait);
         match name.map_index {
@@ -169,23 +175,38 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         incarnations.sort();
         incarnations.dedup();
         let mut holding = Holding::default();
-        for run in self.store.runs(&incarnations).await? {
+        let found = self.readable_runs(&incarnations).await?;
+        let is_unreadable =
+            |name: &HolderName| found.unreadable.iter().any(|item| item.key == keys::run(&name.incarnation));
+        holding.unreadable.extend(names.iter().filter(|name| is_unreadable(name)).map(|name| (*name).clone()));
+        for run in found.items {
             holding.runs.insert(run.facts.incarnation.clone(), run);
         }
         // By page, so that each is read once.
         let mut by_unit: BTreeMap<(Incarnation, TaskIndex), BTreeMap<u32, Vec<&HolderName>>> = BTreeMap::new();
         for name in names {
             let (Some(map_index), Some(run)) = (name.map_index, holding.runs.get(&name.incarnation)) else { continue };
-            let version = self.version(&run.facts.version).await?;
+            let Some(version) = aside(self.version(&run.facts.version).await)? else {
+                holding.unreadable.insert(name.clone());
+                continue;
+            };
             let Some(unit) = version.plan.unit_of(name.task) else { continue };
             let pages = by_unit.entry((name.incarnation.clone(), unit.unit)).or_default();
             pages.entry(map_index / unit.per_page()).or_default().push(name);
         }
         for ((incarnation, unit), of_page) in by_unit {
-            for page in self.store.pages(&incarnation, unit, of_page.keys().copied()).await? {
+            let found = self.store.readable_pages(&incarnation, unit, of_page.keys().copied()).await?;
+            tell(&found.unreadable);
+            for page in found.items {
                 let page = Arc::new(page);
                 for name in &of_page[&page.key.page] {
                     holding.pages.insert((*name).clone(), Arc::clone(&page));
+                }
+            }
+            for (page, names) in of_page {
+                let key = keys::page(&PageKey { incarnation: incarnation.clone(), unit, page });
+                if found.unreadable.iter().any(|item| item.key == key) {
+                    holding.unreadable.extend(names.into_iter().cloned());
                 }
             }
         }

@@ -2,11 +2,12 @@
 
 use crate::engine::{Engine, Error, ROUNDS_MAX, Version};
 use crate::instances::OnPage;
+use crate::readable::tell;
 use crate::runs::Leases;
 use crate::spans;
 use std::time::Duration;
 use updraft_clock::Clock;
-use updraft_metastore::{Items, Outcome};
+use updraft_metastore::{Items, Outcome, keys};
 use updraft_model::{
     Attempt, AttemptKey, AttemptOutcome, Cell, Incarnation, PageDoc, PageEffect, PageKey, Place, Plan, RunDoc, Slot,
     TaskIndex, Unit,
@@ -54,11 +55,16 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     ) -> Result<Vec<PageDoc>, Error> {
         let open = mapped::open_pages(&version.plan, &run.mapped, unit);
         let incarnation = &run.facts.incarnation;
-        let there = self.store.pages(incarnation, unit.unit, open.iter().copied()).await?;
+        let found = self.store.readable_pages(incarnation, unit.unit, open.iter().copied()).await?;
+        tell(&found.unreadable);
+        let there = found.items;
         let mut births = 0;
         for page in open {
             let known = there.iter().find(|doc| doc.key.page == page);
             let key = PageKey { incarnation: incarnation.clone(), unit: unit.unit, page };
+            if found.unreadable.iter().any(|item| item.key == keys::page(&key)) {
+                continue;
+            }
             if pages::birth(&version.plan, run, &key, known, self.clock.now()).is_none() {
                 continue;
             }
@@ -371,7 +377,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             _ => None,
         };
         let wanted: Vec<AttemptKey> = cells.iter().filter_map(|(slot, cell)| key(*slot, cell)).collect();
-        let left = if wanted.is_empty() { Vec::new() } else { self.store.attempts(&wanted).await? };
+        let left = if wanted.is_empty() { Vec::new() } else { self.left_behind(&wanted).await? };
         let found = |slot: Slot, cell: &Cell| {
             let wanted = key(slot, cell)?;
             left.iter().find(|(k, _)| *k == wanted).map(|(_, attempt)| Ended::from(attempt))

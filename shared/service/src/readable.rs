@@ -14,6 +14,18 @@ pub(crate) fn tell(unreadable: &[Unreadable]) {
     }
 }
 
+/// What came of one of many things that stand for themselves: none where it cannot be read, which is told of and costs the others nothing.
+pub(crate) fn aside<T>(came: Result<T, Error>) -> Result<Option<T>, Error> {
+    match came {
+        Ok(came) => Ok(Some(came)),
+        Err(Error::Metastore(updraft_metastore::Error::Corrupt(why))) => {
+            tracing::error!("left out: {why}");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// A DAG's runs, latest `run_after` first. Those that cannot be read are told of, and named in the page.
     pub async fn list_runs(
@@ -37,6 +49,14 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// All attempts of a run. Those that cannot be read are told of.
     pub async fn readable_attempts(&self, incarnation: &Incarnation) -> Result<Vec<(AttemptKey, Attempt)>, Error> {
         let found = self.store.readable_attempts_of(incarnation, None).await?;
+        tell(&found.unreadable);
+        Ok(found.items)
+    }
+
+    /// What attempts left behind that are to be settled. One whose item cannot be read counts as one that left nothing: its task is tried again
+    /// by its rules, where else its run would stand still until somebody mends the item.
+    pub(crate) async fn left_behind(&self, wanted: &[AttemptKey]) -> Result<Vec<(AttemptKey, Attempt)>, Error> {
+        let found = self.store.readable_attempts(wanted).await?;
         tell(&found.unreadable);
         Ok(found.items)
     }

@@ -241,7 +241,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             _ => None,
         };
         let wanted: Vec<AttemptKey> = cells.iter().filter_map(|(t, c)| key(*t, c)).collect();
-        let left = if wanted.is_empty() { Vec::new() } else { self.store.attempts(&wanted).await? };
+        let left = if wanted.is_empty() { Vec::new() } else { self.left_behind(&wanted).await? };
         let found = |task: TaskIndex, cell: &Cell| {
             let wanted = key(task, cell)?;
             let (_, attempt) = left.iter().find(|(k, _)| *k == wanted)?;

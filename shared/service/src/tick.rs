@@ -1,6 +1,7 @@
 //! The tick: what the time index says is due. It keeps no cursor and reads nothing that is idle.
 
 use crate::engine::{Engine, Error};
+use crate::readable::tell;
 use crate::runs::Leases;
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
@@ -21,22 +22,15 @@ pub struct Ticked {
     pub looked_at: usize,
     /// Entries sent ahead by delayed messages.
     pub sent_ahead: usize,
-    /// Entries whose look failed; they stay due.
+    /// Entries whose look failed, or that cannot be read; they stay due.
     pub failed: usize,
 }
 
 impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// Looks at everything that is due. One that fails never keeps the others: it is logged and stays due.
     pub async fn tick(&self) -> Result<Ticked, Error> {
-        let due = self.store.due(self.clock.now(), DUE_MAX).await?;
         let mut ticked = Ticked::default();
-        for entry in due {
-            ticked.looked_at += 1;
-            if let Err(error) = self.look(&entry.what).await {
-                ticked.failed += 1;
-                tracing::error!(%error, what = ?entry.what, "a look failed; it stays due");
-            }
-        }
+        self.look_at_due(Vec::new(), &mut ticked).await?;
         Ok(ticked)
     }
 
@@ -46,18 +40,56 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let now = self.clock.now();
         let until = now.saturating_add(LOOK_AHEAD).unwrap_or(Timestamp::MAX);
         let entries = self.store.due(until, DUE_MAX).await?;
-        let (due, ahead): (Vec<DueEntry>, Vec<DueEntry>) = entries.into_iter().partition(|e| e.wake_at <= now);
+        tell(&entries.unreadable);
+        let is_full = entries.items.len() >= DUE_MAX;
+        let (mut due, ahead): (Vec<DueEntry>, Vec<DueEntry>) =
+            entries.items.into_iter().partition(|entry| entry.wake_at <= now);
         let messages: Vec<Outgoing> = ahead.iter().filter_map(|entry| later(entry, now)).collect();
-        let mut ticked = Ticked { sent_ahead: messages.len(), ..Ticked::default() };
+        let mut ticked = Ticked { sent_ahead: messages.len(), failed: entries.unreadable.len(), ..Ticked::default() };
         self.send(messages).await;
+        in_turn(&mut due, now);
+        let mut stuck = Vec::new();
         for entry in due {
-            ticked.looked_at += 1;
-            if let Err(error) = self.look(&entry.what).await {
-                ticked.failed += 1;
-                tracing::error!(%error, what = ?entry.what, "a look failed; it stays due");
-            }
+            self.look_at_entry(entry, &mut stuck, &mut ticked).await;
+        }
+        if is_full && !stuck.is_empty() {
+            self.look_at_due(stuck, &mut ticked).await?;
         }
         Ok(ticked)
+    }
+
+    /// Looks at everything that is due but what is stuck. What fails stays due and comes first; so that it hides nothing, those behind it are
+    /// asked for, until a page has none that fails.
+    async fn look_at_due(&self, mut stuck: Vec<DueWhat>, ticked: &mut Ticked) -> Result<(), Error> {
+        let mut is_first = stuck.is_empty();
+        loop {
+            let most = DUE_MAX + stuck.len();
+            let due = self.store.due(self.clock.now(), most).await?;
+            if std::mem::take(&mut is_first) {
+                tell(&due.unreadable);
+                ticked.failed += due.unreadable.len();
+            }
+            let (is_full, before) = (due.items.len() >= most, stuck.len());
+            for entry in due.items {
+                if !stuck[..before].contains(&entry.what) {
+                    self.look_at_entry(entry, &mut stuck, ticked).await;
+                }
+            }
+            if !is_full || stuck.len() == before {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Looks at an entry. One that fails, and not only because the store is not to be had now, is stuck.
+    async fn look_at_entry(&self, entry: DueEntry, stuck: &mut Vec<DueWhat>, ticked: &mut Ticked) {
+        ticked.looked_at += 1;
+        let Err(error) = Box::pin(self.look(&entry.what)).await else { return };
+        ticked.failed += 1;
+        tracing::error!(%error, what = ?entry.what, "a look failed; it stays due");
+        if !matches!(error, Error::Metastore(updraft_metastore::Error::Unavailable(_))) {
+            stuck.push(entry.what);
+        }
     }
 
     /// Looks where a message says. One that names a task instance is for workers, and says nothing here.
@@ -90,23 +122,22 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// Looks at everything unfinished, due or not: what is queued is sent again, what is undecided is decided. It rebuilds a queue that was
     /// lost from what the metastore says. Attempts that hold their leases go on.
     pub async fn requeue(&self) -> Result<Ticked, Error> {
-        let mut ticked = Ticked::default();
-        for entry in self.store.due(Timestamp::MAX, usize::MAX >> 1).await? {
-            ticked.looked_at += 1;
-            if let Err(error) = self.look(&entry.what).await {
-                ticked.failed += 1;
-                tracing::error!(%error, what = ?entry.what, "a look failed; it stays due");
-            }
+        let entries = self.store.due(Timestamp::MAX, usize::MAX >> 1).await?;
+        tell(&entries.unreadable);
+        let mut ticked = Ticked { failed: entries.unreadable.len(), ..Ticked::default() };
+        for entry in entries.items {
+            self.look_at_entry(entry, &mut Vec::new(), &mut ticked).await;
         }
         Ok(ticked)
     }
 
     /// Looks at everything unfinished as the only server that lives: after a start. Attempts of the server before are dead.
     pub async fn recover(&self) -> Result<Ticked, Error> {
-        let mut ticked = Ticked::default();
         // Everything in the index, however far ahead. Pages end where nothing new comes.
         let entries = self.store.due(Timestamp::MAX, usize::MAX >> 1).await?;
-        for entry in entries {
+        tell(&entries.unreadable);
+        let mut ticked = Ticked { failed: entries.unreadable.len(), ..Ticked::default() };
+        for entry in entries.items {
             ticked.looked_at += 1;
             let looked = match &entry.what {
                 DueWhat::Run(incarnation) => self.look_at_run(incarnation, Leases::AllDead).await,
@@ -123,7 +154,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
 
     /// When the next entry falls due, if one does before `until`.
     pub async fn next_due(&self, until: Timestamp) -> Result<Option<Timestamp>, Error> {
-        Ok(self.store.due(until, 1).await?.first().map(|entry| entry.wake_at))
+        Ok(self.store.due(until, 1).await?.items.first().map(|entry| entry.wake_at))
     }
 }
 
@@ -141,4 +172,31 @@ fn later(entry: &DueEntry, now: Timestamp) -> Option<Outgoing> {
         DueWhat::Backfill(id) => Message::Backfill { id: id.clone() },
     };
     Some(Outgoing { message, delay: Duration::try_from(entry.wake_at.duration_since(now)).unwrap_or_default() })
+}
+
+/// Puts another one first at each second: a look that takes the process down, or all of its time, shall not always keep the same ones from
+/// theirs.
+fn in_turn<T>(due: &mut [T], now: Timestamp) {
+    if let Some(first) = (now.as_second().unsigned_abs() as usize).checked_rem(due.len()) {
+        due.rotate_left(first);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everybody_comes_first_in_turn() {
+        let first = |second: i64| {
+            let mut due = [0, 1, 2, 3, 4, 5, 6];
+            in_turn(&mut due, Timestamp::from_second(second).unwrap());
+            due[0]
+        };
+        // Ticks come each minute.
+        let mut seen: Vec<i32> = (0..7).map(|minute| first(1_767_225_600 + minute * 60)).collect();
+        seen.sort_unstable();
+        assert_eq!(seen, [0, 1, 2, 3, 4, 5, 6]);
+        in_turn::<i32>(&mut [], Timestamp::UNIX_EPOCH);
+    }
 }

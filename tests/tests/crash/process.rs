@@ -104,7 +104,7 @@ async fn until_all_is_over<I: updraft_metastore::Items>(engine: &Local<I>, case:
         tokio::time::sleep(Duration::from_millis(5)).await;
         let dag = engine.store.dag(&dag_id).await.expect("the store is there");
         let runs = engine.store.list_runs(&dag_id, 10, None).await.expect("the store is there").items;
-        let due = engine.store.due(Timestamp::MAX, 10).await.expect("the store is there");
+        let due = engine.store.due(Timestamp::MAX, 10).await.expect("the store is there").items;
         let owed = dag.is_some_and(|dag| !dag.active.is_empty() || !dag.held.is_empty() || dag.next_due.is_some());
         let ended = runs.iter().all(|run| matches!(run.state, DagRunState::Success | DagRunState::Failed));
         let made = !case.is_scheduled() || !runs.is_empty() || due.is_empty();

@@ -181,7 +181,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         if consumers.is_empty() {
             return Ok(());
         }
-        for dag in self.store.dags(&consumers).await? {
+        for dag in self.readable_dags(&consumers).await? {
             let mut dag = dag;
             for round in 0..=ROUNDS_MAX {
                 if round == ROUNDS_MAX {

@@ -10,6 +10,7 @@ pub use folder::{ABSENT, DEFAULTS_FILES, DagFile, DagFiles, Folder, is_dag_file}
 pub use python::{is_python_dag, notice_of_python_dag};
 
 use crate::engine::{Engine, Error, ROUNDS_MAX, Settings};
+use crate::readable::{aside, tell};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -58,8 +59,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let mut done = Ingested::default();
         // First what is gone: a file that was renamed lets go of its DAGs before the new name asks for them.
         for path in known.keys().filter(|path| !looked_at.contains(path.as_str())) {
-            self.remove_file(path).await?;
-            done.removed.push(path.clone());
+            self.remove_into(path, &mut done).await;
         }
         for entry in yaml {
             if known.get(&entry.path).is_some_and(|record| is_current(record, entry, &tags, &reader)) {
@@ -104,11 +104,23 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         }
     }
 
+    /// Forgets one file that is gone; a failure to do so is logged and costs the other files nothing.
+    async fn remove_into(&self, path: &str, done: &mut Ingested) {
+        match self.remove_file(path).await {
+            Ok(()) => done.removed.push(path.to_owned()),
+            Err(error) => {
+                tracing::error!(path, %error, "a file that is gone could not be forgotten; it is tried again at the next look");
+                done.postponed.push(path.to_owned());
+            }
+        }
+    }
+
     async fn known_files(&self) -> Result<BTreeMap<String, FileRecord>, Error> {
         let mut known = BTreeMap::new();
         let mut page = None;
         loop {
             let found = self.store.list_files(500, page).await?;
+            tell(&found.unreadable);
             known.extend(found.items.into_iter().map(|f| (f.path.clone(), f)));
             page = found.next;
             if page.is_none() {
@@ -144,7 +156,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// Takes in a file as it was read.
     async fn take_in<D: DagStore>(&self, folder: &Folder<'_, D>, file: &File) -> Result<bool, Error> {
         let path = &file.entry.path;
-        let before = self.store.file(path).await?;
+        // A record that cannot be read is written anew.
+        let before = aside(self.store.file(path).await.map_err(Error::from))?.flatten();
         let content = content_of(&file.bytes);
         let since = since(before.as_ref(), &content, self.clock.now());
         let DagFile { loaded, companions, tags, unusable } = folder.load(file, self.load_options(since)).await?;

@@ -45,8 +45,11 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         for entry in listed {
             let path = entry.path.as_str();
             if referred.contains(path) {
-                if known.contains_key(path) {
-                    self.remove_file(path).await?;
+                if known.contains_key(path)
+                    && let Err(error) = self.remove_file(path).await
+                {
+                    tracing::error!(path, %error, "a file that is none any more could not be forgotten; it is tried again at the next look");
+                    done.postponed.push(path.to_owned());
                 }
             } else if known.get(path).is_some_and(|record| record.etag == entry.etag && record.reader == READER) {
                 done.unchanged += 1;

@@ -42,7 +42,7 @@ async fn a_logical_date_has_one_run() {
     asked(&world, Some("q3"), "2025-03-04T05:06:08Z").await.unwrap();
     let runs = world.engine.store.list_runs(&first.facts.dag_id, 10, None).await.unwrap().items;
     assert_eq!(runs.len(), 2, "a refused run leaves nothing");
-    let due = world.engine.store.due(Timestamp::MAX, 100).await.unwrap();
+    let due = world.engine.store.due(Timestamp::MAX, 100).await.unwrap().items;
     assert_eq!(due.len(), 3, "two runs and the DAG: {due:?}");
 }
 
