@@ -63,7 +63,7 @@ impl Event {
     }
 }
 
-/// The keys of a bucket's notification.
+/// The keys of a bucket's notification. One that cannot be read is told of, and costs the others nothing: the listing of the bucket finds its file.
 fn keys(event: &Value) -> Result<Vec<String>, Unknown> {
     let broken = |why| Unknown::Broken { from: "a bucket", why };
     let records = event["Records"].as_array().ok_or_else(|| broken("`Records` is no list".to_owned()))?;
@@ -72,7 +72,17 @@ fn keys(event: &Value) -> Result<Vec<String>, Unknown> {
         let key = key.ok_or_else(|| broken("a record has no `s3.object.key`".to_owned()))?;
         decoded(key).ok_or_else(|| broken(format!("the key `{key}` is not form-encoded")))
     };
-    records.iter().map(key).collect()
+    let (mut keys, mut unreadable) = (Vec::new(), None);
+    for record in records {
+        match key(record) {
+            Ok(key) => keys.push(key),
+            Err(error) => {
+                tracing::error!(%error, "part of a notification cannot be read; its file is found when the bucket is listed");
+                unreadable = Some(error);
+            }
+        }
+    }
+    if keys.is_empty() { unreadable.map_or(Ok(keys), Err) } else { Ok(keys) }
 }
 
 /// A key as the object has it: notifications have keys as HTML forms send them, a blank as `+` and other bytes as `%` and two
@@ -134,6 +144,12 @@ mod tests {
         ] {
             assert_eq!(Event::parse(event.clone()), Ok(meant), "{event}");
         }
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_read_hides_no_other() {
+        let event = upload(&["dags/%zz", "dags/etl.yaml", "dags/%C3"]);
+        assert_eq!(Event::parse(event), Ok(Event::Uploads(vec!["dags/etl.yaml".to_owned()])));
     }
 
     #[test]
