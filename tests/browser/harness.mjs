@@ -6,7 +6,8 @@ import { chromium } from 'playwright-core';
 export const BASE = process.env.BASE;
 export const DAGS = process.env.DAGS;
 const FLAGS = ['--no-sandbox', '--headless', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
-const PATIENCE = 20_000;
+/** How long anything is waited for. It costs time only where something is wrong, and on a busy machine all takes longer. */
+export const PATIENCE = 45_000;
 
 export const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: FLAGS });
 

@@ -2,14 +2,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { startIssuer } from './issuer.mjs';
-import { browser } from './harness.mjs';
+import { PATIENCE, browser } from './harness.mjs';
 
 const BASE = process.env.LOGIN_BASE;
 
 test('who logs in comes to where they wanted, and may what their role may', { skip: !BASE }, async () => {
   const context = await browser.newContext({ viewport: { width: 1440, height: 900 } });
   const page = await context.newPage();
-  page.setDefaultTimeout(20_000);
+  page.setDefaultTimeout(PATIENCE);
   try {
     await page.goto(`${BASE}/#/dags`);
     await page.waitForURL(/\/auth\/login\?next=/);
@@ -55,7 +55,7 @@ test('where a gateway wants tokens of an issuer, people log in there', { skip: !
   const issuer = await startIssuer(Number(process.env.ISSUER_PORT), 'updraft', GATEWAY);
   const context = await browser.newContext({ viewport: { width: 1440, height: 900 } });
   const page = await context.newPage();
-  page.setDefaultTimeout(20_000);
+  page.setDefaultTimeout(PATIENCE);
   const wrong = [];
   page.on('pageerror', (error) => wrong.push(String(error)));
   page.on('console', (message) => message.type() === 'error' && !message.text().includes('401') && wrong.push(message.text()));
