@@ -49,6 +49,7 @@ fn each_example_runs_to_its_end() {
         "calendar",
         "daily",
         "etl",
+        "exclusive",
         "groups",
         "mapping",
         "python_callable",
@@ -141,6 +142,16 @@ fn each_example_runs_to_its_end() {
     assert_eq!(task_states(&place, "setup_teardown", &run), expected);
     let line = returned(&place, "setup_teardown", &run, "remove_folder");
     assert!(line.as_str().unwrap().starts_with("removed /"), "{line}");
+
+    // A teardown fails its run where it says so.
+    let run = trigger(&place, "exclusive");
+    expect_run(&place, "exclusive", &run, "success");
+    let lost = place.json(&["dags", "trigger", "exclusive", "--conf", r#"{"lose_lock": true}"#, "--output", "json"]);
+    let run = lost[0]["dag_run_id"].as_str().unwrap().to_owned();
+    expect_run(&place, "exclusive", &run, "failed");
+    let expected = ["take_lock=success", "publish=success", "give_lock_back=failed"];
+    assert_eq!(task_states(&place, "exclusive", &run), expected);
+
     let run = trigger(&place, "taskflow");
     expect_run(&place, "taskflow", &run, "success");
     let states = task_states(&place, "taskflow", &run);
