@@ -61,8 +61,11 @@ pub fn count(plan: &Plan, mapped: &Mapped, cell: &Cell, task: TaskIndex, upstrea
     // be taken for stuck.
     let rest = if cell.is_final() { cell.state() } else { TaskInstanceState::None };
     upstreams.add_many(rest, open as usize - signs.len(), is_setup);
-    // As in Airflow, those that a later expansion has no more are there, removed.
-    upstreams.add_many(TaskInstanceState::Removed, mapped.fallen_away(unit.unit) as usize, is_setup);
+    // As in Airflow, those that a later expansion has no more are there, removed; but not before the others have ended: an instance below would
+    // be removed for every one of them that still runs.
+    let is_over = cell.is_final() || is_complete(mapped, unit);
+    let gone = if is_over { TaskInstanceState::Removed } else { TaskInstanceState::None };
+    upstreams.add_many(gone, mapped.fallen_away(unit.unit) as usize, is_setup);
 }
 
 /// How many instances can be made of what a task returned; of a mapped one, of what all of its instances returned.

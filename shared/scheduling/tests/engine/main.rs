@@ -13,6 +13,8 @@ mod life;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod removed;
+#[cfg(test)]
 mod steps;
 #[cfg(test)]
 mod stops;
