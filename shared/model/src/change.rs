@@ -166,7 +166,7 @@ impl RunChange {
         run.requeued_at = self.requeued_at.or(run.requeued_at);
         run.paused = self.paused.unwrap_or(run.paused);
         if let Some(intent) = &self.intent {
-            run.intent.clone_from(intent);
+            run.intent = intent.clone().map(Box::new);
         }
         run.intent_at = self.intent_at.unwrap_or(run.intent_at);
         if run.intent.is_none() {

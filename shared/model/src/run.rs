@@ -122,7 +122,7 @@ pub struct RunDoc {
     /// Whether its DAG is paused: what runs goes on to its end, and nothing is decided.
     pub paused: bool,
     /// An intervention that more than one write makes. Nothing is decided before its last.
-    pub intent: Option<Intent>,
+    pub intent: Option<Box<Intent>>,
     /// Where the intervention goes on.
     pub intent_at: TaskIndex,
     /// Deleted then: what is left is a tombstone, kept until no process and no late write can know the run any more.
@@ -235,13 +235,17 @@ pub struct Intent {
     /// Of these mapped tasks only these instances; of all others all (ARCHITECTURE.md, rule E5).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub instances: BTreeMap<TaskIndex, IndexSet>,
+    /// Where a run is ended by hand: its mapped tasks of which an instance is under way. All of their instances get the end, those that have
+    /// another too, as in Airflow.
+    #[serde(default, skip_serializing_if = "TaskSet::is_empty")]
+    pub under_way: TaskSet,
 }
 
 impl Intent {
     /// An act on some tasks alone.
     pub fn new(act: Act, tasks: impl IntoIterator<Item = TaskIndex>) -> Self {
-        let (resume, instances) = (TaskSet::default(), BTreeMap::new());
-        Self { act, tasks: tasks.into_iter().collect(), resume, pages: false, instances }
+        let (resume, instances, under_way) = (TaskSet::default(), BTreeMap::new(), TaskSet::default());
+        Self { act, tasks: tasks.into_iter().collect(), resume, pages: false, instances, under_way }
     }
 
     /// Whether it is done to an instance of a mapped task, if to the task at all.

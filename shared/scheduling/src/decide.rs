@@ -144,7 +144,7 @@ impl<'a> Look<'a> {
 
     fn decide(mut self, first: BTreeSet<TaskIndex>, most: usize) -> Decision {
         let mut decision = Decision::default();
-        let is_frozen = self.change.intent.as_ref().unwrap_or(&self.run.intent).is_some()
+        let is_frozen = self.change.intent.as_ref().map_or(self.run.intent.is_some(), Option::is_some)
             || self.change.paused.unwrap_or(self.run.paused);
         if self.change.state.unwrap_or(self.run.state) != DagRunState::Running || is_frozen {
             return decision;

@@ -703,10 +703,24 @@ fn marked(cell: &Cell, act: Act, end: End) -> Cell {
         (Act::Mark(_), Cell::Final { end: before, winner, .. }) if *before != end => to(end, winner.clone()),
         (Act::Stop, _) => to(end, None),
         (_, Cell::Final { .. }) => cell.clone(),
-        (Act::Mark(_), _) | (_, Cell::Running { .. }) => to(end, None),
-        (_, Cell::Waiting { wait, .. }) if *wait != Wait::Retry => to(end, None),
+        (Act::Mark(_), _) => to(end, None),
+        _ if is_under_way(cell) => to(end, None),
         _ => to(End::Skipped, None),
     }
+}
+
+/// Whether an instance is under way, and gets the end that its run is given by hand; what else has not ended is skipped.
+fn is_under_way(cell: &Cell) -> bool {
+    match cell {
+        Cell::Running { .. } => true,
+        Cell::Waiting { wait, .. } => *wait != Wait::Retry,
+        _ => false,
+    }
+}
+
+/// The mapped tasks of which an instance on this page is under way.
+pub fn under_way(page: &PageDoc) -> BTreeSet<TaskIndex> {
+    page.cells.iter().filter(|(_, cell)| is_under_way(cell)).map(|(slot, _)| slot.task).collect()
 }
 
 /// Whether a run with `fail_fast` can be told of no failure now: an intervention is under way, and is to be made first.

@@ -565,7 +565,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         }
         for run in self.readable_runs(&ids).await?.items {
             if run.state == DagRunState::Queued && run.deleted_at.is_none() {
-                self.end_run(&run.facts.incarnation, End::Failed).await?;
+                Box::pin(self.end_run(&run.facts.incarnation, End::Failed)).await?;
             }
         }
         let id = job.body.id.clone();

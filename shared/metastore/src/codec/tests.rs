@@ -82,7 +82,7 @@ fn run() -> impl Strategy<Value = RunDoc> {
                 kept.clone();
             run.mapped.0 = kept.1.5.into_keys().map(|key| (key, mapped_entry(&key, epoch))).collect();
             if let Some((intent, at)) = kept.1.4 {
-                (run.intent, run.intent_at) = (Some(intent), at);
+                (run.intent, run.intent_at) = (Some(Box::new(intent)), at);
             }
             (run.epoch, run.cells, run.wake_at, run.revision) = (epoch, cells, wake_at, revision);
             run.clear_number = epoch;
@@ -133,7 +133,8 @@ fn intent() -> impl Strategy<Value = Intent> {
     (act, tasks(), tasks()).prop_map(|(act, tasks, resume)| {
         let instances = tasks.iter().take(1).map(|task| (*task, (3..5).collect())).collect();
         let pages = tasks.len() > 2;
-        Intent { pages, instances, resume: resume.into_iter().collect(), ..Intent::new(act, tasks) }
+        let under_way = tasks.iter().skip(2).copied().collect();
+        Intent { pages, instances, under_way, resume: resume.into_iter().collect(), ..Intent::new(act, tasks) }
     })
 }
 

@@ -84,7 +84,7 @@ pub(super) fn has_pages(plan: &Plan, run: &RunDoc, intent: &Intent) -> bool {
 /// Notes that pages have been closed for the intervention that is under way, with the epochs of those that were closed by themselves; the
 /// last such write lets the intervention go on to cells. None: no pages are being closed.
 pub fn pages_closed(run: &RunDoc, closed: &[(TaskIndex, u32)], is_last: bool, now: Timestamp) -> Option<Step> {
-    let intent = run.intent.as_ref().filter(|intent| intent.pages)?;
+    let intent = run.intent.as_deref().filter(|intent| intent.pages)?;
     let epoch =
         |(unit, page): &(TaskIndex, u32)| (MappedKey::Epoch(*unit, *page), Some(MappedEntry::Number(run.epoch)));
     let change = RunChange {
@@ -119,7 +119,7 @@ pub(super) fn next_epoch(run: &RunDoc, operation: &OperationId) -> (u32, Vec<Ope
 
 /// Goes on with the intervention that is under way; none where there is none.
 pub fn proceed(plan: &Plan, run: &RunDoc, now: Timestamp) -> Option<Step> {
-    let intent = run.intent.as_ref().filter(|intent| !intent.pages)?;
+    let intent = run.intent.as_deref().filter(|intent| !intent.pages)?;
     let change = RunChange {
         if_epoch: Some(run.epoch),
         if_state: Some(run.state),
@@ -273,6 +273,7 @@ pub fn act_of(plan: &Plan, run: &RunDoc, intent: &Intent, task: TaskIndex) -> Op
         _ if !intent.tasks.contains(task) => None,
         Act::Requeue => None,
         Act::Cancel(end) if plan.task(task).is_teardown && is_left(cell, end) => None,
+        Act::Cancel(end) if intent.under_way.contains(task) => Some(Act::Mark(end)),
         Act::Stop if stopped(cell).is_none() => None,
         act => Some(act),
     }

@@ -154,7 +154,7 @@ fn the_sweep_waits_for_an_intervention() {
     let plan = Plan::new(Dag { fail_fast: true, ..dag_of(vec![plain("a", &[]), plain("b", &[])]) });
     let dead = Cell::Running { try_number: 1, lease: lease("t", at(-10)) };
     let mut image = run(DagRunState::Running, vec![dead.clone(), Cell::Queued { try_number: 1 }], 0);
-    image.intent = Some(Intent::new(Act::Clear, [TaskIndex(1)]));
+    image.intent = Some(Box::new(Intent::new(Act::Clear, [TaskIndex(1)])));
     let expired = [Expired { cell: dead, task: TaskIndex(0), left: None }];
     assert!(step::sweep(&plan, &image, &expired, NOW).is_nothing());
     image.intent = None;

@@ -236,7 +236,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             }
         };
         if let Some(act) = act {
-            run = self.act_on_run(&run, act).await?;
+            let intent = self.plan_run_patch(&run, act).await?;
+            run = self.act_on_run(&run, &intent).await?;
         }
         if let Some(note) = &patch.note {
             self.note_run(&run, note).await?;
@@ -244,12 +245,27 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         Ok(run)
     }
 
-    async fn act_on_run(&self, run: &RunDoc, act: Act) -> Result<RunDoc, Error> {
+    /// What giving a run another state does to its task instances. Of a mapped task of which an instance is under way all get its end.
+    ///
+    /// # Errors
+    /// [`Error::Metastore`] where its pages cannot be read.
+    pub async fn plan_run_patch(&self, run: &RunDoc, act: Act) -> Result<Intent, Error> {
+        if act == Act::Requeue {
+            return Ok(Intent::new(act, []));
+        }
+        let version = self.version(&run.facts.version).await?;
+        Ok(Intent {
+            under_way: Box::pin(self.instances_under_way(run)).await?,
+            ..Intent::new(act, version.plan.tasks())
+        })
+    }
+
+    async fn act_on_run(&self, run: &RunDoc, intent: &Intent) -> Result<RunDoc, Error> {
         let operation = self.new_operation();
         self.intervene(&run.facts.incarnation, &operation, None, |version, run| {
             let now = self.clock.now();
-            let all = version.plan.tasks().filter(|_| act != Act::Requeue);
-            let intent = Intent::new(act, all);
+            let all = version.plan.tasks().filter(|_| intent.act != Act::Requeue);
+            let intent = Intent { tasks: all.collect(), ..intent.clone() };
             let after = step::acted(&version.plan, run, &intent, now);
             let changes = after.state != run.state || after.cells != run.cells;
             Ok(changes.then(|| step::intervene_with(&version.plan, run, &intent, &operation, now)))

@@ -18,12 +18,14 @@ pub use runs::{NOTE_CHARS_MAX, Planned};
 pub use selection::{Affected, Picks, TaskPick};
 
 use crate::engine::{Engine, Error, ROUNDS_MAX, Version};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use updraft_clock::Clock;
 use updraft_metastore::{Items, Outcome};
 use updraft_model::cell::End;
-use updraft_model::{Act, Incarnation, Intent, OperationId, RunDoc, TaskIndex};
+use updraft_model::{Act, Incarnation, Intent, OperationId, RunDoc, TaskIndex, TaskSet};
 use updraft_scheduling::step::{self, Step};
+use updraft_scheduling::{mapped, pages};
 use updraft_task_queue::{Message, Outgoing, TaskQueue};
 
 impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
@@ -56,12 +58,30 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// ended stays as it is.
     pub async fn end_run(&self, run: &Incarnation, end: End) -> Result<RunDoc, Error> {
         let operation = self.new_operation();
+        let gone = || Error::NotFound { what: "the run", name: run.to_string(), near: Vec::new() };
+        let there = self.store.run(run).await?.ok_or_else(gone)?;
+        let under_way = Box::pin(self.instances_under_way(&there)).await?;
         self.intervene(run, &operation, None, |version, run| {
-            let intent = Intent::new(Act::Cancel(end), version.plan.tasks());
+            let under_way = under_way.clone();
+            let intent = Intent { under_way, ..Intent::new(Act::Cancel(end), version.plan.tasks()) };
             let ends = !run.state.is_finished();
             Ok(ends.then(|| step::intervene_with(&version.plan, run, &intent, &operation, self.clock.now())))
         })
         .await
+    }
+
+    /// The mapped tasks of a run of which an instance is under way: found on pages that are not full.
+    pub(crate) async fn instances_under_way(&self, run: &RunDoc) -> Result<TaskSet, Error> {
+        let version = self.version(&run.facts.version).await?;
+        let plan = &version.plan;
+        let mut under_way = BTreeSet::new();
+        for unit in plan.units().iter().filter(|unit| run.mapped.expansion(unit.unit).is_some()) {
+            let open = mapped::open_pages(plan, &run.mapped, unit);
+            for page in self.store.pages(&run.facts.incarnation, unit.unit, open).await? {
+                under_way.append(&mut pages::under_way(&page));
+            }
+        }
+        Ok(under_way.into_iter().collect())
     }
 
     pub(crate) fn new_operation(&self) -> OperationId {

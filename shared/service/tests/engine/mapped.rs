@@ -342,6 +342,35 @@ async fn instances_end_with_their_run() {
     assert!(run.intent.is_none());
 }
 
+/// Where one of them is under way all get the end that their run is given, as in Airflow: those that have another end, and those of pages that
+/// are to be born.
+#[tokio::test]
+async fn instances_of_a_task_that_is_under_way_all_get_the_end_of_their_run() {
+    let map = Mapped::new(3000, MAP).await;
+    while map.ran().is_empty() {
+        map.step().await;
+    }
+    map.work_one().await;
+    let engine = &map.world.engine;
+    let incarnation = &map.run.facts.incarnation;
+    let page = engine.store.pages(incarnation, MAPPED, 0..1).await.unwrap().remove(0);
+    let is_queued = |(_, cell): &(&updraft_model::Slot, &Cell)| matches!(cell, Cell::Queued { .. });
+    assert!(page.cells.values().any(Cell::is_final), "some have ended before");
+    let (slot, cell) = page.cells.iter().find(is_queued).unwrap();
+    let now = updraft_clock::Clock::now(&engine.clock);
+    let lease = updraft_model::Lease { token: updraft_model::Token::trusted("t"), until: now, since: now };
+    let claim = updraft_scheduling::pages::claim(*slot, cell.try_number(), &lease);
+    let claim = PageChange { if_wake_at_most: None, ..claim };
+    engine.store.update_page(&page.key, page.first, &claim).await.unwrap();
+    engine.end_run(incarnation, End::Failed).await.unwrap();
+    let run = map.settle().await;
+    let states = map.states().await;
+    let is_failed = |(task, _, state, _): &&(String, Option<u32>, TaskInstanceState, u32)| {
+        task == "mapped" && *state == TaskInstanceState::Failed
+    };
+    assert_eq!((run.state, states.iter().filter(is_failed).count()), (DagRunState::Failed, 3000));
+}
+
 /// A failed instance is told at once where a task below can act on it.
 #[tokio::test]
 async fn the_first_failure_is_told_before_the_page_is_full() {
