@@ -5,23 +5,23 @@
 //! candidate. Where a loop was bounded, what it queued must be the beginning of what we queue.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
 use updraft_model::cell::{End, Wait};
 use updraft_model::{
-    Cell, Dag, DagDoc, DagId, DagRunState, DagRunType, HolderDoc, HolderId, HolderName, Incarnation, Lease, Plan,
-    Resumed, RunDate, RunDoc, RunFacts, Task, TaskId, TaskIndex, TaskInstanceState, Token, VersionId, WeightRule,
-    plan::PlanSettings,
+    Cell, Dag, DagDoc, DagId, DagRunState, DagRunType, Expansion, HolderDoc, HolderId, HolderName, Incarnation, Lease,
+    MappedEntry, MappedKey, PageDoc, PageKey, Plan, Resumed, RunDate, RunDoc, RunFacts, Slot, Task, TaskId, TaskIndex,
+    TaskInstanceState, Token, VersionId, WeightRule, plan::PlanSettings,
 };
 use updraft_scheduling::past::{self, Before};
 use updraft_scheduling::places::{self, Take};
-use updraft_scheduling::{holders, step};
+use updraft_scheduling::{holders, pages, step};
 
 use crate::harness::{Tally, Verdict, judge};
-use crate::shapes::{dag, parse};
+use crate::shapes::{dag, load_text, parse};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -107,6 +107,14 @@ struct Limits {
     task_limits: BTreeMap<String, TaskLimits>,
 }
 
+impl Limits {
+    /// How many instances of a mapped task may be under way in a run.
+    fn of_run(&self, instance: &Instance) -> Option<u32> {
+        let own = self.task_limits.get(&instance.task).copied().unwrap_or_default();
+        own.max_active_tis_per_dagrun.filter(|_| instance.map_index >= 0)
+    }
+}
+
 #[derive(Clone, Copy, Default, Deserialize)]
 struct TaskLimits {
     max_active_tis_per_dag: Option<u32>,
@@ -127,19 +135,64 @@ struct Instance {
     priority_weight: i32,
 }
 
+impl Instance {
+    fn page_key(&self) -> (String, String, String) {
+        (self.dag.clone(), self.run.clone(), self.task.clone())
+    }
+}
+
 /// The runs of a case, and who holds what.
 struct World {
     runs: BTreeMap<(String, String), (Plan, RunDoc)>,
     /// Where each recorded instance is: its run's key, and its place in it.
     places: Vec<((String, String), TaskIndex)>,
     docs: BTreeMap<HolderId, HolderDoc>,
+    /// The pages of mapped tasks of which only so many instances of a run may be under way: each says which of its instances has room.
+    pages: BTreeMap<(String, String, String), MappedPage>,
+}
+
+/// The instances of a mapped task in one run, under its limit.
+struct MappedPage {
+    plan: Plan,
+    run: RunDoc,
+    page: PageDoc,
+}
+
+const MAPPED: TaskIndex = TaskIndex(0);
+
+impl MappedPage {
+    fn new(first: &Instance, limit: u32) -> Self {
+        let text = format!(
+            "d:\n  schedule: null\n  tasks:\n    m: {{operator: BashOperator, expand: {{bash_command: [x, y, z]}}, max_active_tis_per_dagrun: {limit}}}\n"
+        );
+        let plan = Plan::new(load_text(&text).expect("the mapped task loads"));
+        let mut run = run_doc("mapped", DagRunType::Scheduled, first.logical_date, first.run_state);
+        let expansion = MappedEntry::Expansion(Expansion { count: 3, epoch: 0 });
+        run.mapped.0.insert(MappedKey::Expansion(MAPPED), expansion);
+        let key = PageKey { incarnation: run.facts.incarnation.clone(), unit: MAPPED, page: 0 };
+        Self { plan, run, page: PageDoc { is_open: true, ..PageDoc::new(key, 0, 0) } }
+    }
+
+    fn slot(map_index: i64) -> Slot {
+        Slot { map_index: map_index.try_into().expect("an instance"), task: MAPPED }
+    }
+
+    /// Whether an instance that is ready goes on: it is put on its page, and the page is looked at.
+    fn has_room(&mut self, map_index: i64) -> bool {
+        let slot = Self::slot(map_index);
+        self.page.cells.insert(slot, Cell::Cleared { try_number: 0 });
+        let step = pages::sweep(&self.plan, &self.run, &self.page, &[], NOW);
+        self.page = step.change.apply(&self.page);
+        matches!(self.page.cell(slot), Cell::Queued { .. })
+    }
 }
 
 impl World {
     fn new(case: &Queue) -> Self {
-        let mut world = Self { runs: BTreeMap::new(), places: Vec::new(), docs: BTreeMap::new() };
+        let mut world = Self { runs: BTreeMap::new(), places: Vec::new(), docs: BTreeMap::new(), pages: BTreeMap::new() };
         let mut members: BTreeMap<(String, String), Vec<&Instance>> = BTreeMap::new();
         for instance in &case.task_instances {
+            world.put_on_page(instance, &case.dags[&instance.dag]);
             let key = (instance.dag.clone(), instance.run.clone());
             let of_run = members.entry(key.clone()).or_default();
             world.places.push((key, TaskIndex(of_run.len() as u32)));
@@ -171,6 +224,17 @@ impl World {
         }
         world.fill(case);
         world
+    }
+
+    /// Puts an instance that is under a limit of its run where the others are, unless it is to be asked for.
+    fn put_on_page(&mut self, instance: &Instance, limits: &Limits) {
+        let Some(limit) = limits.of_run(instance) else { return };
+        let mapped = self.pages.entry(instance.page_key()).or_insert_with(|| MappedPage::new(instance, limit));
+        // What is neither asked for nor under way would be decided anew with the others.
+        let is_idle = matches!(instance.state, TaskInstanceState::None | TaskInstanceState::Scheduled | TaskInstanceState::Restarting);
+        if !is_idle {
+            mapped.page.cells.insert(MappedPage::slot(instance.map_index), cell(instance.state));
+        }
     }
 
     /// Notes what those that are under way hold.
@@ -227,6 +291,10 @@ impl World {
         self.docs.values().any(|doc| doc.holders.keys().any(waits))
     }
 
+    fn has_room(&mut self, instance: &Instance) -> bool {
+        self.pages.get_mut(&instance.page_key()).expect("the page has been made").has_room(instance.map_index)
+    }
+
     /// Whether a task instance is queued, in our order of asking: its run, its own limit, its pool.
     fn ask(&mut self, key: &(String, String), task: TaskIndex) -> bool {
         let (plan, run) = &self.runs[key];
@@ -266,16 +334,9 @@ fn task(instance: &Instance, limits: &Limits) -> Task {
 }
 
 fn judge_queue(case: &Queue) -> Verdict {
-    let limited_per_run = |instance: &Instance| {
-        let limits = case.dags[&instance.dag].task_limits.get(&instance.task).copied().unwrap_or_default();
-        limits.max_active_tis_per_dagrun.is_some_and(|limit| limit > 0)
-    };
     let is_ready = |instance: &Instance| {
         instance.state == TaskInstanceState::Scheduled && instance.run_state == DagRunState::Running
     };
-    if case.task_instances.iter().any(|instance| instance.map_index >= 0 && is_ready(instance) && limited_per_run(instance)) {
-        return Verdict::OutOfScope("task_limits.*.max_active_tis_per_dagrun of a mapped task: mapping".to_owned());
-    }
     let mut candidates: Vec<usize> =
         (0..case.task_instances.len()).filter(|place| is_ready(&case.task_instances[*place])).collect();
     candidates.sort_by_key(|place| {
@@ -285,12 +346,19 @@ fn judge_queue(case: &Queue) -> Verdict {
     let mut world = World::new(case);
     let most = case.executor_open_slots.min(case.max_tis).min(world.open_slots(case));
     let is_all_read = candidates.len() <= most && !world.has_more_than_places(&candidates);
-    let mut found = Vec::new();
+    let (mut found, mut waiting) = (Vec::new(), BTreeSet::new());
     for place in candidates {
         let instance = &case.task_instances[place];
         let (key, task) = world.places[place].clone();
+        // The page says first which of its instances goes on; that one keeps its place there while it waits for slots.
+        let is_limited = case.dags[&instance.dag].of_run(instance).is_some();
+        if is_limited && !world.has_room(instance) {
+            continue;
+        }
         if world.ask(&key, task) {
             found.push((instance.dag.clone(), instance.run.clone(), instance.task.clone(), instance.map_index));
+        } else {
+            waiting.extend(is_limited.then(|| instance.page_key()));
         }
     }
     // A loop that reads fewer than there are may have read only such as do not fit.
@@ -301,6 +369,18 @@ fn judge_queue(case: &Queue) -> Verdict {
     };
     if agrees {
         return Verdict::Passed;
+    }
+    // Instances of one task have one pool, but for those of the records.
+    let has_pools = |task: &(String, String, String)| {
+        let pools = case.task_instances.iter().filter(|instance| instance.page_key() == *task).map(|instance| &instance.pool);
+        pools.collect::<BTreeSet<_>>().len() > 1
+    };
+    if found.iter().all(|queued| case.queued.contains(queued)) && waiting.iter().any(has_pools) {
+        return Verdict::Divergent("an instance that waits for its pool keeps its place under max_active_tis_per_dagrun from one of another pool");
+    }
+    let is_lost = |instance: &Instance| is_ready(instance) && !case.pools.contains_key(&instance.pool);
+    if case.queued.is_empty() && case.task_instances.iter().any(is_lost) {
+        return Verdict::Divergent("who waits for a pool that does not exist holds up nobody else of its run");
     }
     let is_extra = |queued: &&(String, String, String, i64)| !case.queued.contains(*queued);
     let is_full = |dag: &String| world.runs.iter().any(|(key, (plan, run))| key.0 == *dag && step::free_places(plan, run) == 0);
