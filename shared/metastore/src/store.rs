@@ -465,14 +465,6 @@ impl<I: Items> Metastore<I> {
         self.items.put(&keys::run_order(dag_id, name.run_after, &name.run_id), &json_item(name)).await
     }
 
-    /// Whether a run has its name and its place in the order already: a fifth of what putting both anew costs.
-    pub async fn is_run_listed(&self, dag_id: &DagId, name: &RunName) -> Result<bool, Error> {
-        let keys = [keys::run_name(dag_id, &name.run_id), keys::run_order(dag_id, name.run_after, &name.run_id)];
-        let found = self.items.get_many(&keys).await?;
-        let entries = found.iter().map(|(_, item)| from_json_item::<RunName>(item)).collect::<Result<Vec<_>, _>>()?;
-        Ok(entries.len() == keys.len() && entries.iter().all(|entry| entry == name))
-    }
-
     /// Looks a run up by its name.
     pub async fn run_name(&self, dag_id: &DagId, run_id: &str) -> Result<Option<RunName>, Error> {
         self.items.get(&keys::run_name(dag_id, run_id)).await?.map(|item| from_json_item(&item)).transpose()

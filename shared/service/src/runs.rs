@@ -1,6 +1,5 @@
 //! Looking at a run: start it, settle what died, decide what is undecided, deliver what is owed, send again what may be lost.
 
-use crate::dates::name_of;
 use crate::engine::{Engine, Error, ROUNDS_MAX, Version};
 use crate::{figures, spans};
 use std::borrow::Cow;
@@ -10,8 +9,8 @@ use updraft_clock::Clock;
 use updraft_metastore::{Items, Outcome};
 use updraft_model::Occasion;
 use updraft_model::{
-    Attempt, AttemptKey, AttemptOutcome, Cell, DagDoc, DagRunState, Incarnation, OutboxEntry, RunDoc, TaskIndex, Token,
-    TryEnd,
+    Attempt, AttemptKey, AttemptOutcome, Cell, DagDoc, DagRunState, Incarnation, OutboxEntry, RunDoc, RunName,
+    TaskIndex, Token, TryEnd,
 };
 use updraft_scheduling::step::{self, Ended, Expired, Step, Waits};
 use updraft_scheduling::{attention, deadlines, places};
@@ -488,9 +487,21 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     /// taken up by anybody after a crash. A run whose DAG is paused, or has no place for another, stays queued.
     async fn start_run(&self, mut run: RunDoc) -> Result<(), Error> {
         let incarnation = run.facts.incarnation.clone();
-        if !self.list_run(&run).await? {
-            return Ok(());
+        let dag_id = run.facts.dag_id.clone();
+        let name = RunName {
+            run_id: run.facts.run_id.clone(),
+            incarnation: incarnation.clone(),
+            run_after: run.facts.run_after,
+        };
+        match self.store.put_run_name(&dag_id, &name).await? {
+            Outcome::Refused(Some(taken)) if taken.incarnation != incarnation => {
+                tracing::warn!(%dag_id, run_id = name.run_id, "a run of this name exists; the later one is discarded");
+                self.store.discard_run(&run).await?;
+                return Ok(());
+            }
+            Outcome::Updated(_) | Outcome::Refused(_) => {}
         }
+        self.store.put_run_order(&dag_id, &name).await?;
         for _ in 0..ROUNDS_MAX {
             if run.state != DagRunState::Queued {
                 return Ok(());
@@ -526,25 +537,6 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             }
         }
         Err(Error::Contention(run.facts.run_id))
-    }
-
-    /// Gives a run its name and its place in the order, where whoever made it has died before that. A cleared run's are written anew, so that
-    /// they are kept as long as it is. False: the name is another run's, and this one has been discarded.
-    async fn list_run(&self, run: &RunDoc) -> Result<bool, Error> {
-        let (dag_id, name) = (&run.facts.dag_id, name_of(&run.facts));
-        if run.epoch == 0 && self.store.is_run_listed(dag_id, &name).await? {
-            return Ok(true);
-        }
-        match self.store.put_run_name(dag_id, &name).await? {
-            Outcome::Refused(Some(taken)) if taken.incarnation != run.facts.incarnation => {
-                tracing::warn!(%dag_id, run_id = name.run_id, "a run of this name exists; the later one is discarded");
-                self.store.discard_run(run).await?;
-                return Ok(false);
-            }
-            Outcome::Updated(_) | Outcome::Refused(_) => {}
-        }
-        self.store.put_run_order(dag_id, &name).await?;
-        Ok(true)
     }
 
     /// Takes a place among the active runs for the run's epoch; where there is none, notes that the run waits. True: it has one.
