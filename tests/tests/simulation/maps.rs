@@ -287,7 +287,8 @@ impl World {
         (from, to): (&Cell, &Cell),
         is_other: bool,
     ) -> Result<(), String> {
-        let now = instant(self.clock());
+        // Who decides that a wait is over may have read a clock that was put back since.
+        let (now, latest) = (instant(self.clock()), instant(self.latest()));
         if to.try_number() < from.try_number() {
             return Err("tries were taken back".to_owned());
         }
@@ -310,9 +311,9 @@ impl World {
             | (Cell::Scheduled { .. } | Cell::Queued { .. }, Cell::Final { end: End::Removed, .. }) => true,
             (Cell::None | Cell::Cleared { .. }, _) => begins(from.try_number() + 1),
             (Cell::Waiting { wait: Wait::Reschedule, due, try_number }, _) if !to.is_final() => {
-                *due <= now && begins(*try_number)
+                *due <= latest && begins(*try_number)
             }
-            (Cell::Waiting { due, try_number, .. }, _) if !to.is_final() => *due <= now && begins(*try_number + 1),
+            (Cell::Waiting { due, try_number, .. }, _) if !to.is_final() => *due <= latest && begins(*try_number + 1),
             (Cell::Scheduled { try_number, .. }, Cell::Queued { try_number: n }) => n == try_number,
             // Rule B9.
             (
