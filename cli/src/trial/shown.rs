@@ -83,6 +83,10 @@ impl<R: Runner> Runner for Shown<R> {
                 tail.go_on();
                 self.printer.note(format_args!("*** {name}: killed"));
             }
+            Some(killed) if killed.is_killed => {
+                self.rest(&tail, killed);
+                self.printer.note(format_args!("*** {name}: killed"));
+            }
             Some(finished) => {
                 self.rest(&tail, finished);
                 let why = finished.message.as_deref().map(|why| format!(": {why}")).unwrap_or_default();

@@ -87,6 +87,7 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> Runner for ProcessRunner<I, 
         let timeout = work.definition().execution_timeout.and_then(|timeout| Duration::try_from(timeout).ok());
         let time_over = timeout.map(|timeout| tokio::time::Instant::now() + timeout);
         let mut out_of_time = false;
+        let mut stopped_by = None;
         let end = {
             let attempted = Box::pin(self.attempt(work, &mut log, &busy, cancel, time_over));
             let (wind_up, timed_out) = (self.wind_up(work.deadline), until(time_over));
@@ -100,6 +101,7 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> Runner for ProcessRunner<I, 
                     end = &mut attempted => break end,
                     why = &mut stop, if !stopping => {
                         stopping = true;
+                        stopped_by = Some(why.clone());
                         handle.cancel(why);
                         if !is_busy() { break Err(Break::Killed) }
                     }
@@ -120,7 +122,11 @@ impl<I: Items, Q: TaskQueue, L: LogStore, C: Clock> Runner for ProcessRunner<I, 
             Err(Break::Ended(ended)) => *ended,
             // The cell is still ours: an end like any other failure's, and another try has a worker's whole time.
             Err(Break::Killed) if out_of_time => Ended::failed(format!("timeout: {OUT_OF_TIME}")),
-            Err(Break::Killed) => return None,
+            Err(Break::Killed) => {
+                let killed = Ended::failed(stopped_by.unwrap_or_else(|| "it was killed".to_owned()));
+                let finished = Box::pin(self.finished(work, killed, log)).await;
+                return Some(Finished { is_killed: true, ..finished });
+            }
         };
         Some(Box::pin(self.finished(work, ended, log)).await)
     }

@@ -121,7 +121,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                     Some((step, base)) => {
                         self.finished_instance(&version, run, place, (&step, &base), page, deadline).await
                     }
-                    None => self.let_go_instance(&work).await.map(|()| None),
+                    None => self.let_go_instance(&work).await.map(|_| None),
                 };
             };
             let write = || self.store.update_page(&page.key, page.first, &step.change);
@@ -197,22 +197,23 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         self.store.update_page(&on.page.key, on.page.first, &change).await
     }
 
-    /// Lets go of an instance that was cleared or marked while the attempt ran; call after the attempt was killed.
-    pub(crate) async fn let_go_instance(&self, work: &Work) -> Result<(), Error> {
-        let Some(on) = &work.on_page else { return Ok(()) };
+    /// Lets go of an instance that was cleared or marked while the attempt ran; call after the attempt was killed. False:
+    /// there was nothing to let go.
+    pub(crate) async fn let_go_instance(&self, work: &Work) -> Result<bool, Error> {
+        let Some(on) = &work.on_page else { return Ok(false) };
         let held = work.held_on_page(on);
         for _ in 0..ROUNDS_MAX {
-            let Some(run) = self.store.run(&work.run.facts.incarnation).await? else { return Ok(()) };
-            let Some(page) = self.store.page(&on.page.key).await? else { return Ok(()) };
+            let Some(run) = self.store.run(&work.run.facts.incarnation).await? else { return Ok(false) };
+            let Some(page) = self.store.page(&on.page.key).await? else { return Ok(false) };
             let now = self.clock.now();
-            let Some(step) = pages::acknowledge(&work.version.plan, &run, &page, &held, now) else { return Ok(()) };
+            let Some(step) = pages::acknowledge(&work.version.plan, &run, &page, &held, now) else { return Ok(false) };
             if let Outcome::Updated(image) = self.store.update_page(&page.key, page.first, &step.change).await? {
                 self.after_page(&work.version, &run, &step, &image).await;
                 let image = Box::pin(self.hold_page(&work.version, &run, Some(&page), image)).await?.page;
                 if image.is_full() {
                     Box::pin(self.conclude_page(&work.version, image)).await?;
                 }
-                return Ok(());
+                return Ok(true);
             }
         }
         Err(Error::Contention(work.run.facts.run_id.clone()))

@@ -163,6 +163,8 @@ pub struct Finished {
     pub rendered_uri: Option<String>,
     /// What it has asked people, where it waits for their answer.
     pub hitl: Option<HitlDetail>,
+    /// Whether it was stopped before it came to an end: what it left is for people to see, and decides nothing.
+    pub is_killed: bool,
 }
 
 impl Finished {
@@ -182,14 +184,15 @@ impl Finished {
             rendered: serde_json::Map::new(),
             rendered_uri: None,
             hitl: None,
+            is_killed: false,
         }
     }
 }
 
 /// Runs attempts: as processes, or as a simulation pleases.
 pub trait Runner: Send + Sync {
-    /// Runs one attempt to its end. When `stop` resolves, everything the attempt started is to be killed, and none is returned: there
-    /// is then nothing to record.
+    /// Runs one attempt to its end. When `stop` resolves, everything the attempt started is to be killed; what is returned then says so
+    /// ([`Finished::is_killed`]), or is none where nothing is left to be seen.
     fn run<S: Future<Output = String> + Send>(
         &self,
         work: &Work,
@@ -317,17 +320,41 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 }
             }
         };
-        // Killed, so there is nothing to record; if the cell was cleared or marked meanwhile, it is let go.
-        let Some(finished) = finished else {
-            self.let_go(&work).await?;
-            return Ok(None);
+        // Killed, so there is no end to settle; if the cell was cleared or marked meanwhile, it is let go.
+        let finished = match finished {
+            Some(finished) if !finished.is_killed => finished,
+            killed => {
+                let has_let_go = self.let_go(&work).await?;
+                if let Some(killed) = killed.filter(|_| has_let_go) {
+                    self.keep_killed(&work, killed).await;
+                }
+                return Ok(None);
+            }
         };
-        let finished = checked(&work, finished);
-        let end_date = self.clock.now();
-        let attempt = Attempt {
+        let attempt = self.attempt_of(&work, checked(&work, finished));
+        measure(&work, &attempt);
+        let key = work.key();
+        self.insist(&work, || self.store.put_attempt(&key, &attempt)).await?;
+        spans::attempt(&work.version, &work.run, &key, &attempt);
+        self.finish(work, Ended::from(&attempt), deadline, may_continue).await
+    }
+
+    /// Leaves an item for an attempt that was killed, so that people see its try and its log. Only once its cell was let go: an item is no
+    /// reason to settle what was cleared or marked.
+    async fn keep_killed(&self, work: &Work, killed: Finished) {
+        let (key, attempt) = (work.key(), self.attempt_of(work, killed));
+        spans::attempt(&work.version, &work.run, &key, &attempt);
+        if let Err(error) = self.store.put_attempt(&key, &attempt).await {
+            tracing::warn!(%error, "an attempt that was killed is not recorded");
+        }
+    }
+
+    /// What is kept of an attempt that ends now.
+    fn attempt_of(&self, work: &Work, finished: Finished) -> Attempt {
+        Attempt {
             outcome: finished.outcome,
             start_date: work.lease.since,
-            end_date,
+            end_date: self.clock.now(),
             xcoms: finished.xcoms,
             log: finished.log,
             log_uri: finished.log_uri,
@@ -341,12 +368,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
             rendered: finished.rendered,
             rendered_uri: finished.rendered_uri,
             hitl: finished.hitl,
-        };
-        measure(&work, &attempt);
-        let key = work.key();
-        self.insist(&work, || self.store.put_attempt(&key, &attempt)).await?;
-        spans::attempt(&work.version, &work.run, &key, &attempt);
-        self.finish(work, Ended::from(&attempt), deadline, may_continue).await
+        }
     }
 
     /// Has callbacks told that an attempt begins. They never hold it, nor can they keep it from beginning.
@@ -502,7 +524,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 // Not ours any more. Either our own write landed and its answer was lost, or somebody settled, cleared or marked it.
                 return match tried.filter(|(step, _)| step::landed(step, &image, &held)) {
                     Some((step, base)) => self.finished(&version, &base, &step, image, deadline).await,
-                    None => self.let_go(&work).await.map(|()| None),
+                    None => self.let_go(&work).await.map(|_| None),
                 };
             };
             match self.insist(&work, || self.store.update_run(&incarnation, &step.change)).await? {
@@ -560,26 +582,28 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         Ok(ours.then_some(Work { run: after, version, task, try_number, lease, deadline, on_page: None }))
     }
 
-    /// Lets go of a cell that was cleared or marked while the attempt ran; call after the attempt was killed.
-    async fn let_go(&self, work: &Work) -> Result<(), Error> {
+    /// Lets go of a cell that was cleared or marked while the attempt ran; call after the attempt was killed. False: there
+    /// was nothing to let go.
+    async fn let_go(&self, work: &Work) -> Result<bool, Error> {
         if work.on_page.is_some() {
             return Box::pin(self.let_go_instance(work)).await;
         }
         let incarnation = &work.run.facts.incarnation;
-        let Some(mut run) = self.store.run(incarnation).await? else { return Ok(()) };
+        let Some(mut run) = self.store.run(incarnation).await? else { return Ok(false) };
         for _ in 0..ROUNDS_MAX {
             let version = self.current(&work.version, &run).await?;
             let version = version.as_ref();
             let Some(step) = step::acknowledge(&version.plan, &run, &work.held(), self.clock.now()) else {
-                return Ok(());
+                return Ok(false);
             };
             match self.store.update_run(incarnation, &step.change).await? {
                 Outcome::Updated(image) => {
                     self.after(version, &step, &image).await;
-                    return self.settle(version, &run, &step, &image).await;
+                    self.settle(version, &run, &step, &image).await?;
+                    return Ok(true);
                 }
                 Outcome::Refused(Some(image)) => run = image,
-                Outcome::Refused(None) => return Ok(()),
+                Outcome::Refused(None) => return Ok(false),
             }
         }
         Err(Error::Contention(work.run.facts.run_id.clone()))

@@ -35,7 +35,7 @@ impl Runner for SimRunner {
                 world.say(self.process, &format!("stopped {token}: {why}"));
                 world.stats.attempts_stopped += 1;
                 world.monitor.attempt_is_over(&token);
-                return None;
+                return Some(Finished { is_killed: true, ..Finished::new(AttemptOutcome::Failed) });
             }
             () = self.world.sleep(length) => {}
         }

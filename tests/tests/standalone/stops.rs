@@ -11,7 +11,7 @@ const DAGS: &str = "\
 long:
   schedule: null
   tasks:
-    a: {operator: BashOperator, bash_command: 'touch began-{{ ti.try_number }}; exec sleep 8765.{{ dag.dag_id | length }}', cwd: PLACE}
+    a: {operator: BashOperator, bash_command: 'echo this is try {{ ti.try_number }}; touch began-{{ ti.try_number }}; exec sleep 8765.{{ dag.dag_id | length }}', cwd: PLACE}
 overdue:
   schedule: null
   dagrun_timeout: 2
@@ -25,6 +25,15 @@ strict:
     a: {operator: BashOperator, bash_command: 'touch other; exec sleep 8765.{{ dag.dag_id | length }}', cwd: PLACE}
     b: {operator: BashOperator, bash_command: 'until [ -e other ]; do sleep 0.05; done; exit 1', cwd: PLACE}
 ";
+
+/// What is kept of a try that was killed: its own lines, and why it ended.
+fn expect_killed(place: &Place, run: &str, try_number: &str, why: &str) {
+    soon("the killed try has its log", || {
+        let log = place.output(&["tasks", "logs", "long", run, "a", "--try", try_number]);
+        let log = String::from_utf8_lossy(&log.stdout).into_owned();
+        log.contains(&format!("this is try {try_number}\n")) && log.contains(why)
+    });
+}
 
 /// The processes of this test's place that run with this in their command line.
 fn running(place: &Place, what: &str) -> Vec<String> {
@@ -62,10 +71,12 @@ fn what_is_cleared_marked_deleted_or_out_of_time_ends_at_once() {
     soon("the second try runs", || is_there("began-2"));
     let second = running(&place, "sleep 8765.4");
     assert!(second.iter().all(|process| !first.contains(process)), "{first:?} still run beside {second:?}");
+    expect_killed(&place, &run, "1", "was set to restarting while it ran");
 
     // Ended by another process.
     assert!(place.output(&["dags", "set-state", "long", &run, "failed", "--yes"]).status.success());
     soon("nothing of the ended run is left", || running(&place, "sleep 8765.4").is_empty());
+    expect_killed(&place, &run, "2", "was set to failed while it ran");
 
     // Deleted with its DAG by another process.
     std::fs::remove_file(place.path().join("began-1")).unwrap();
