@@ -8,7 +8,14 @@ use jiff::Timestamp;
 use updraft_model::{Callback, Deadline, DeadlineReference};
 use updraft_timetables::Timezone;
 
-const REFERENCES: &str = "write `DAGRUN_LOGICAL_DATE`, `DAGRUN_QUEUED_AT` or `{FIXED_DATETIME: 2026-01-01T00:00:00}`";
+const REFERENCES: &str = "write `DAGRUN_LOGICAL_DATE`, `DAGRUN_QUEUED_AT`, `{FIXED_DATETIME: 2026-01-01T00:00:00}` or \
+                          `{AVERAGE_RUNTIME: {max_runs: 10, min_runs: 3}}`";
+
+/// Of how many runs an average is taken unless a file says otherwise, as in Airflow.
+const RUNS_AVERAGED: u32 = 10;
+
+/// The most: each new run reads as many.
+const RUNS_AVERAGED_MAX: u32 = 100;
 
 /// One deadline, or a list.
 pub(crate) fn deadlines(cursor: &Cursor<'_>, zone: &Timezone, now: Timestamp) -> Vec<Deadline> {
@@ -62,6 +69,7 @@ fn reference(cursor: &Cursor<'_>, zone: &Timezone, now: Timestamp) -> Option<Dea
             };
             fixed(at.or_else(first))
         }
+        "AVERAGE_RUNTIME" | "AverageRuntimeDeadline" => average(cursor, map),
         _ => {
             let message = format!("a deadline cannot count from `{}` here", clip(name));
             cursor.error("unsupported", message, Some(REFERENCES.into()));
@@ -72,9 +80,14 @@ fn reference(cursor: &Cursor<'_>, zone: &Timezone, now: Timestamp) -> Option<Dea
         Value::Text(text) => named(last(text.trim()), None),
         Value::Map(map) => match cursor.typed() {
             Some((class, map)) => named(last(class), Some(map)),
-            None => match map.entry("FIXED_DATETIME") {
-                Some(entry) => fixed(Some(cursor.down(entry))),
-                None => named("a mapping", None),
+            None => match (map.entry("FIXED_DATETIME"), map.entry("AVERAGE_RUNTIME")) {
+                (Some(entry), _) => fixed(Some(cursor.down(entry))),
+                (None, Some(entry)) => {
+                    let inner = cursor.down(entry);
+                    let map = if inner.is_none() { None } else { Some(inner.mapping()?) };
+                    average(&inner, map)
+                }
+                (None, None) => named("a mapping", None),
             },
         },
         _ => {
@@ -82,6 +95,26 @@ fn reference(cursor: &Cursor<'_>, zone: &Timezone, now: Timestamp) -> Option<Dea
             None
         }
     }
+}
+
+/// An average of runs: how many, and of how few there is none, by name or in Airflow's order. 0 runs are the usual number, and none given is
+/// as few as there have to be.
+fn average(cursor: &Cursor<'_>, map: Option<&Map>) -> Option<DeadlineReference> {
+    let given = |name: &str, at: usize, least: u32| {
+        let by_place = || {
+            let args = map?.entry("__args__").map(|entry| cursor.down(entry))?;
+            let Value::List(items) = &args.node.value else { return None };
+            items.get(at).map(|node| args.item(at, node))
+        };
+        let found = map.and_then(|map| map.entry(name)).map(|entry| cursor.down(entry)).or_else(by_place);
+        match found.filter(|given| !given.is_none()) {
+            Some(given) => given.integer(least.into(), RUNS_AVERAGED_MAX.into()).map(|number| Some(number as u32)),
+            None => Some(None),
+        }
+    };
+    let max_runs = given("max_runs", 0, 0)?.filter(|runs| *runs > 0).unwrap_or(RUNS_AVERAGED);
+    let min_runs = given("min_runs", 1, 1)?.unwrap_or(max_runs);
+    Some(DeadlineReference::AverageRuntime { max_runs, min_runs })
 }
 
 /// A callback as anywhere else, or one of Airflow's `AsyncCallback` and `SyncCallback` around it.

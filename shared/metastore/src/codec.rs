@@ -20,6 +20,7 @@
 //! | `pa`, `pm` | past met by all; tasks whose past is met | | |
 //! | `to` | when it times out, milliseconds | `aq` | topics of its schedule: what it knows of each; absent where it names none |
 //! | `da` | when the next deadline is missed, milliseconds | | |
+//! | `ar` | how long runs took on average when it was created, by deadline, JSON | | |
 //! | `qa` | when it was last cleared, microseconds, where deadlines count from that | | |
 //! | `pz` | 1 while its DAG is paused | | |
 //! | `in`, `ia` | intervention under way, JSON; where it goes on | | |
@@ -160,6 +161,7 @@ pub fn run_item(run: &RunDoc) -> Item {
     set(&mut item, "pa", run.past_met_by_all.then_some(Value::N(1)));
     set(&mut item, "to", run.timeout_at.map(|at| Value::N(at.as_millisecond())));
     set(&mut item, "da", run.deadline_at.map(|at| Value::N(at.as_millisecond())));
+    set(&mut item, "ar", (!run.average_runtimes.is_empty()).then(|| Value::S(to_json(&run.average_runtimes))));
     set(&mut item, "qa", run.requeued_at.map(micros));
     set(&mut item, "pz", run.paused.then_some(Value::N(1)));
     set(&mut item, "in", run.intent.as_ref().map(|intent| Value::S(to_json(intent))));
@@ -236,6 +238,7 @@ pub fn run_doc(item: &Item) -> Result<RunDoc, Error> {
         timeout_at: number(item, "to").map(|ms| Timestamp::from_millisecond(ms).map_err(corrupt)).transpose()?,
         paused: number(item, "pz") == Some(1),
         deadline_at: number(item, "da").map(|ms| Timestamp::from_millisecond(ms).map_err(corrupt)).transpose()?,
+        average_runtimes: text(item, "ar").ok().map(from_json).transpose()?.unwrap_or_default(),
         requeued_at: instant(item, "qa")?,
         intent: text(item, "in").ok().map(from_json).transpose()?,
         intent_at: TaskIndex(small(number(item, "ia"))),
@@ -394,7 +397,7 @@ fn tombstone(change: &RunChange, at: Timestamp, changes: &mut Vec<Change>) {
         ["c", "m", "mt", "rs", "ch", "pm", "ob"].map(|map| Change::Set(Path::Top(map), Value::M(BTreeMap::new()))),
     );
     changes.extend(
-        ["tk", "pa", "pz", "qa", "to", "da", "in", "ia", "sd", END_DATE, "cn"]
+        ["tk", "pa", "pz", "qa", "to", "da", "ar", "in", "ia", "sd", END_DATE, "cn"]
             .map(|name| Change::Remove(Path::Top(name))),
     );
     changes.extend(["ae", "lk"].map(|name| Change::Set(Path::Top(name), Value::N(0))));

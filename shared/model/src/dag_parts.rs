@@ -189,15 +189,28 @@ pub enum DeadlineReference {
     DagrunQueuedAt,
     /// This instant.
     FixedDatetime(Timestamp),
+    /// When the run was created, and how long runs before it have taken on average.
+    AverageRuntime {
+        /// So many of the latest runs that have ended count.
+        max_runs: u32,
+        /// Of fewer there is no average, and the run has no such deadline.
+        min_runs: u32,
+    },
 }
 
 impl Deadline {
-    /// When a run misses it, in whole milliseconds.
-    pub fn of(&self, logical_date: Option<Timestamp>, queued_at: Timestamp) -> Option<Timestamp> {
+    /// When a run misses it, in whole milliseconds. `average`: what runs before it took, where it counts from that.
+    pub fn of(
+        &self,
+        logical_date: Option<Timestamp>,
+        queued_at: Timestamp,
+        average: Option<SignedDuration>,
+    ) -> Option<Timestamp> {
         let from = match self.reference {
             DeadlineReference::DagrunLogicalDate => logical_date?,
             DeadlineReference::DagrunQueuedAt => queued_at,
             DeadlineReference::FixedDatetime(at) => at,
+            DeadlineReference::AverageRuntime { .. } => queued_at.saturating_add(average?).ok()?,
         };
         let at = from.saturating_add(self.interval).ok()?;
         Timestamp::from_millisecond(at.as_millisecond()).ok()

@@ -6,7 +6,7 @@ use crate::dag_parts::CallbackKind;
 use crate::ids::{BackfillId, DagId, Incarnation, OperationId, TaskIndex, Token, TopicId, VersionId};
 use crate::mapped::Mapped;
 use crate::states::{DagRunState, DagRunType, TaskInstanceState, TriggeredBy};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -117,6 +117,8 @@ pub struct RunDoc {
     pub timeout_at: Option<Timestamp>,
     /// When the next of its DAG's deadlines is missed, unless the run has succeeded by then. Millisecond precision.
     pub deadline_at: Option<Timestamp>,
+    /// How long runs before it took on average, by the number of the deadline that counts from that.
+    pub average_runtimes: BTreeMap<usize, SignedDuration>,
     /// When it was last cleared, where a deadline that was not missed by then counts from when the run is queued.
     pub requeued_at: Option<Timestamp>,
     /// Whether its DAG is paused: what runs goes on to its end, and nothing is decided.
@@ -159,6 +161,7 @@ impl RunDoc {
             past_met_by_all: false,
             timeout_at: None,
             deadline_at: None,
+            average_runtimes: BTreeMap::new(),
             requeued_at: None,
             paused: false,
             intent: None,

@@ -138,7 +138,7 @@ pub fn begin(plan: &Plan, mut run: RunDoc, now: Timestamp) -> (RunDoc, Vec<TaskI
     run.state = DagRunState::Running;
     run.start_date = Some(now);
     run.timeout_at = timeout_at(plan, now);
-    run.deadline_at = deadlines::first(plan, &run.facts);
+    run.deadline_at = deadlines::first(plan, &run);
     // A put writes the whole document, so nothing bounds what it decides.
     let decision = decide(plan, &run, now);
     let queued: Vec<TaskIndex> = decision.queued().collect();

@@ -248,7 +248,9 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let version = self.version(&facts.version).await?;
         self.date_run(&version, facts).await?;
         let now = self.clock.now();
-        let (run, queued) = step::begin(&version.plan, RunDoc::new(facts.clone(), DagRunState::Running, now), now);
+        let mut run = RunDoc::new(facts.clone(), DagRunState::Running, now);
+        run.average_runtimes = self.average_runtimes(&version.plan).await?;
+        let (run, queued) = step::begin(&version.plan, run, now);
         match self.store.put_run(&run).await? {
             Outcome::Updated(image) => {
                 figures::started(&image, now);

@@ -1,10 +1,13 @@
 //! Lists, and looks at many things of which each stands for itself: what cannot be read is left out and told of, and hides nothing else.
 
 use crate::engine::{Engine, Error};
+use jiff::SignedDuration;
+use std::collections::BTreeMap;
 use updraft_clock::Clock;
 use updraft_metastore::store::PageToken;
 use updraft_metastore::{Items, Page, Readable, Unreadable};
-use updraft_model::{Attempt, AttemptKey, DagDoc, DagId, Incarnation, RunDoc};
+use updraft_model::{Attempt, AttemptKey, DagDoc, DagId, Incarnation, Plan, RunDoc};
+use updraft_scheduling::deadlines;
 use updraft_task_queue::TaskQueue;
 
 /// Says what a list leaves out.
@@ -37,6 +40,24 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let found = self.store.list_runs(dag_id, limit, page).await?;
         tell(&found.unreadable);
         Ok(found)
+    }
+
+    /// How long runs of a DAG took on average, by the number of the deadline that counts from that. Looks no further back than through so many
+    /// pages of its latest runs, and reads none where no deadline asks for it.
+    pub(crate) async fn average_runtimes(&self, plan: &Plan) -> Result<BTreeMap<usize, SignedDuration>, Error> {
+        const PAGES_MAX: usize = 4;
+        let Some(most) = deadlines::runs_averaged(plan).map(|most| most as usize) else { return Ok(BTreeMap::new()) };
+        let (mut took, mut page) = (Vec::new(), None);
+        for _ in 0..PAGES_MAX {
+            let found = Box::pin(self.list_runs(&plan.dag.dag_id, most, page)).await?;
+            let ended = found.items.iter().filter(|run| run.state.is_finished());
+            took.extend(ended.filter_map(|run| Some(run.end_date?.duration_since(run.start_date?))));
+            page = found.next;
+            if took.len() >= most || page.is_none() {
+                break;
+            }
+        }
+        Ok(deadlines::averages(plan, &took))
     }
 
     /// Many runs, tombstones too, in no order. Those that cannot be read are told of.

@@ -154,7 +154,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         }
         self.date_run(&version, &facts).await?;
         let mut run = RunDoc::new(facts, DagRunState::Queued, now);
-        run.deadline_at = deadlines::first(&version.plan, &run.facts);
+        run.average_runtimes = self.average_runtimes(&version.plan).await?;
+        run.deadline_at = deadlines::first(&version.plan, &run);
         let run = match self.store.put_run(&run).await? {
             Outcome::Refused(Some(there)) if there.deleted_at.is_some() => {
                 self.store.delete_run_names(&run.facts).await?;

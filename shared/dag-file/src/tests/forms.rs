@@ -341,3 +341,33 @@ fn a_warning_about_a_default_is_told_once_for_all_dags() {
     let loaded = loaded("default: {concurency: 2}\na: {schedule: null}\nb: {schedule: null}\n");
     assert_eq!((codes(&loaded), loaded.dags.len()), (vec!["unknown-key"], 2));
 }
+
+#[test]
+fn a_deadline_counts_from_an_average_in_each_spelling() {
+    let with = |reference: &str| {
+        format!(
+            "deadline: {{reference: {reference}, interval: 60, callback: {{bash_command: 'true'}}}}\ntasks: {{t: {{operator: EmptyOperator}}}}"
+        )
+    };
+    for (reference, max_runs, min_runs) in [
+        ("AVERAGE_RUNTIME", 10, 10),
+        ("airflow.sdk.DeadlineReference.AVERAGE_RUNTIME", 10, 10),
+        ("{AVERAGE_RUNTIME: }", 10, 10),
+        ("{AVERAGE_RUNTIME: {max_runs: 5, min_runs: 2}}", 5, 2),
+        ("{AVERAGE_RUNTIME: {max_runs: 0, min_runs: 2}}", 10, 2),
+        ("{__type__: airflow.sdk.DeadlineReference.AVERAGE_RUNTIME, max_runs: 5}", 5, 5),
+        ("{__type__: airflow.sdk.DeadlineReference.AVERAGE_RUNTIME, __args__: [7, 3]}", 7, 3),
+    ] {
+        let dag = dag_with(&with(reference));
+        let expected = updraft_model::DeadlineReference::AverageRuntime { max_runs, min_runs };
+        assert_eq!(dag.deadlines[0].reference, expected, "{reference}");
+    }
+    for (reference, code) in [
+        ("{AVERAGE_RUNTIME: {min_runs: 0}}", "out-of-range"),
+        ("{AVERAGE_RUNTIME: {max_runs: 101}}", "out-of-range"),
+        ("{AVERAGE_RUNTIME: 5}", "wrong-type"),
+        ("{AVERAGE_RUNTIMES: {}}", "unsupported"),
+    ] {
+        assert_eq!(error(&in_dag(&with(reference))).code, code, "{reference}");
+    }
+}

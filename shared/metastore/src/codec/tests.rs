@@ -1,6 +1,7 @@
 //! A change means the same on a document and on its item: whatever the document, whatever the change.
 
 use super::*;
+use jiff::SignedDuration;
 use proptest::prelude::*;
 use updraft_model::cell::{End, Lease, Wait};
 use updraft_model::{Act, DagRunType, Expansion, Held, Intent, LeftOut, OutboxEntry, RunFacts, Summary, Token};
@@ -90,6 +91,7 @@ fn run() -> impl Strategy<Value = RunDoc> {
                 ["op2", "op1"].map(OperationId::trusted).into_iter().take(usize::from(leave) * 2).collect();
             run.deadline_at = run.timeout_at.filter(|_| leave);
             run.requeued_at = run.timeout_at.filter(|_| epoch > 0);
+            run.average_runtimes = (0..epoch as usize % 3).map(|n| (n, SignedDuration::from_millis(1500))).collect();
             run.paused = revision % 3 == 1;
             if leave {
                 run.outbox.insert("leave".to_owned(), OutboxEntry::Leave { epoch });

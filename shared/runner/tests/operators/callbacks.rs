@@ -292,6 +292,56 @@ async fn sns_and_mail_are_told_as_airflows_notifiers_tell_them() {
     }
 }
 
+/// As in Airflow, of as many of the latest runs as have to be there, and none where there are fewer.
+#[tokio::test]
+async fn a_deadline_counts_from_what_runs_took_on_average() {
+    let place = tempfile::tempdir().unwrap();
+    let notes = place.path().join("notes");
+    let w = notes.display();
+    let dag = format!(
+        "d:
+  schedule: null
+  deadline:
+  - reference: {{AVERAGE_RUNTIME: {{max_runs: 3, min_runs: 2}}}}
+    interval: 60
+    callback: {{bash_command: 'echo late >> {w}'}}
+  - {{reference: AVERAGE_RUNTIME, interval: 60, callback: {{bash_command: 'echo never >> {w}'}}}}
+  tasks:
+    s: {{operator: BashSensor, bash_command: 'test -e {w}.go', mode: reschedule, poke_interval: 1}}
+"
+    );
+    let mut world = World::new(&[("d.yaml", &dag)]).await;
+    let mut took: Vec<i64> = Vec::new();
+    for minutes in [50, 2, 4, 9] {
+        let _ = std::fs::remove_file(format!("{w}.go"));
+        let run = world.trigger("d", Value::Null).await;
+        let latest = &took[took.len().saturating_sub(3)..];
+        let expected = (latest.len() >= 2).then(|| latest.iter().sum::<i64>() / latest.len() as i64 + 60_000);
+        let left = run.deadline_at.map(|at| at.as_millisecond() - run.facts.queued_at.as_millisecond());
+        // Both are whole milliseconds, of instants that are not.
+        assert!(left.zip(expected).map_or(left == expected, |(a, b)| (a - b).abs() <= 2), "{left:?} {expected:?}");
+        world.engine.look_at_run(&run.facts.incarnation, updraft_service::runs::Leases::Heed).await.unwrap();
+        world.work().await;
+        world.clock.leap(SignedDuration::from_mins(minutes));
+        std::fs::write(format!("{w}.go"), "").unwrap();
+        let incarnation = run.facts.incarnation.clone();
+        let ran = world.finish(run).await;
+        assert_eq!(ran.states, ["s=success"]);
+        let run = world.engine.store.run(&incarnation).await.unwrap().unwrap();
+        took.push(run.end_date.unwrap().duration_since(run.start_date.unwrap()).as_millis() as i64);
+    }
+    let _ = std::fs::remove_file(format!("{w}.go"));
+    let run = world.trigger("d", Value::Null).await;
+    world.engine.look_at_run(&run.facts.incarnation, updraft_service::runs::Leases::Heed).await.unwrap();
+    for _ in 0..3 {
+        world.work().await;
+        world.clock.leap(SignedDuration::from_mins(4));
+        world.engine.tick().await.unwrap();
+    }
+    world.work().await;
+    assert_eq!(noted(&notes), ["late"]);
+}
+
 /// A run that is late is told of by the time index: once for each deadline, and not at all where it has succeeded.
 #[tokio::test]
 async fn a_missed_deadline_is_told() {

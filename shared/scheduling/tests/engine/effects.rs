@@ -2,6 +2,7 @@
 
 use crate::generate::{NOW, lease, run};
 use jiff::SignedDuration;
+use std::collections::BTreeMap;
 use updraft_model::{
     AssetRef, AttemptOutcome, Callback, CallbackKind, Callbacks, Cell, Dag, DagId, DagRunState, Deadline,
     DeadlineReference, Held, OutboxEntry, Plan, RunDoc, RunEndReason, Task, TaskId, TaskIndex, TryEnd,
@@ -142,7 +143,7 @@ fn deadlines_are_missed_once_each_and_by_no_run_that_succeeded() {
     dag.deadlines = vec![deadline(60), deadline(600)];
     let plan = Plan::new(dag);
     let mut run = running();
-    run.deadline_at = deadlines::first(&plan, &run.facts);
+    run.deadline_at = deadlines::first(&plan, &run);
     let at = |seconds: i64| run.facts.queued_at + SignedDuration::from_secs(seconds);
     assert_eq!(run.deadline_at, Some(at(60)));
     assert_eq!(deadlines::missed(&plan, &run, at(59)), None);
@@ -154,6 +155,28 @@ fn deadlines_are_missed_once_each_and_by_no_run_that_succeeded() {
     assert_eq!((noted(&both).len(), both.deadline_at), (2, None));
     run.state = DagRunState::Success;
     assert_eq!(deadlines::missed(&plan, &run, at(700)), None);
+}
+
+#[test]
+fn an_average_is_of_the_latest_runs_and_of_enough_of_them() {
+    let average = |max_runs, min_runs| Deadline {
+        reference: DeadlineReference::AverageRuntime { max_runs, min_runs },
+        interval: SignedDuration::from_secs(5),
+        callback: callback(),
+    };
+    let mut dag = plan(&[], false, 0).dag.clone();
+    dag.deadlines = vec![average(2, 1), average(10, 3), average(10, 4)];
+    let plan = Plan::new(dag);
+    assert_eq!(deadlines::runs_averaged(&plan), Some(10));
+    let took = [10, 20, 90].map(SignedDuration::from_secs);
+    let expected = [(0, 15), (1, 40)].map(|(number, seconds)| (number, SignedDuration::from_secs(seconds)));
+    assert_eq!(deadlines::averages(&plan, &took), BTreeMap::from(expected));
+    assert_eq!(deadlines::averages(&plan, &[]), BTreeMap::new());
+    let mut run = running();
+    assert_eq!(deadlines::first(&plan, &run), None);
+    run.average_runtimes = deadlines::averages(&plan, &took);
+    let due = run.facts.queued_at + SignedDuration::from_secs(20);
+    assert_eq!(deadlines::first(&plan, &run).map(jiff::Timestamp::as_millisecond), Some(due.as_millisecond()));
 }
 
 /// As in Airflow a clear moves those that count from when the run was queued, unless they were missed by then; others stay where they are.
@@ -177,7 +200,7 @@ fn a_clear_moves_deadlines_that_are_not_missed() {
         step::clear(&plan, run, &plan.tasks().collect::<Vec<_>>(), &operation, now).image(run)
     };
     run.facts.queued_at = at(0);
-    run.deadline_at = deadlines::first(&plan, &run.facts);
+    run.deadline_at = deadlines::first(&plan, &run);
     run.state = DagRunState::Failed;
     assert_eq!(cleared(&run, at(30)).deadline_at, Some(at(90)));
     let late = deadlines::missed(&plan, &run, at(100)).unwrap().apply(&run);
