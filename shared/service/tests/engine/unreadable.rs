@@ -234,7 +234,7 @@ async fn a_dag_that_cannot_be_read_keeps_no_event_from_the_others() {
 
 #[tokio::test]
 async fn an_attempt_that_cannot_be_read_is_settled_as_one_that_died() {
-    let text = "a:\n  schedule: null\n  tasks:\n    t: {operator: BashOperator, bash_command: 'true', retries: 1, retry_delay: 0}\n";
+    let text = "a:\n  schedule: null\n  tasks:\n    t: {operator: BashOperator, bash_command: 'true', retries: 1, retry_delay: 600}\n";
     let world = world(&[("a.yaml", text.to_owned())]).await;
     let run = world.trigger("a").await;
     let (incarnation, task) = (run.facts.incarnation.clone(), TaskIndex(0));
