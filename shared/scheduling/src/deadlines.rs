@@ -14,7 +14,8 @@ fn all<'a>(plan: &'a Plan, run: &'a RunDoc, queued_at: Timestamp) -> impl Iterat
     let of = move |(number, deadline): (usize, &'a Deadline)| {
         // An average is of when the run was created: a clear takes none anew.
         let average = run.average_runtimes.get(&number).copied();
-        let from = if average.is_some() { run.facts.queued_at } else { queued_at };
+        let is_average = matches!(deadline.reference, DeadlineReference::AverageRuntime { .. });
+        let from = if is_average { run.facts.queued_at } else { queued_at };
         Some((number, deadline.of(run.facts.logical_date, from, average)?))
     };
     plan.dag.deadlines.iter().enumerate().filter_map(of)

@@ -177,6 +177,16 @@ fn an_average_is_of_the_latest_runs_and_of_enough_of_them() {
     run.average_runtimes = deadlines::averages(&plan, &took);
     let due = run.facts.queued_at + SignedDuration::from_secs(20);
     assert_eq!(deadlines::first(&plan, &run).map(jiff::Timestamp::as_millisecond), Some(due.as_millisecond()));
+    // A clear moves what counts from when the run was queued, also where another version's deadline of that number took an average.
+    let queued = Deadline { reference: DeadlineReference::DagrunQueuedAt, ..plan.dag.deadlines[0].clone() };
+    let mut dag = plan.dag.clone();
+    dag.deadlines = vec![queued];
+    let latest = Plan::new(dag);
+    run.deadline_at = deadlines::first(&latest, &run);
+    run.requeued_at = Some(run.facts.queued_at + SignedDuration::from_secs(100));
+    let due = run.facts.queued_at + SignedDuration::from_secs(105);
+    let missed = deadlines::missed(&latest, &run, run.deadline_at.unwrap()).unwrap();
+    assert_eq!(missed.deadline_at.flatten().map(jiff::Timestamp::as_millisecond), Some(due.as_millisecond()));
 }
 
 /// As in Airflow a clear moves those that count from when the run was queued, unless they were missed by then; others stay where they are.
