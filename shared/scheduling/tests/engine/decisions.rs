@@ -96,8 +96,8 @@ proptest! {
         }
     }
 
-    /// A run ends with unfinished cells only where none of them may run, and then the decision rests on each of them: on those it changes
-    /// as well (a deferral that is over is queued by the look that finds the run stuck), since a change asks for the cell it replaces.
+    /// A run ends with unfinished cells only where none of them may run or is under way (a task may have been let go by what was marked or
+    /// cleared since), and then the decision rests on each of them: on those it changes as well, since a change asks for the cell it replaces.
     #[test]
     fn a_run_ends_with_unfinished_cells_only_when_deadlocked(Image(plan, run) in image(RUNNING)) {
         let decision = decide(&plan, &run, NOW);
@@ -107,6 +107,8 @@ proptest! {
             prop_assert_eq!(decision.end, Some(DagRunState::Failed));
             for task in unfinished {
                 prop_assert_ne!(evaluate_task(&plan, task, |t| run.task_state(t)), Verdict::Run);
+                let is_under_way = !matches!(run.cell(task), Cell::None | Cell::Cleared { .. } | Cell::Final { .. });
+                prop_assert!(!is_under_way, "the run is called stuck while task {task} is {:?}", run.cell(task));
                 let from = run.cell(task).clone();
                 let asks = decision.rests_on.iter().map(|(task, from)| (*task, from));
                 let mut asks = asks.chain(decision.cells.iter().map(|(task, (from, _))| (*task, from)));
