@@ -108,7 +108,7 @@ async fn run(dag: Dag, in_place: bool) -> (Counts, Messages) {
         let Some(message) = (if task.is_some() { task } else { receive(&engine, Lane::Looks).await }) else { break };
         match message {
             Message::Task { incarnation, task, try_number, place, .. } => {
-                let task = TaskRef { incarnation, task, try_number, place };
+                let task = TaskRef { incarnation, task, try_number, place, queued_at: None };
                 let may_continue = || in_place.then(Continuation::default);
                 engine.work(&task, &Nothing, None, may_continue).await.expect("memory answers");
             }

@@ -126,7 +126,7 @@ async fn worker(engine: &Local, runner: &Nothing, in_place: bool) {
         let received = engine.queue.receive(Lane::Tasks, 1, Duration::from_mins(1)).await;
         for delivery in received.into_iter().flatten() {
             let Some(Message::Task { incarnation, task, try_number, place, .. }) = delivery.message else { continue };
-            let task = TaskRef { incarnation, task, try_number, place };
+            let task = TaskRef { incarnation, task, try_number, place, queued_at: None };
             let may_continue = || in_place.then(Continuation::default);
             if let Err(error) = engine.work(&task, runner, None, may_continue).await {
                 anstream::eprintln!("an attempt was left to the sweep: {error}");

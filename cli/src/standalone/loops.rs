@@ -12,7 +12,7 @@ use updraft_dag_store::Directory;
 use updraft_metastore_embedded::Embedded;
 use updraft_runner::ProcessRunner;
 use updraft_service::{Continuation, Engine, Settings, TaskRef};
-use updraft_task_queue::{Lane, LocalQueue, Message, TaskQueue};
+use updraft_task_queue::{Delivery, Lane, LocalQueue, Message, TaskQueue};
 
 /// How long the timer sleeps at most: whatever falls due is found at most this much late, and what is known to fall due within it is
 /// slept for to the millisecond.
@@ -154,7 +154,8 @@ async fn worker(server: Arc<Server>, mut stopping: signal::Receiver<Stopping>) {
             received = server.queue.receive(Lane::Tasks, 1, Duration::from_mins(1)) => received,
         };
         let Ok(deliveries) = received else { continue };
-        for message in deliveries.into_iter().filter_map(|d| d.message) {
+        for Delivery { message, waited, .. } in deliveries {
+            let Some(message) = message else { continue };
             if let Message::Callback { key, .. } = &message {
                 if let Err(error) = Box::pin(server.engine.call(key, &server.runner, None)).await {
                     tracing::error!(%error, ?key, "a callback was not called, or its end not written; it is looked at again");
@@ -162,7 +163,13 @@ async fn worker(server: Arc<Server>, mut stopping: signal::Receiver<Stopping>) {
                 continue;
             }
             let Message::Task { incarnation, task, try_number, place, .. } = message else { continue };
-            let task = TaskRef { incarnation, task, try_number, place };
+            let task = TaskRef {
+                incarnation,
+                task,
+                try_number,
+                place,
+                queued_at: waited.and_then(|waited| server.engine.now().checked_sub(waited).ok()),
+            };
             let drains = stopping.clone();
             let may_continue = || {
                 let draining = *drains.borrow() >= Stopping::Draining;

@@ -139,7 +139,7 @@ impl Trial {
         run.cells.insert(task, updraft_model::Cell::Queued { try_number: 1 });
         let incarnation = run.facts.incarnation.clone();
         self.engine.store.put_run(&run).await?;
-        let wanted = TaskRef { incarnation: incarnation.clone(), task, try_number: 1, place: None };
+        let wanted = TaskRef { incarnation: incarnation.clone(), task, try_number: 1, place: None, queued_at: None };
         loop {
             Box::pin(self.engine.work(&wanted, &self.runner, None, || None)).await?;
             let run = self.engine.store.run(&incarnation).await?.ok_or_else(|| Failure::fault("the run is gone"))?;
@@ -178,7 +178,7 @@ impl Trial {
         self.engine.store.put_run(&run).await?;
         self.engine.store.put_page(&page).await?;
         let incarnation = run.facts.incarnation.clone();
-        let wanted = TaskRef { incarnation, task, try_number: 1, place: Some(on.place) };
+        let wanted = TaskRef { incarnation, task, try_number: 1, place: Some(on.place), queued_at: None };
         Box::pin(self.engine.work(&wanted, &self.runner, None, || None)).await?;
         if self.interrupted.is_set() {
             return Err(Failure::user("the task was interrupted").cause("it was killed"));
@@ -274,7 +274,7 @@ impl Trial {
                 return Ok(true);
             }
             let Message::Task { incarnation, task, try_number, place, .. } = message else { continue };
-            let task = TaskRef { incarnation, task, try_number, place };
+            let task = TaskRef { incarnation, task, try_number, place, queued_at: None };
             Box::pin(self.engine.work(&task, &self.runner, None, || None)).await?;
             return Ok(true);
         }
@@ -345,7 +345,7 @@ pub(crate) fn first_try(
     } else {
         None
     };
-    Ok(Work { run, version, task, try_number: 1, lease, deadline: None, on_page })
+    Ok(Work { run, version, task, try_number: 1, queued_at: None, lease, deadline: None, on_page })
 }
 
 /// The unit of a mapped task, how many instances it has, and which of them is meant.

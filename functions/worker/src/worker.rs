@@ -112,9 +112,13 @@ impl Worker {
 /// The task that a message names; none where it names none.
 fn task(record: &Record) -> Option<TaskRef> {
     match parse_body(&record.body)? {
-        Message::Task { incarnation, task, try_number, place, .. } => {
-            Some(TaskRef { incarnation, task, try_number, place })
-        }
+        Message::Task { incarnation, task, try_number, place, .. } => Some(TaskRef {
+            incarnation,
+            task,
+            try_number,
+            place,
+            queued_at: record.sent_at_ms().and_then(|at| Timestamp::from_millisecond(at).ok()),
+        }),
         _ => None,
     }
 }
@@ -134,7 +138,11 @@ mod tests {
         let named = |body: &str| task(&Record::new("1", body));
         let body = r#"{"look_at":"task","dag_id":"d","incarnation":"i1","task":3,"try_number":2,"priority":1}"#;
         let found = named(body).expect("it names a task");
-        assert_eq!((found.incarnation.as_str(), found.try_number), ("i1", 2));
+        assert_eq!((found.incarnation.as_str(), found.try_number, found.queued_at), ("i1", 2, None));
+        let sent =
+            serde_json::json!({"messageId": "1", "body": body, "attributes": {"SentTimestamp": "1764345600123"}});
+        let sent = task(&serde_json::from_value(sent).unwrap()).expect("it names a task");
+        assert_eq!(sent.queued_at.map(Timestamp::as_millisecond), Some(1_764_345_600_123));
         assert_eq!(serde_json::to_value(found.task).unwrap(), 3);
         for body in [
             "",

@@ -90,6 +90,9 @@ pub enum ValueRef {
 pub struct Attempt {
     /// How it ended.
     pub outcome: AttemptOutcome,
+    /// When its message was sent, or its try was queued in place, as far as that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued_at: Option<Timestamp>,
     /// When the claim was made.
     pub start_date: Timestamp,
     /// When it ended; a retry's delay counts from here.
@@ -140,6 +143,7 @@ impl Attempt {
     pub fn new(outcome: AttemptOutcome, start_date: Timestamp, end_date: Timestamp) -> Self {
         Self {
             outcome,
+            queued_at: None,
             start_date,
             end_date,
             xcoms: BTreeMap::new(),

@@ -192,7 +192,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let attempt = self.store.attempt(&key).await?;
         let since = attempt.as_ref().map_or(callback.created_at, |attempt| attempt.start_date);
         let lease = Lease { token, until: callback.wake_at, since };
-        let work = Work { run, version: version.clone(), task, try_number, lease, deadline, on_page };
+        let work = Work { run, version: version.clone(), task, try_number, queued_at: None, lease, deadline, on_page };
         let (occasion, try_number) = (callback.occasion.clone(), callback.tries);
         Ok(Some(Called { work, occasion, callback: what, attempt, key: callback.key.clone(), try_number }))
     }

@@ -78,12 +78,14 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                     }
                 }
             };
+            let queued_at = task.queued_before(now);
             let (task, try_number) = (task.task, task.try_number);
             return Ok(Some(Work {
                 run,
                 version,
                 task,
                 try_number,
+                queued_at,
                 lease,
                 deadline,
                 on_page: Some(OnPage { place, page, run_read_at }),
@@ -182,7 +184,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let ours = page.cell(slot).holder().is_some_and(|held| held.token == lease.token);
         let place = Place { map_index: slot.map_index, ..place };
         let (version, on_page) = (version.clone(), Some(OnPage { place, page, run_read_at: None }));
-        Ok(ours.then_some(Work { run, version, task: slot.task, try_number, lease, deadline, on_page }))
+        let (task, queued_at) = (slot.task, Some(lease.since));
+        Ok(ours.then_some(Work { run, version, task, try_number, queued_at, lease, deadline, on_page }))
     }
 
     /// Renews the lease of an instance.

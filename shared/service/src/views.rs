@@ -46,6 +46,8 @@ pub struct TaskInstanceView {
     pub state: TaskInstanceState,
     /// Tries used or in use.
     pub try_number: u32,
+    /// When its latest attempt was queued, once that has ended, and as far as the queue told.
+    pub queued_at: Option<Timestamp>,
     /// When its latest attempt began, as far as it is recorded.
     pub start_date: Option<Timestamp>,
     /// When it ended.
@@ -76,6 +78,8 @@ pub struct TryView {
     pub try_number: u32,
     /// How it ended or, for the latest, the state of the task instance.
     pub state: TaskInstanceState,
+    /// When its first attempt was queued, as far as the queue told.
+    pub queued_at: Option<Timestamp>,
     /// When its first attempt began.
     pub start_date: Option<Timestamp>,
     /// When its last attempt ended; none while it runs.
@@ -227,10 +231,12 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         attempts.sort_by_key(|(key, attempt)| (key.try_number, attempt.start_date, attempt.end_date));
         let mut tries: BTreeMap<u32, TryView> = BTreeMap::new();
         for (key, attempt) in attempts {
-            let begun = tries.get(&key.try_number).and_then(|t| t.start_date).unwrap_or(attempt.start_date);
+            let first = tries.get(&key.try_number);
+            let begun = first.and_then(|t| t.start_date).unwrap_or(attempt.start_date);
             let view = TryView {
                 try_number: key.try_number,
                 state: ended_as(attempt.outcome),
+                queued_at: first.map_or(attempt.queued_at, |t| t.queued_at),
                 start_date: Some(begun),
                 end_date: Some(attempt.end_date),
                 message: attempt.message,
@@ -240,10 +246,12 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         }
         let cell = &self.cell_of(run, task, map_index).await?;
         if let Some(lease) = cell.holder().filter(|_| !cell.is_final()) {
-            let begun = tries.get(&cell.try_number()).and_then(|t| t.start_date).unwrap_or(lease.since);
+            let first = tries.get(&cell.try_number());
+            let begun = first.and_then(|t| t.start_date).unwrap_or(lease.since);
             let view = TryView {
                 try_number: cell.try_number(),
                 state: cell.state(),
+                queued_at: first.and_then(|t| t.queued_at),
                 start_date: Some(begun),
                 end_date: None,
                 message: None,
@@ -379,6 +387,7 @@ pub(crate) fn latest(attempts: Vec<(AttemptKey, Attempt)>) -> Latest {
             // An answer renders nothing: what it answers did.
             let rendered_none = attempt.rendered.is_empty() && attempt.rendered_uri.is_none();
             if let (true, Some(other)) = (attempt.hitl.is_some() && rendered_none, other) {
+                attempt.queued_at = attempt.queued_at.or(other.queued_at);
                 attempt.rendered = std::mem::take(&mut other.rendered);
                 attempt.rendered_uri = other.rendered_uri.take();
             }
@@ -401,10 +410,14 @@ pub(crate) fn instance_view(
     cell: &Cell,
     attempt: Option<&Attempt>,
 ) -> TaskInstanceView {
-    let (start_date, end_date) = match cell {
-        Cell::Running { lease, .. } | Cell::Restarting { lease, .. } => (Some(lease.since), None),
-        Cell::None => (None, None),
-        _ => (attempt.map(|a| a.start_date), attempt.map(|a| a.end_date)),
+    let (queued_at, start_date, end_date) = match cell {
+        Cell::Running { lease, .. } | Cell::Restarting { lease, .. } => (None, Some(lease.since), None),
+        Cell::None => (None, None, None),
+        // The attempt is of an earlier try, or of an earlier part of this one; when this was queued is told by its claim.
+        Cell::Scheduled { .. } | Cell::Queued { .. } => {
+            (None, attempt.map(|a| a.start_date), attempt.map(|a| a.end_date))
+        }
+        _ => (attempt.and_then(|a| a.queued_at), attempt.map(|a| a.start_date), attempt.map(|a| a.end_date)),
     };
     TaskInstanceView {
         task,
@@ -416,6 +429,7 @@ pub(crate) fn instance_view(
         operator: definition.operator.clone(),
         state: cell.state(),
         try_number: cell.try_number(),
+        queued_at,
         start_date,
         end_date,
         message: attempt.and_then(|a| a.message.clone()),

@@ -33,6 +33,15 @@ pub struct TaskRef {
     pub try_number: u32,
     /// Which of its instances, where it is mapped.
     pub place: Option<Place>,
+    /// When the message was sent, as far as its queue tells.
+    pub queued_at: Option<Timestamp>,
+}
+
+impl TaskRef {
+    /// When it was queued, to the claim of this instant: another machine's clock may be ahead, and nothing was queued after it was claimed.
+    pub(crate) fn queued_before(&self, claimed_at: Timestamp) -> Option<Timestamp> {
+        self.queued_at.map(|at| whole_millis(at).min(claimed_at))
+    }
 }
 
 /// An attempt to run: everything a runner needs to know.
@@ -46,6 +55,8 @@ pub struct Work {
     pub task: TaskIndex,
     /// The try.
     pub try_number: u32,
+    /// When it was queued, as far as that is known.
+    pub queued_at: Option<Timestamp>,
     /// The attempt's hold on its cell.
     pub lease: Lease,
     /// When this process will be gone, if that is known. The runner ends the attempt before that, early enough to record its end.
@@ -281,6 +292,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
                 version,
                 task: task.task,
                 try_number: task.try_number,
+                queued_at: task.queued_before(now),
                 lease,
                 deadline,
                 on_page: None,
@@ -353,6 +365,7 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
     fn attempt_of(&self, work: &Work, finished: Finished) -> Attempt {
         Attempt {
             outcome: finished.outcome,
+            queued_at: work.queued_at,
             start_date: work.lease.since,
             end_date: self.clock.now(),
             xcoms: finished.xcoms,
@@ -579,7 +592,8 @@ impl<I: Items, Q: TaskQueue, C: Clock> Engine<I, Q, C> {
         let Some((task, try_number, lease)) = step.claimed.clone() else { return Ok(None) };
         let ours = after.cell(task).holder().is_some_and(|l| l.token == lease.token);
         let version = version.clone();
-        Ok(ours.then_some(Work { run: after, version, task, try_number, lease, deadline, on_page: None }))
+        let queued_at = Some(lease.since);
+        Ok(ours.then_some(Work { run: after, version, task, try_number, queued_at, lease, deadline, on_page: None }))
     }
 
     /// Lets go of a cell that was cleared or marked while the attempt ran; call after the attempt was killed. False: there

@@ -218,7 +218,7 @@ impl Simulation {
         let (engine, faults) = (self.engine.clone(), self.faults.clone());
         match message {
             Message::Task { incarnation, task, try_number, priority, place, .. } => {
-                let task = TaskRef { incarnation, task, try_number, place };
+                let task = TaskRef { incarnation, task, try_number, place, queued_at: None };
                 if self.known.insert(name_of(&task)) {
                     self.arrived += 1;
                     self.waiting.insert((-priority, self.arrived), task);

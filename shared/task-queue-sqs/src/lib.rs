@@ -175,7 +175,7 @@ impl TaskQueue for Sqs {
         // One without a receipt could not be acknowledged; it comes again.
         let delivery = |message: aws_sdk_sqs::types::Message| {
             let receipt = message.receipt_handle?;
-            Some(Delivery { message: message.body.as_deref().and_then(parse_body), receipt })
+            Some(Delivery { message: message.body.as_deref().and_then(parse_body), receipt, waited: None })
         };
         Ok(answer.messages.unwrap_or_default().into_iter().filter_map(delivery).collect())
     }

@@ -135,6 +135,8 @@ pub struct Delivery {
     pub message: Option<Message>,
     /// For [`TaskQueue::acknowledge`].
     pub receipt: String,
+    /// How long it lay in the queue; none where the queue does not tell.
+    pub waited: Option<Duration>,
 }
 
 /// Why messages could not be sent or received.

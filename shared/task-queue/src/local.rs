@@ -12,7 +12,7 @@ use tokio::time::Instant;
 /// One lane: what may be received, in order, and what has still to wait.
 #[derive(Debug, Default)]
 struct Waiting {
-    ready: BTreeMap<(Reverse<i64>, u64), Message>,
+    ready: BTreeMap<(Reverse<i64>, u64), (Message, Instant)>,
     delayed: BTreeMap<(Instant, u64), Message>,
     /// Messages in `ready`, so that a hint resent by the sweep does not pile up behind itself.
     known: BTreeSet<Message>,
@@ -29,7 +29,7 @@ impl Waiting {
             _ => 0,
         };
         self.sequence += 1;
-        self.ready.insert((Reverse(priority), self.sequence), message);
+        self.ready.insert((Reverse(priority), self.sequence), (message, Instant::now()));
     }
 
     /// Moves what is due to the ready ones; returns when the next will be.
@@ -96,9 +96,13 @@ impl TaskQueue for LocalQueue {
                 let next = waiting.promote(Instant::now());
                 let mut found = Vec::new();
                 while found.len() < max {
-                    let Some((_, message)) = waiting.ready.pop_first() else { break };
+                    let Some((_, (message, since))) = waiting.ready.pop_first() else { break };
                     waiting.known.remove(&message);
-                    found.push(Delivery { message: Some(message), receipt: String::new() });
+                    found.push(Delivery {
+                        message: Some(message),
+                        receipt: String::new(),
+                        waited: Some(since.elapsed()),
+                    });
                 }
                 if !found.is_empty() {
                     if !waiting.ready.is_empty() {
@@ -156,6 +160,19 @@ mod tests {
         let order: Vec<_> = got.into_iter().filter_map(|d| d.message).collect();
         assert_eq!(order, [task(2, 5), task(4, 5), task(1, 1), task(3, 1), task(5, -2)]);
         assert_eq!(queue.next_priority(), None);
+    }
+
+    #[tokio::test]
+    async fn it_tells_how_long_a_message_waited_since_it_was_first_sent() {
+        let queue = LocalQueue::default();
+        let a_while = Duration::from_millis(30);
+        queue.send(&[Outgoing::now(task(1, 1))]).await.unwrap();
+        tokio::time::sleep(a_while).await;
+        queue.send(&[Outgoing::now(task(1, 1)), Outgoing::now(task(2, 1))]).await.unwrap();
+        tokio::time::sleep(a_while).await;
+        let got = queue.receive(Lane::Tasks, 9, Duration::ZERO).await.unwrap();
+        let waited: Vec<_> = got.into_iter().map(|d| d.waited.unwrap()).collect();
+        assert!(waited[1] >= a_while && waited[0] >= waited[1] + a_while, "{waited:?}");
     }
 
     #[tokio::test]

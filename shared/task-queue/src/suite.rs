@@ -28,7 +28,7 @@ async fn collect<Q: TaskQueue>(queue: &Q, lane: Lane, count: usize) -> Vec<Messa
     let begun = Instant::now();
     let mut found = Vec::new();
     while found.len() < count && begun.elapsed() < Duration::from_secs(10) {
-        for Delivery { message, receipt } in queue.receive(lane, 10, Duration::from_secs(1)).await.unwrap() {
+        for Delivery { message, receipt, .. } in queue.receive(lane, 10, Duration::from_secs(1)).await.unwrap() {
             found.extend(message);
             queue.acknowledge(lane, &receipt).await.unwrap();
         }

@@ -160,7 +160,7 @@ async fn work(engine: &Process, journal: &Journal) -> Result<(), updraft_service
                     unreachable!("nobody asked for these")
                 }
                 Message::Task { incarnation, task, try_number, place, .. } => {
-                    let task = TaskRef { incarnation, task, try_number, place };
+                    let task = TaskRef { incarnation, task, try_number, place, queued_at: None };
                     Box::pin(engine.work(&task, journal, None, || Some(Continuation::default()))).await?;
                 }
             }

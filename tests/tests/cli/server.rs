@@ -121,7 +121,7 @@ async fn serve(engine: &TestEngine) {
         for delivery in engine.queue.receive(lane, 10, Duration::from_millis(5)).await.unwrap() {
             match delivery.message {
                 Some(Message::Task { incarnation, task, try_number, place, .. }) => {
-                    let task = TaskRef { incarnation, task, try_number, place };
+                    let task = TaskRef { incarnation, task, try_number, place, queued_at: None };
                     engine.work(&task, &Actor, None, || None).await.unwrap();
                 }
                 Some(message) => Box::pin(engine.look_where(&message)).await.unwrap(),

@@ -277,7 +277,7 @@ async fn look(engine: &Engine<Memory, LocalQueue, System>) {
 async fn ready_tasks(queue: &LocalQueue) -> Vec<TaskRef> {
     let received = queue.receive(Lane::Tasks, TASKS_MAX, Duration::ZERO).await.expect("the queue is in memory");
     let task = |message| match message {
-        Some(Message::Task { incarnation, task, try_number, place, .. }) => Some(TaskRef { incarnation, task, try_number, place }),
+        Some(Message::Task { incarnation, task, try_number, place, .. }) => Some(TaskRef { incarnation, task, try_number, place, queued_at: None }),
         _ => None,
     };
     received.into_iter().filter_map(|delivery| task(delivery.message)).collect()

@@ -124,7 +124,7 @@ async fn worker<I: updraft_metastore::Items>(engine: &Local<I>, runner: &Noted) 
         let received = engine.queue.receive(Lane::Tasks, 1, Duration::from_mins(1)).await;
         for delivery in received.into_iter().flatten() {
             let Some(Message::Task { incarnation, task, try_number, place, .. }) = delivery.message else { continue };
-            let task = TaskRef { incarnation, task, try_number, place };
+            let task = TaskRef { incarnation, task, try_number, place, queued_at: None };
             engine.work(&task, runner, None, || Some(Continuation::default())).await.expect("the store is there");
         }
     }

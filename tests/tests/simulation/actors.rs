@@ -82,7 +82,7 @@ impl Hand {
             let Some((message, receipt)) = self.receive(Lane::Tasks).await else { continue };
             let Message::Task { incarnation, task, try_number, place, .. } = message else { continue };
             let deadline = limit.map(|limit| self.begin_invocation(limit));
-            let task = TaskRef { incarnation, task, try_number, place };
+            let task = TaskRef { incarnation, task, try_number, place, queued_at: None };
             let result = self.engine.work(&task, &runner, deadline.map(instant), || self.may_continue(deadline)).await;
             match result {
                 Ok(worked) => {

@@ -142,7 +142,7 @@ impl TaskQueue for SimQueue {
         match received {
             Response::Unavailable => return Err(Error("simulated".to_owned())),
             Response::Received(Some((message, receipt))) => {
-                return Ok(vec![Delivery { message: Some(message), receipt: receipt.to_string() }]);
+                return Ok(vec![Delivery { message: Some(message), receipt: receipt.to_string(), waited: None }]);
             }
             _ => self.wait(lane, wait).await,
         }

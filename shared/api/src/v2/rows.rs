@@ -36,7 +36,7 @@ pub(crate) struct Instance<'r> {
     priority_weight: i64,
     operator: &'r str,
     operator_name: &'r str,
-    queued_when: (),
+    queued_when: Option<At>,
     scheduled_when: (),
     pid: (),
     executor: (),
@@ -90,7 +90,7 @@ fn instance<'r>(
         priority_weight: plan.priority(index),
         operator,
         operator_name: operator,
-        queued_when: (),
+        queued_when: None,
         scheduled_when: (),
         pid: (),
         executor: (),
@@ -115,6 +115,7 @@ pub(crate) fn row<'r>(run: &'r RunDoc, of: Versioned<'r>, view: &'r TaskInstance
     let incarnation = run.facts.incarnation.as_str();
     Row {
         instance: Instance {
+            queued_when: view.queued_at.map(At),
             start_date: view.start_date.map(At),
             end_date: view.end_date.map(At),
             duration: shapes::seconds(view.start_date, view.end_date),
@@ -143,6 +144,7 @@ pub(crate) fn one_try<'r>(
     view: &'r TryView,
 ) -> Instance<'r> {
     Instance {
+        queued_when: view.queued_at.map(At),
         start_date: view.start_date.map(At),
         end_date: view.end_date.map(At),
         duration: shapes::seconds(view.start_date, view.end_date),

@@ -199,7 +199,7 @@ impl World {
                 let Message::Task { incarnation, task, try_number, place, .. } = message else {
                     panic!("a look is no task")
                 };
-                let task = TaskRef { incarnation, task, try_number, place };
+                let task = TaskRef { incarnation, task, try_number, place, queued_at: None };
                 let deadline = self.worker_lives.map(|lives| self.clock.now() + lives);
                 let worked = Box::pin(self.engine.work(&task, &self.runner, deadline, || None)).await.unwrap();
                 self.attempts += worked.attempts;

@@ -62,7 +62,7 @@ impl World {
                     continue;
                 };
                 self.pool_is_kept("p").await;
-                self.run_one(TaskRef { incarnation, task, try_number, place }).await;
+                self.run_one(TaskRef { incarnation, task, try_number, place, queued_at: None }).await;
                 self.engine.queue.acknowledge(Lane::Tasks, &delivery.receipt).await.unwrap();
                 self.pool_is_kept("p").await;
             }

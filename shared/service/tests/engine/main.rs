@@ -27,6 +27,8 @@ mod past;
 #[cfg(test)]
 mod pauses;
 #[cfg(test)]
+mod queued;
+#[cfg(test)]
 mod triggers;
 #[cfg(test)]
 mod unreadable;

@@ -97,7 +97,7 @@ impl Mapped {
         let Some(Message::Task { incarnation, task, try_number, place, .. }) = received.and_then(|d| d.message) else {
             return false;
         };
-        let task = TaskRef { incarnation, task, try_number, place };
+        let task = TaskRef { incarnation, task, try_number, place, queued_at: None };
         engine.work(&task, &self.acts, None, || None).await.unwrap();
         true
     }

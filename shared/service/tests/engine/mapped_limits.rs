@@ -241,7 +241,7 @@ impl Mapped {
         let Some(Message::Task { incarnation, task, try_number, place, .. }) = received.and_then(|d| d.message) else {
             return;
         };
-        let task = TaskRef { incarnation, task, try_number, place };
+        let task = TaskRef { incarnation, task, try_number, place, queued_at: None };
         let work = engine.work(&task, &Hangs, None, || None);
         assert!(tokio::time::timeout(Duration::from_millis(1), work).await.map_or(true, |worked| worked.is_ok()));
     }

@@ -162,7 +162,7 @@ async fn instances_in_place_notice_a_pause() {
     else {
         panic!("an instance is queued")
     };
-    let task = TaskRef { incarnation, task, try_number, place };
+    let task = TaskRef { incarnation, task, try_number, place, queued_at: None };
     world.engine.work(&task, &runner, None, || Some(Continuation::default())).await.unwrap();
     let ran = *runner.1.lock().unwrap();
     assert!(ran <= 2, "{ran} instances ran: one may follow on what was read before the pause");
@@ -189,7 +189,13 @@ impl Runner for Asks {
 async fn questions_do_not_time_out_under_a_pause() {
     let world = world(&[("a.yaml", chain("a", 1))]).await;
     let run = world.trigger_at("a", DATE).await;
-    let task = TaskRef { incarnation: run.facts.incarnation.clone(), task: TaskIndex(0), try_number: 1, place: None };
+    let task = TaskRef {
+        incarnation: run.facts.incarnation.clone(),
+        task: TaskIndex(0),
+        try_number: 1,
+        place: None,
+        queued_at: None,
+    };
     world.engine.work(&task, &Asks, None, || None).await.unwrap();
     pause(&world, true).await;
     world.engine.look_at_run(&run.facts.incarnation, Leases::Heed).await.unwrap();

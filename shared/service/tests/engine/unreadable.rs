@@ -48,7 +48,7 @@ async fn go_on_without(world: &World, run: &Incarnation) {
             for delivery in world.engine.queue.receive(lane, 100, Duration::ZERO).await.unwrap() {
                 match delivery.message.expect("a message of ours") {
                     Message::Task { incarnation, task, try_number, place, .. } if incarnation != *run => {
-                        world.run_one(TaskRef { incarnation, task, try_number, place }).await;
+                        world.run_one(TaskRef { incarnation, task, try_number, place, queued_at: None }).await;
                     }
                     message @ Message::Run { .. } => {
                         let looked = Box::pin(world.engine.look_where(&message)).await;

@@ -107,7 +107,7 @@ impl World {
             else {
                 return;
             };
-            let task = TaskRef { incarnation, task, try_number, place };
+            let task = TaskRef { incarnation, task, try_number, place, queued_at: None };
             let may_continue = || in_place.then(Continuation::default);
             self.engine.work(&task, &self.succeeds(), None, may_continue).await.unwrap();
         }
