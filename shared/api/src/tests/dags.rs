@@ -133,3 +133,29 @@ async fn waiting_gives_a_line_for_each_look_until_the_end() {
     assert_eq!(ask(&engine, get_of("/dags/report/dagRuns/mine/wait")).await.0, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(ask(&engine, get_of("/dags/report/dagRuns/nope/wait?interval=1")).await.0, StatusCode::NOT_FOUND);
 }
+
+#[tokio::test]
+async fn what_has_nothing_to_be_ordered_by_comes_last_and_in_descending_order_first() {
+    let engine = engine_with_dags().await;
+    ask(&engine, json_to("POST", "/dags/report/dagRuns", r#"{"logical_date": null}"#)).await;
+    for body in [
+        r#"{"connection_id": "a", "conn_type": "http"}"#,
+        r#"{"connection_id": "b", "conn_type": "http", "host": "h", "port": 1}"#,
+    ] {
+        assert_eq!(ask(&engine, json_to("POST", "/connections", body)).await.0, StatusCode::CREATED);
+    }
+    for (list, name, of, ids) in [
+        ("/dags", "last_run_state", "dags", ["report", "etl"]),
+        ("/connections", "host", "connections", ["b", "a"]),
+        ("/connections", "port", "connections", ["b", "a"]),
+    ] {
+        let id = if of == "dags" { "dag_id" } else { "connection_id" };
+        for (sign, ids) in [("", ids), ("-", [ids[1], ids[0]])] {
+            let (_, found) = ask(&engine, get_of(&format!("{list}?order_by={sign}{name}"))).await;
+            let found: Vec<_> = found[of].as_array().unwrap().iter().map(|one| one[id].clone()).collect();
+            assert_eq!(found, ids, "{sign}{name}");
+        }
+    }
+    let too_many = "order_by=dag_id&".repeat(11);
+    assert_eq!(ask(&engine, get_of(&format!("/dags?{too_many}"))).await.0, StatusCode::BAD_REQUEST);
+}

@@ -1,6 +1,7 @@
 //! Assets, their aliases and events, and what waits for them.
 
-use super::query::{Query, sort_by};
+use super::order::sort_by;
+use super::query::Query;
 use super::{Failure, NoContent, dags, runs, shapes};
 use crate::audit::Made;
 use crate::auth::Caller;
@@ -142,10 +143,10 @@ pub(super) async fn list<P: Parts>(State(api): State<Api<P>>, query: Query) -> A
                 || is_of(&asset.consuming_tasks))
     });
     sort_by(&mut assets, &order, |asset, name| match name {
-        "uri" => (None, asset.uri.clone()),
-        "updated_at" => (Some(asset.updated_at), String::new()),
-        "name" => (None, asset.name.clone()),
-        _ => (Some(asset.created_at), asset.name.clone()),
+        "uri" => asset.uri.clone().into(),
+        "updated_at" => asset.updated_at.into(),
+        "name" => asset.name.clone().into(),
+        _ => asset.created_at.into(),
     });
     let total = assets.len();
     let aliases = if assets.iter().any(|asset| !asset.aliases.is_empty()) {
@@ -170,11 +171,9 @@ pub(super) async fn aliases<P: Parts>(State(api): State<Api<P>>, query: Query) -
     let order = query.order_by("id", &["id", "name"])?;
     let mut aliases = api.engine.list_asset_aliases().await?;
     aliases.retain(|alias| query.matches("name", &alias.name));
-    sort_by(
-        &mut aliases,
-        &order,
-        |alias, name| if name == "id" { (alias.id, String::new()) } else { (0, alias.name.clone()) },
-    );
+    sort_by(&mut aliases, &order, |alias, name| {
+        if name == "id" { i64::try_from(alias.id).ok().into() } else { alias.name.clone().into() }
+    });
     let total = aliases.len();
     let shown: Vec<Value> = page.of(aliases).iter().map(alias).collect();
     Ok(Json(json!({"asset_aliases": shown, "total_entries": total})))
@@ -226,13 +225,12 @@ pub(super) async fn events<P: Parts>(State(api): State<Api<P>>, query: Query) ->
     found.reverse();
     sort_by(&mut found, &order, |view, name| {
         let source = view.event.source.as_ref();
-        let text = |text: Option<String>| (None, 0, text.unwrap_or_default());
         match name {
-            "source_task_id" => text(source.map(|source| source.task_id.clone())),
-            "source_dag_id" => text(source.map(|source| source.dag_id.to_string())),
-            "source_run_id" => text(source.map(|source| source.run_id.clone())),
-            "source_map_index" => (None, source.map_or(-1, |source| source.map_index), String::new()),
-            _ => (Some(view.event.timestamp), 0, String::new()),
+            "source_task_id" => source.map(|source| source.task_id.clone()).into(),
+            "source_dag_id" => source.map(|source| source.dag_id.to_string()).into(),
+            "source_run_id" => source.map(|source| source.run_id.clone()).into(),
+            "source_map_index" => source.map_or(-1, |source| i64::from(source.map_index)).into(),
+            _ => view.event.timestamp.into(),
         }
     });
     let total = found.len();

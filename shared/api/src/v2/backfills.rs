@@ -1,7 +1,8 @@
 //! Backfills: runs of a DAG for dates of the past.
 
 use super::Failure;
-use super::query::{Query, sort_by};
+use super::order::sort_by;
+use super::query::Query;
 use super::{dags, shapes};
 use crate::audit::Made;
 use crate::auth::Caller;
@@ -75,7 +76,7 @@ pub(super) async fn list<P: Parts>(State(api): State<Api<P>>, query: Query) -> A
     if found.is_empty() {
         return none();
     }
-    sort_by(&mut found, &order, |backfill, _| number(&backfill.id));
+    sort_by(&mut found, &order, |backfill, _| number(&backfill.id).into());
     let name = display_name(&api, &dag_id).await?;
     let total = found.len();
     let shown: Vec<Value> = page.of(found).iter().map(|backfill| shown(backfill, &name)).collect();

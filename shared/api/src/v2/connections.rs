@@ -1,7 +1,8 @@
 //! Connections. Passwords, and what stands below telling names of the extra, are never shown.
 
 use super::bulk::{self, Kind, is_meant};
-use super::query::{Query, sort_by};
+use super::order::{SortKey, sort_by};
+use super::query::Query;
 use super::secret::{redacted, restored};
 use super::{Created, Failure, NoContent};
 use crate::contract::Body;
@@ -106,12 +107,12 @@ pub(super) async fn list<P: Parts>(State(api): State<Api<P>>, query: Query) -> A
     let mut connections = api.engine.connections().await?;
     connections.retain(|connection| query.matches("connection_id", &connection.conn_id));
     sort_by(&mut connections, &order, |connection, name| match name {
-        "conn_type" => (None, connection.conn_type.clone()),
-        "description" => (None, connection.description.clone().unwrap_or_default()),
-        "host" => (None, connection.host.clone().unwrap_or_default()),
-        "port" => (connection.port, String::new()),
-        "team_name" => (None, String::new()),
-        _ => (None, connection.conn_id.clone()),
+        "conn_type" => connection.conn_type.clone().into(),
+        "description" => connection.description.clone().into(),
+        "host" => connection.host.clone().into(),
+        "port" => connection.port.map(i64::from).into(),
+        "team_name" => SortKey::Nothing,
+        _ => connection.conn_id.clone().into(),
     });
     let total = connections.len();
     let shown: Vec<Value> = page.of(connections).iter().map(shown).collect();

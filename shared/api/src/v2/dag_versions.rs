@@ -1,6 +1,7 @@
 //! The versions that DAGs have had.
 
-use super::query::{Query, sort_by};
+use super::order::{SortKey, sort_by};
+use super::query::Query;
 use super::{Failure, dags, shapes};
 use crate::parts::{Api, Parts};
 use axum::Json;
@@ -101,11 +102,10 @@ pub(super) async fn list<P: Parts>(State(api): State<Api<P>>, Path(dag_id): Path
         let wanted = versions.filter(|version| number.is_none_or(|n| i64::from(version.version_number) == n));
         found.extend(wanted.map(|version| (dag_id.clone(), version)));
     }
-    sort_by(&mut found, &order, |(dag_id, version), name| match name {
-        "created_at" => (Some(version.created_at), 0, String::new()),
-        "bundle_name" | "bundle_version" => (None, 0, String::new()),
-        "version_number" => (None, version.version_number, String::new()),
-        _ => (Some(version.created_at), version.version_number, dag_id.to_string()),
+    sort_by(&mut found, &order, |(_, version), name| match name {
+        "version_number" => i64::from(version.version_number).into(),
+        "bundle_name" | "bundle_version" => SortKey::Nothing,
+        _ => version.created_at.into(),
     });
     let total = found.len();
     let mut shown_all = Vec::new();

@@ -1,6 +1,7 @@
 //! DAGs, their tasks and tags, import errors.
 
-use super::query::{Bounds, Query, sort_by};
+use super::order::sort_by;
+use super::query::{Bounds, Query};
 use super::{Failure, NoContent, dag_versions, shapes};
 use crate::auth::Caller;
 use crate::contract::Body;
@@ -221,18 +222,10 @@ pub(super) async fn list<P: Parts>(
         summaries.retain(|s| paused.is_none_or(|wish| wish == is_paused(s)));
     }
     sort_by(&mut summaries, &order, |s, name| match name {
-        // Without a next run last, as Airflow's databases sort nulls.
-        n if n.starts_with("next_dagrun") => {
-            let due = docs.get(&s.dag_id).and_then(|d: &DagDoc| d.next_due);
-            (due.is_none(), due, String::new())
-        }
-        "last_run_state" | "state" => {
-            (false, None, last_runs.get(&s.dag_id).map(|run: &RunDoc| run.state.to_string()).unwrap_or_default())
-        }
-        "last_run_start_date" | "start_date" => {
-            (false, last_runs.get(&s.dag_id).and_then(|run| run.start_date), String::new())
-        }
-        _ => (false, None, s.dag_id.to_string()),
+        n if n.starts_with("next_dagrun") => docs.get(&s.dag_id).and_then(|d: &DagDoc| d.next_due).into(),
+        "last_run_state" | "state" => last_runs.get(&s.dag_id).map(|run: &RunDoc| run.state.to_string()).into(),
+        "last_run_start_date" | "start_date" => last_runs.get(&s.dag_id).and_then(|run| run.start_date).into(),
+        _ => s.dag_id.to_string().into(),
     });
     let total = summaries.len();
     let summaries = page.of(summaries);
@@ -380,7 +373,7 @@ pub(super) async fn tasks<P: Parts>(State(api): State<Api<P>>, Path(dag_id): Pat
     let order = query.order_by("task_id", &["task_id", "owner", "trigger_rule", "retries"])?;
     let (_, version) = current(&api, &dag_id).await?;
     let mut tasks: Vec<Value> = version.plan.tasks().map(|t| shapes::task(&version.plan, t)).collect();
-    sort_by(&mut tasks, &order, |t, name| (t[name].as_f64(), t[name].as_str().unwrap_or_default().to_owned()));
+    sort_by(&mut tasks, &order, |t, name| (&t[name]).into());
     Ok(Json(json!({"total_entries": tasks.len(), "tasks": tasks})))
 }
 

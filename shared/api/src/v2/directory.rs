@@ -1,7 +1,8 @@
 //! What is known of all DAGs together: tags, states of runs, warnings, import errors.
 
 use super::dags::errors;
-use super::query::{Query, sort_by};
+use super::order::sort_by;
+use super::query::Query;
 use super::run_lists::LOOKED_AT_MAX;
 use super::{Failure, shapes};
 use crate::parts::{Api, Parts};
@@ -32,9 +33,9 @@ pub(super) async fn import_errors<P: Parts>(State(api): State<Api<P>>, query: Qu
     let mut errors = errors(&api).await?;
     errors.retain(|e| query.matches("filename", &e.path) && query.is_one_of("filename", &e.path));
     sort_by(&mut errors, &order, |e, name| match name {
-        "timestamp" => (Some(e.timestamp), 0, String::new()),
-        "filename" => (None, 0, e.path.clone()),
-        _ => (None, shapes::import_error_id(e), String::new()),
+        "timestamp" => e.timestamp.into(),
+        "filename" => e.path.clone().into(),
+        _ => i64::from(shapes::import_error_id(e)).into(),
     });
     let total = errors.len();
     let shown: Vec<Value> = page.of(errors).iter().map(shapes::import_error).collect();
@@ -125,7 +126,7 @@ pub(super) async fn warnings<P: Parts>(State(api): State<Api<P>>, query: Query) 
             }));
         }
     }
-    sort_by(&mut found, &order, |warning, name| warning[name].as_str().unwrap_or_default().to_owned());
+    sort_by(&mut found, &order, |warning, name| (&warning[name]).into());
     let total = found.len();
     Ok(Json(json!({"dag_warnings": page.of(found), "total_entries": total})))
 }

@@ -1,6 +1,7 @@
 //! The event log: who has changed what.
 
-use super::query::{Query, sort_by};
+use super::order::sort_by;
+use super::query::Query;
 use super::{Failure, shapes};
 use crate::parts::{Api, Parts};
 use axum::Json;
@@ -128,14 +129,14 @@ pub(super) async fn list<P: Parts>(State(api): State<Api<P>>, query: Query) -> A
     let order = query.order_by("id", &ORDERS)?;
     let mut found = Filter::read(&query)?.found(&api).await?;
     sort_by(&mut found, &order, |event, name| match name {
-        "when" | "dttm" => (Some(event.when), None, 0),
-        "logical_date" => (event.logical_date, None, 0),
-        "dag_id" => (None, event.dag_id.as_ref().map(ToString::to_string), 0),
-        "task_id" => (None, event.task_id.clone(), 0),
-        "run_id" => (None, event.run_id.clone(), 0),
-        "event" => (None, Some(event.event.clone()), 0),
-        "owner" => (None, event.owner.clone(), 0),
-        _ => (None, None, event.event_log_id),
+        "when" | "dttm" => event.when.into(),
+        "logical_date" => event.logical_date.into(),
+        "dag_id" => event.dag_id.as_ref().map(ToString::to_string).into(),
+        "task_id" => event.task_id.clone().into(),
+        "run_id" => event.run_id.clone().into(),
+        "event" => event.event.clone().into(),
+        "owner" => event.owner.clone().into(),
+        _ => event.event_log_id.into(),
     });
     let total = found.len();
     let found = page.of(found);

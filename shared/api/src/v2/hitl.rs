@@ -1,6 +1,7 @@
 //! Human in the loop: what tasks ask people, and the answers.
 
-use super::query::{Query, sort_by};
+use super::order::sort_by;
+use super::query::Query;
 use super::task_instances::Named;
 use super::{Failure, dag_versions, dags, run_lists, runs, shapes, task_instances};
 use crate::auth::Caller;
@@ -210,14 +211,14 @@ pub(super) async fn list<P: Parts>(
         let response = view.detail.response.as_ref();
         let by = response.and_then(|response| response.responded_by_user.as_ref());
         match name {
-            "created_at" => (Some(view.detail.created_at), String::new()),
-            "responded_at" => (response.map(|response| response.responded_at), String::new()),
-            "subject" => (None, view.detail.subject.clone()),
-            "responded_by_user_id" => (None, by.map(|user| user.id.clone()).unwrap_or_default()),
-            "responded_by_user_name" => (None, by.map(|user| user.name.clone()).unwrap_or_default()),
-            "dag_id" => (None, view.run.facts.dag_id.to_string()),
-            "run_id" => (None, view.run.facts.run_id.clone()),
-            _ => (Some(view.run.facts.queued_at), view.task_id.clone()),
+            "created_at" => view.detail.created_at.into(),
+            "responded_at" => response.map(|response| response.responded_at).into(),
+            "subject" => view.detail.subject.clone().into(),
+            "responded_by_user_id" => by.map(|user| user.id.clone()).into(),
+            "responded_by_user_name" => by.map(|user| user.name.clone()).into(),
+            "dag_id" => view.run.facts.dag_id.to_string().into(),
+            "run_id" => view.run.facts.run_id.clone().into(),
+            _ => view.run.facts.queued_at.into(),
         }
     });
     let total = found.len();

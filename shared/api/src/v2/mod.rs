@@ -15,6 +15,7 @@ mod event_logs;
 mod files;
 mod hitl;
 mod interventions;
+mod order;
 mod pools;
 mod query;
 mod rows;

@@ -1,7 +1,8 @@
 //! Pools.
 
 use super::bulk::{self, Kind, is_meant};
-use super::query::{Query, sort_by};
+use super::order::sort_by;
+use super::query::Query;
 use super::{Created, Failure, NoContent};
 use crate::contract::Body;
 use crate::parts::{Api, Parts};
@@ -52,7 +53,7 @@ pub(super) async fn list<P: Parts>(State(api): State<Api<P>>, query: Query) -> A
     let order = query.order_by("id", &["id", "pool", "name"])?;
     let mut pools = api.engine.list_pools().await?;
     pools.retain(|pool| query.matches("pool_name", &pool.name));
-    sort_by(&mut pools, &order, |pool, _| pool.name.clone());
+    sort_by(&mut pools, &order, |pool, _| pool.name.clone().into());
     let total = pools.len();
     let shown: Vec<Value> = page.of(pools).iter().map(shown).collect();
     Ok(Json(json!({"pools": shown, "total_entries": total})))

@@ -11,6 +11,9 @@ use std::str::FromStr;
 /// `[api] maximum_page_limit`.
 const LIMIT_MAX: usize = 100;
 
+/// How many keys a list may be ordered by, as in Airflow.
+const ORDERS_MAX: usize = 10;
+
 /// `[api] fallback_page_limit`.
 const LIMIT_DEFAULT: usize = 50;
 
@@ -245,10 +248,16 @@ impl Query {
     /// The sort keys of `order_by`, each with whether it is descending.
     ///
     /// # Errors
-    /// For a name that is not among `known`.
+    /// For a name that is not among `known`, and for more than [`ORDERS_MAX`].
     pub(crate) fn order_by<'q>(&'q self, default: &'q str, known: &[&str]) -> Result<Vec<(&'q str, bool)>, Failure> {
         let given = self.all("order_by");
         let given = if given.is_empty() { vec![default] } else { given };
+        if given.len() > ORDERS_MAX {
+            return Err(Failure::bad_request(format!(
+                "Ordering with more than {ORDERS_MAX} parameters is not allowed. Provided: {}",
+                given.join(", ")
+            )));
+        }
         let read = |key: &'q str| {
             let (name, descending) = key.strip_prefix('-').map_or((key, false), |name| (name, true));
             if known.contains(&name) {
@@ -287,18 +296,6 @@ impl Query {
 /// What a page says of its list where nobody asked by a cursor.
 pub(crate) fn total_alone(total: usize) -> Value {
     json!({"total_entries": total, "total_entries_limit": null, "next_cursor": null, "previous_cursor": null})
-}
-
-/// Sorts by several keys, each with its direction.
-pub(crate) fn sort_by<T, K: PartialOrd>(items: &mut [T], order: &[(&str, bool)], key: impl Fn(&T, &str) -> K) {
-    items.sort_by(|a, b| {
-        order.iter().fold(Ordering::Equal, |decided, (name, descending)| {
-            decided.then_with(|| {
-                let by = key(a, name).partial_cmp(&key(b, name)).unwrap_or(Ordering::Equal);
-                if *descending { by.reverse() } else { by }
-            })
-        })
-    });
 }
 
 #[cfg(test)]
@@ -382,5 +379,7 @@ mod tests {
     fn unknown_orders_are_refused() {
         assert_eq!(query("order_by=-dag_id").order_by("dag_id", &["dag_id"]), Ok(vec![("dag_id", true)]));
         assert!(query("order_by=colour").order_by("dag_id", &["dag_id"]).is_err());
+        assert!(query(&["order_by=dag_id"; 10].join("&")).order_by("dag_id", &["dag_id"]).is_ok());
+        assert!(query(&["order_by=dag_id"; 11].join("&")).order_by("dag_id", &["dag_id"]).is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! Lists of DAG runs: filters, order, pages.
 
-use super::query::{Bounds, Query, sort_by};
+use super::order::{SortKey, sort_by};
+use super::query::{Bounds, Query};
 use super::{Failure, dags, runs, shapes};
 use crate::contract::Body;
 use crate::parts::{Api, Parts};
@@ -87,24 +88,22 @@ const ORDERS: [&str; 14] = [
 ];
 
 /// The sort key of a run under a name of `order_by`.
-fn key(run: &RunDoc, name: &str) -> (Option<Timestamp>, Option<f64>, String) {
-    let at = |at: Option<Timestamp>| (at, None, String::new());
-    let text = |text: String| (None, None, text);
+fn key(run: &RunDoc, name: &str) -> SortKey {
     match name {
-        "run_after" => at(Some(run.facts.run_after)),
-        "logical_date" => at(run.facts.logical_date),
-        "partition_date" => at(run.facts.partition.as_ref().map(|partition| partition.date)),
-        "start_date" => at(run.start_date),
-        "end_date" => at(run.end_date),
-        "updated_at" => at(updated_at(run)),
-        "duration" => (None, shapes::seconds(run.start_date, run.end_date), String::new()),
-        "state" => text(run.state.to_string()),
-        "run_type" => text(run.facts.run_type.to_string()),
-        "dag_id" => text(run.facts.dag_id.to_string()),
-        "run_id" | "dag_run_id" => text(run.facts.run_id.clone()),
-        "conf" => text(run.facts.conf.to_string()),
+        "run_after" => run.facts.run_after.into(),
+        "logical_date" => run.facts.logical_date.into(),
+        "partition_date" => run.facts.partition.as_ref().map(|partition| partition.date).into(),
+        "start_date" => run.start_date.into(),
+        "end_date" => run.end_date.into(),
+        "updated_at" => updated_at(run).into(),
+        "duration" => shapes::seconds(run.start_date, run.end_date).into(),
+        "state" => run.state.to_string().into(),
+        "run_type" => run.facts.run_type.to_string().into(),
+        "dag_id" => run.facts.dag_id.to_string().into(),
+        "run_id" | "dag_run_id" => run.facts.run_id.clone().into(),
+        "conf" => run.facts.conf.to_string().into(),
         // Airflow's ids grow with creation.
-        _ => at(Some(run.facts.queued_at)),
+        _ => run.facts.queued_at.into(),
     }
 }
 

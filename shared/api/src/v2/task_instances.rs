@@ -1,6 +1,7 @@
 //! Task instances of runs, and their tries.
 
-use super::query::{Bounds, Query, sort_by, total_alone};
+use super::order::{SortKey, sort_by};
+use super::query::{Bounds, Query, total_alone};
 use super::rows::{self, Row};
 use super::run_lists::{self, Filters as RunFilters};
 use super::shapes::Notes;
@@ -191,7 +192,7 @@ impl<'q> Filters<'q> {
 /// The task instances of these runs that the query lets through, in its order, and its page of them.
 async fn listed<P: Parts>(api: &Api<P>, found: &[RunDoc], query: &Query) -> Page {
     let filters = Filters::read(query)?;
-    let order = query.order_by("id", &ORDERS)?;
+    let order = indices_last(query.order_by("id", &ORDERS)?);
     // In their order and unfiltered, a page costs what is on it.
     if let [run] = found
         && order == [("id", false)]
@@ -256,27 +257,33 @@ async fn written<P: Parts>(api: &Api<P>, found: &[RunDoc], rows: &[(usize, TaskI
     Ok(Json(Listed { task_instances: shown.collect(), page }).into_response())
 }
 
+/// Instances that are alike by `rendered_map_index`, since they have none, go by their map index.
+fn indices_last(order: Vec<(&str, bool)>) -> Vec<(&str, bool)> {
+    let with_index = |(name, descending)| {
+        let index = (name == "rendered_map_index").then_some(("map_index", descending));
+        std::iter::once((name, descending)).chain(index)
+    };
+    order.into_iter().flat_map(with_index).collect()
+}
+
 /// The sort key of a task instance under a name of `order_by`.
-fn key(run: &RunDoc, number: usize, view: &TaskInstanceView, name: &str) -> (Option<Timestamp>, Option<f64>, String) {
-    let at = |at: Option<Timestamp>| (at, None, String::new());
+fn key(run: &RunDoc, number: usize, view: &TaskInstanceView, name: &str) -> SortKey {
     let interval = run.facts.data_interval;
     match name {
-        "state" => (None, None, view.state.to_string()),
-        "duration" => (None, shapes::seconds(view.start_date, view.end_date), String::new()),
-        "start_date" => at(view.start_date),
-        "end_date" => at(view.end_date),
-        "try_number" => (None, Some(view.try_number.into()), String::new()),
-        "logical_date" => at(run.facts.logical_date),
-        "run_after" => at(Some(run.facts.run_after)),
-        "data_interval_start" => at(interval.map(|interval| interval.start)),
-        "data_interval_end" => at(interval.map(|interval| interval.end)),
-        "operator" => (None, None, view.operator.rsplit('.').next().unwrap_or_default().to_owned()),
-        "task_id" => (None, None, view.task_id.clone()),
-        "map_index" => (None, view.map_index.map(f64::from), String::new()),
-        "rendered_map_index" => {
-            (None, view.map_index.map(f64::from), view.rendered_map_index.clone().unwrap_or_default())
-        }
-        _ => (None, Some((number * 100_000) as f64 + f64::from(view.task.0)), String::new()),
+        "state" => (view.state != TaskInstanceState::None).then(|| view.state.to_string()).into(),
+        "duration" => shapes::seconds(view.start_date, view.end_date).into(),
+        "start_date" => view.start_date.into(),
+        "end_date" => view.end_date.into(),
+        "try_number" => i64::from(view.try_number).into(),
+        "logical_date" => run.facts.logical_date.into(),
+        "run_after" => run.facts.run_after.into(),
+        "data_interval_start" => interval.map(|interval| interval.start).into(),
+        "data_interval_end" => interval.map(|interval| interval.end).into(),
+        "operator" => view.operator.rsplit('.').next().into(),
+        "task_id" => view.task_id.clone().into(),
+        "map_index" => view.map_index.map_or(-1, i64::from).into(),
+        "rendered_map_index" => view.rendered_map_index.clone().into(),
+        _ => ((number * 100_000) as f64 + f64::from(view.task.0)).into(),
     }
 }
 
@@ -347,7 +354,7 @@ pub(super) async fn mapped<P: Parts>(State(api): State<Api<P>>, Path(named): Pat
 /// `GET .../taskInstances/{task_id}/listMapped`.
 pub(super) async fn list_mapped<P: Parts>(State(api): State<Api<P>>, Path(named): Path<Named>, query: Query) -> Page {
     let Named { dag_id, dag_run_id, task_id, .. } = &named;
-    let order = query.order_by("map_index", &ORDERS)?;
+    let order = indices_last(query.order_by("map_index", &ORDERS)?);
     let filters = Filters::read(&query)?;
     let (run, index) = find(&api, dag_id, dag_run_id, task_id).await.map_err(|failure| {
         if failure.status() == 404 { Failure::not_found(format!("Task id {task_id} not found")) } else { failure }

@@ -1,7 +1,8 @@
 //! Variables. Values under telling names, whole or inside JSON, are not shown.
 
 use super::bulk::{self, Kind, is_meant};
-use super::query::{Query, sort_by};
+use super::order::{SortKey, sort_by};
+use super::query::Query;
 use super::secret::redacted_text;
 use super::{Created, Failure, NoContent};
 use crate::contract::Body;
@@ -70,10 +71,10 @@ pub(super) async fn list<P: Parts>(State(api): State<Api<P>>, query: Query) -> A
     let mut variables = api.engine.variables().await?;
     variables.retain(|variable| query.matches("variable_key", &variable.key));
     sort_by(&mut variables, &order, |variable, name| match name {
-        "_val" => redacted_text(&variable.key, &variable.val),
-        "description" => variable.description.clone().unwrap_or_default(),
-        "is_encrypted" | "team_name" => String::new(),
-        _ => variable.key.clone(),
+        "_val" => redacted_text(&variable.key, &variable.val).into(),
+        "description" => variable.description.clone().into(),
+        "is_encrypted" | "team_name" => SortKey::Nothing,
+        _ => variable.key.clone().into(),
     });
     let total = variables.len();
     let shown: Vec<Value> = page.of(variables).iter().map(shown).collect();

@@ -1,6 +1,7 @@
 //! Lists of XComs: of a task instance, and with `~` of all tasks, runs or DAGs.
 
-use super::query::{Query, sort_by};
+use super::order::sort_by;
+use super::query::Query;
 use super::run_lists::{self, Filters as RunFilters};
 use super::values::entry;
 use super::{Failure, runs, shapes, task_instances};
@@ -50,10 +51,6 @@ async fn named<P: Parts>(api: &Api<P>, (dag_id, run_id): (&str, &str), query: &Q
     Ok(found)
 }
 
-fn key(entry: &Value, name: &str) -> (i64, String) {
-    (entry[name].as_i64().unwrap_or_default(), entry[name].as_str().unwrap_or_default().to_owned())
-}
-
 /// `GET .../taskInstances/{task_id}/xcomEntries`; `~` for all DAGs, runs and tasks.
 pub(super) async fn list<P: Parts>(
     State(api): State<Api<P>>,
@@ -81,7 +78,7 @@ pub(super) async fn list<P: Parts>(
             && query.matches("run_id", text("run_id"))
             && indices.iter().flatten().all(|index| entry["map_index"] == *index)
     });
-    sort_by(&mut found, &order, key);
+    sort_by(&mut found, &order, |entry, name| (&entry[name]).into());
     let total = found.len();
     Ok(Json(json!({"xcom_entries": page.of(found), "total_entries": total})))
 }
