@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 const MISSING: &[&str] = &["GET /auth/login", "GET /auth/logout"];
 
 /// The operation that a request is for.
-fn operation(method: &str, path: &str) -> Option<(&'static str, Operation)> {
+pub(super) fn operation(method: &str, path: &str) -> Option<(&'static str, Operation)> {
     let given: Vec<&str> = path.strip_prefix("/api/v2/")?.split('/').collect();
     let fits = |template: &str| {
         let parts: Vec<&str> = template[1..].split('/').collect();

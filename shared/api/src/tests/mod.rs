@@ -4,6 +4,7 @@ mod administration;
 mod audit;
 mod auth;
 mod backfills;
+mod changes;
 mod contract;
 mod dags;
 mod interventions;
