@@ -1,6 +1,7 @@
 import { after } from 'node:test';
 import { browser } from './harness.mjs';
 
+await import('./json.mjs');
 await import('./lists.mjs');
 await import('./dag.mjs');
 await import('./large.mjs');
@@ -12,6 +13,7 @@ await import('./admin.mjs');
 await import('./everywhere.mjs');
 await import('./keyboard.mjs');
 await import('./races.mjs');
+await import('./scripts.mjs');
 await import('./login.mjs');
 
 after(() => browser.close());

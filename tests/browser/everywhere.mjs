@@ -6,6 +6,14 @@ import { api, at, grave, link, run, until } from './harness.mjs';
 const id = await run('shop', { region: 'us' });
 const asking = await run('ask', {}, false);
 const fan = await run('fan');
+// Names, values and lines as long as people make them.
+const LONG = 'finance_quarterly_revenue_recognition.customer_lifetime_value-aggregation_pipeline_v2';
+const GROUP = 'extract_from_the_source_systems_of_the_european_subsidiaries';
+const DEEP = `${GROUP}.download_invoices_from_the_ledger_and_validate_checksums_against_manifest`;
+const long = await run(LONG);
+const make = (path, body) => api(path, 'POST', body).catch((error) => assert.match(error.message, /already exists/));
+await make('/api/v2/variables', { key: 'a_variable_of.the_finance-department_for_reporting_and_forecasts', value: JSON.stringify({ rows: [1, 2, 3], key: 'x'.repeat(200) }), description: 'Read by nobody, and long.' });
+await make('/api/v2/connections', { connection_id: 'warehouse_production_eu_central_1_read_only', conn_type: 'snowflake', host: 'https://xy12345.eu-central-1.privatelink.warehouse.example', login: 'service_data_platform' });
 const VIEWS = {
   home: '#/home',
   dags: '#/dags',
@@ -52,7 +60,46 @@ const VIEWS = {
   events: link('shop', 'events'),
   'assets of a DAG': link('baker', 'assets'),
   backfills: link('baker', 'backfills'),
+  'a long run': link(LONG, 'grid', { run: long }),
+  'a long group': link(LONG, 'grid', { run: long, group: GROUP }),
+  'a long task': link(LONG, 'grid', { run: long, task: DEEP }),
+  'long tasks': link(LONG, 'tasks'),
+  'long runs': link(LONG, 'runs'),
+  'long details': link(LONG, 'details'),
+  'long Gantt': link(LONG, 'gantt', { run: long }),
+  'a long graph': link(LONG, 'graph', { run: long }),
 };
+/** What stands one letter below the other, since something beside it took its room. */
+const squeezed = (page) =>
+  page.evaluate(() => {
+    const isSqueezed = (box) => {
+      const range = document.createRange();
+      range.selectNodeContents(box);
+      const { width, height } = range.getBoundingClientRect();
+      return width > 0 && width < 60 && height > 90;
+    };
+    return [...document.querySelectorAll('table.list td, h1, h2, h3, dd, main li')].filter((box) => box.textContent.trim() && isSqueezed(box)).map((box) => box.textContent);
+  });
+/** Words that are cut in their midst although a separator was near: two lines of which the first ends with a letter and the second begins with one. */
+const torn = (page) =>
+  page.evaluate(() => {
+    const found = [];
+    for (const box of document.querySelectorAll('main .break, main td, main h1, main h2, main h3')) {
+      if (box.closest('pre, .value, .log')) continue;
+      const walker = document.createTreeWalker(box, NodeFilter.SHOW_TEXT);
+      for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+        const words = node.data.matchAll(/[A-Za-z]{2,24}/g);
+        for (const { 0: word, index } of words) {
+          const range = document.createRange();
+          range.setStart(node, index);
+          range.setEnd(node, index + word.length);
+          const tops = new Set([...range.getClientRects()].filter((one) => one.width > 0).map((one) => Math.round(one.top)));
+          if (tops.size > 1) found.push(word);
+        }
+      }
+    }
+    return found;
+  });
 
 const settled = (page) => until('the view is there', async () => (await page.locator('main').count()) && !(await page.locator('main .loading').count()));
 
@@ -92,9 +139,7 @@ test('on a phone nothing scrolls sideways, everything is in reach, and axe finds
         await settled(page);
         const over = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
         assert.ok(over <= 0, `${name} is ${over} px too wide`);
-        // A cell that is squeezed has its words one letter below the other.
-        const squeezed = await page.evaluate(() => [...document.querySelectorAll('table.list td')].filter((td) => td.clientWidth > 0 && td.clientWidth < 40 && td.clientHeight > 100).map((td) => td.textContent));
-        assert.deepEqual(squeezed, [], name);
+        assert.deepEqual([await squeezed(page), await torn(page)], [[], []], name);
         const list = await grave(page);
         if (list.length) found[name] = list;
       }
@@ -105,6 +150,18 @@ test('on a phone nothing scrolls sideways, everything is in reach, and axe finds
     },
     { width: 390, height: 844 },
   );
+});
+
+test('however long names are, no word is torn, no cell squeezed, and no table wider than the page', async () => {
+  await at('#/home', async (page) => {
+    for (const [name, hash] of Object.entries(VIEWS)) {
+      await page.evaluate((to) => (location.hash = to), hash);
+      await page.waitForTimeout(150);
+      await settled(page);
+      const wide = await page.evaluate(() => [...document.querySelectorAll('main .scroll')].filter((box) => box.scrollWidth > box.clientWidth).map((box) => box.textContent.slice(0, 80)));
+      assert.deepEqual([await squeezed(page), await torn(page), wide], [[], [], []], name);
+    }
+  });
 });
 
 test('a view makes few requests, and none where nobody looks', async () => {

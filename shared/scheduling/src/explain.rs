@@ -90,7 +90,7 @@ pub enum Reason {
     #[error("the pool `{0}` does not exist; make it with `pools set`")]
     NoPool(String),
     /// It wants more slots than its pool has.
-    #[error("it takes {wants} slots of {holder}, which has {size}; it waits until there are more")]
+    #[error("it takes more slots ({wants}) than {holder} has ({size}); it waits until there are more")]
     TooLarge {
         /// The limit.
         holder: HolderId,

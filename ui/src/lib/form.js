@@ -1,3 +1,5 @@
+import { fromJson } from './json.js';
+
 /** A form made from params' JSON schemas: what kind of field each is, and what its text means. */
 
 const types = (schema) => [].concat(schema.type ?? []);
@@ -58,13 +60,7 @@ export function fromField(name, kind, text, param) {
     return number;
   }
   if (kind === 'datetime') return new Date(text).toISOString();
-  if (kind === 'json' || kind === 'choice' || kind === 'fixed') {
-    try {
-      return JSON.parse(text);
-    } catch (error) {
-      throw new Error(`${name} is no JSON: ${error.message}`);
-    }
-  }
+  if (kind === 'json' || kind === 'choice' || kind === 'fixed') return fromJson(text, name);
   return text;
 }
 

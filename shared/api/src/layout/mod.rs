@@ -176,7 +176,7 @@ impl<'p> Drawer<'p> {
                 let name = label_width(self.label(*node)) + 40.0;
                 (width.max(name) + 2.0 * PADDING, height + HEADER + 2.0 * PADDING)
             } else {
-                ((label_width(self.label(*node)) + 58.0).clamp(124.0, 300.0), BOX_HEIGHT)
+                ((label_width(self.label(*node)) + 58.0).clamp(124.0, 420.0), BOX_HEIGHT)
             };
         }
         let index: BTreeMap<usize, usize> = inside.iter().enumerate().map(|(i, node)| (*node, i)).collect();

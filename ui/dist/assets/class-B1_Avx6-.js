@@ -1,0 +1,1 @@
+import{aB as l,aC as g}from"./Loading-BQINvPy7.js";function L(i,o,f,b,t,r){var C=i[l];if(C!==f||C===void 0){var u=g(f,b,r);u==null?i.removeAttribute("class"):o?i.className=u:i.setAttribute("class",u),i[l]=f}else if(r&&t!==r)for(var A in r){var a=!!r[A];(t==null||a!==!!t[A])&&i.classList.toggle(A,a)}return r}export{L as s};

@@ -1,1 +1,0 @@
-import{at as o,au as g}from"./Problem-B5yPpN_-.js";function L(i,C,f,b,t,r){var a=i[o];if(a!==f||a===void 0){var u=g(f,b,r);u==null?i.removeAttribute("class"):C?i.className=u:i.setAttribute("class",u),i[o]=f}else if(r&&t!==r)for(var A in r){var l=!!r[A];(t==null||l!==!!t[A])&&i.classList.toggle(A,l)}return r}export{L as s};

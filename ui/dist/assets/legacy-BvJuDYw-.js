@@ -1,1 +1,0 @@
-import{a0 as a}from"./Problem-B5yPpN_-.js";a();

@@ -1,0 +1,1 @@
+import{al as a}from"./Loading-BQINvPy7.js";a();
