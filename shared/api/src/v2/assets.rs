@@ -229,7 +229,7 @@ pub(super) async fn events<P: Parts>(State(api): State<Api<P>>, query: Query) ->
             "source_task_id" => source.map(|source| source.task_id.clone()).into(),
             "source_dag_id" => source.map(|source| source.dag_id.to_string()).into(),
             "source_run_id" => source.map(|source| source.run_id.clone()).into(),
-            "source_map_index" => source.map_or(-1, |source| i64::from(source.map_index)).into(),
+            "source_map_index" => source.map_or(-1, |source| source.map_index).into(),
             _ => view.event.timestamp.into(),
         }
     });
