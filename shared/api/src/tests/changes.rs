@@ -80,7 +80,7 @@ async fn settle(engine: &CountedEngine) {
                         Box::pin(engine.look_at_dag(&dag_id)).await.unwrap();
                     }
                     Some(Message::Task { incarnation, task, try_number, place, .. }) => {
-                        let task = TaskRef { incarnation, task, try_number, place };
+                        let task = TaskRef { incarnation, task, try_number, place, queued_at: None };
                         engine.work(&task, &Succeeds, None, || None).await.unwrap();
                     }
                     _ => {}
