@@ -7,6 +7,7 @@ mod template;
 use module::{FUNCTIONS, Made, made, variables};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 use template::Template;
@@ -364,26 +365,85 @@ fn parameters_are_the_same() {
     assert_eq!(variables.keys().cloned().collect::<BTreeSet<_>>(), known, "the module has variables of its own");
 }
 
-/// Where Terraform is, and its provider can be fetched.
-#[test]
-fn the_module_is_valid() {
-    let folder = std::env::temp_dir().join(format!("updraft-terraform-{}", std::process::id()));
+/// What Terraform says of a folder.
+#[derive(Debug, PartialEq, Eq)]
+enum Said {
+    /// It is not on the path.
+    Nothing(String),
+    /// It has read the files and found nothing amiss. What they ask of resources it cannot know without the provider, which cannot be fetched.
+    Read(String),
+    /// It knows the provider, and is content.
+    Valid,
+    /// It is not content.
+    Wrong(String),
+}
+
+fn asked(folder: &Path) -> Said {
+    let data = std::env::temp_dir().join(format!("updraft-terraform-data-{}", std::process::id()));
     let terraform = |arguments: &[&str]| {
         let run = Command::new("terraform")
             .args(arguments)
-            .env("TF_DATA_DIR", &folder)
-            .current_dir(Path::new(&repository()).join("infra/terraform"))
+            .arg("-no-color")
+            .env("TF_DATA_DIR", &data)
+            .current_dir(folder)
             .output();
-        run.map(|output| (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned()))
+        run.map(|output| {
+            let said = [output.stdout, output.stderr].concat();
+            (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+        })
     };
-    match terraform(&["init", "-backend=false", "-input=false"]) {
-        Err(why) => eprintln!("the module is not validated here: `terraform` does not start ({why})"),
-        Ok((false, said)) => eprintln!("the module is not validated here: its provider cannot be fetched\n{said}"),
-        Ok((true, _)) => {
-            let (valid, said) = terraform(&["validate"]).expect("it has started before");
-            assert!(valid, "{said}");
+    let said = match terraform(&["init", "-backend=false", "-input=false"]) {
+        Err(why) => Said::Nothing(why.to_string()),
+        Ok((false, said)) if said.contains("Failed to query available provider packages") => Said::Read(said),
+        Ok((false, said)) => Said::Wrong(said),
+        Ok((true, _)) => match terraform(&["validate"]).expect("it has started before") {
+            (true, _) => Said::Valid,
+            (false, said) => Said::Wrong(said),
+        },
+    };
+    // Not there, where it has not started.
+    let _ = std::fs::remove_dir_all(data);
+    said
+}
+
+/// Where Terraform is on the path. Without its provider it finds no more than what is wrong with any file; it must find that.
+#[test]
+fn the_module_is_valid() {
+    let module = repository().join("infra/terraform");
+    // Past the test's own output, which nobody sees where it passes.
+    let tell = |text: String| std::io::stderr().write_all(text.as_bytes()).expect("standard error takes it");
+    let folder = std::env::temp_dir().join(format!("updraft-terraform-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder can be made");
+    // Copies, since it writes beside what it reads.
+    let with = |change: fn(&str) -> String| {
+        for file in std::fs::read_dir(&module).expect("the module is there").flatten() {
+            if file.path().extension().is_some_and(|end| end == "tf") {
+                let text = std::fs::read_to_string(file.path()).expect("a file of the module");
+                std::fs::write(folder.join(file.file_name()), change(&text)).expect("a copy of it");
+            }
         }
+        asked(&folder)
+    };
+    match with(str::to_owned) {
+        Said::Nothing(why) => {
+            tell(format!("the Terraform module is not asked about: `terraform` does not start ({why})\n"));
+            return;
+        }
+        Said::Read(why) => {
+            tell(format!("the Terraform module is read but not validated: its provider cannot be fetched\n{why}"));
+        }
+        Said::Valid => (),
+        Said::Wrong(said) => panic!("{said}"),
     }
-    // Not there, where Terraform is not.
-    let _ = std::fs::remove_dir_all(folder);
+    let breakages: [fn(&str) -> String; 4] = [
+        |text| text.replacen("name ", "name = ", 1),
+        |text| text.replace("resource \"aws_s3_bucket\" \"this\"", "resource \"aws_s3_bucket\""),
+        |text| text.replace("variable \"zips\"", "variable \"name\""),
+        |text| text.replace("locals {", "local {"),
+    ];
+    for (number, change) in breakages.into_iter().enumerate() {
+        let said = with(change);
+        assert!(matches!(said, Said::Wrong(_)), "breakage {number} is not found: {said:?}");
+    }
+    std::fs::remove_dir_all(folder).expect("the copy can be removed");
 }
