@@ -54,14 +54,15 @@ async fn serve() -> Result<(), Error> {
         let interpreter = std::env::var("UPDRAFT_PYTHON").unwrap_or_else(|_| "python3".to_owned());
         Packages::new(store, S3LogStore::new(&aws, environment.bucket), scratch.join("packages"), interpreter)
     });
+    let search_path = packages.as_ref().map(Packages::search_path).unwrap_or_default();
     let runner = ProcessRunner {
         engine: engine.clone(),
         logs,
         // A process that is frozen with this one would hold sockets and memory of an attempt long gone.
-        launcher: Launcher::current_exe()?.with_scratch(temporary).keeping_nothing(),
+        launcher: Launcher::current_exe()?.with_scratch(temporary).keeping_nothing().with_packages(search_path.clone()),
         versions: scratch.join("versions"),
         // The DAG folder is not at hand here: versions carry the files that their tasks name.
-        search_path: packages.as_ref().map(Packages::search_path).unwrap_or_default(),
+        search_path,
         renderer: Arc::new(Renderer::new()),
         environment: updraft_service::Environment::of_process().behind(secrets.backend),
         sns: Some(Arc::new(updraft_notify_sns::Signer::new(aws.clone()))),

@@ -110,7 +110,7 @@ async fn execute(
     masks: &Masks,
     mut cancel: Cancel,
 ) -> Settled {
-    let env = environment(spec, std::env::vars_os());
+    let env = environment(spec, std::env::vars_os(), launcher.packages());
     let starting = async {
         let plan = match &spec.operator {
             OperatorCall::Empty => return Ok(None),

@@ -1,7 +1,8 @@
 //! The environment of an attempt's processes.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -11,12 +12,22 @@ use crate::spec::{AttemptSpec, OperatorCall};
 /// Variables that configure this product, its credentials among them; tasks do not see them.
 const OWN_PREFIX: &str = "UPDRAFT_";
 
-/// What the attempt's process gets to see: `own` is the server's environment.
+/// Where Python looks before its own folders.
+const PYTHONPATH: &str = "PYTHONPATH";
+
+/// What the attempt's process gets to see: `own` is the server's environment, and Pythons that a command starts look into `packages`.
 pub(crate) fn environment(
     spec: &AttemptSpec,
     own: impl Iterator<Item = (OsString, OsString)>,
+    packages: &[PathBuf],
 ) -> Vec<(OsString, OsString)> {
-    let inherited = inherited(own);
+    let mut inherited: BTreeMap<OsString, OsString> = inherited(own).collect();
+    if matches!(spec.operator, OperatorCall::Bash(_)) && !packages.is_empty() {
+        let before = inherited.remove(OsStr::new(PYTHONPATH));
+        let folders = packages.iter().cloned().chain(before.iter().flat_map(std::env::split_paths));
+        // None of them has a colon in it, or it could not have been named.
+        inherited.extend(std::env::join_paths(folders).ok().map(|joined| (PYTHONPATH.into(), joined)));
+    }
     let mut env: BTreeMap<OsString, OsString> = BTreeMap::new();
     let given = match &spec.operator {
         OperatorCall::Bash(bash) => bash.env.as_ref().map(|given| (given, bash.append_env)),
@@ -83,7 +94,7 @@ mod tests {
         let own = || own().into_iter().map(|(name, value)| (name.into(), value.into()));
         let names = |call: BashCall| {
             let spec = AttemptSpec::new("d", "t", "r", OperatorCall::Bash(call));
-            let names = environment(&spec, own()).into_iter().map(|(name, _)| name.into_string());
+            let names = environment(&spec, own(), &[]).into_iter().map(|(name, _)| name.into_string());
             names.filter_map(Result::ok).filter(|name| !name.starts_with("AIRFLOW_")).collect::<Vec<_>>()
         };
         assert_eq!(names(BashCall::new("true")), ["AWS_PROFILE", "UPDRAFTED"]);
@@ -92,6 +103,33 @@ mod tests {
         assert_eq!(names(call), ["UPDRAFT_MINE"]);
         let call = BashCall { env: given, append_env: true, ..BashCall::new("true") };
         assert_eq!(names(call), ["AWS_PROFILE", "UPDRAFTED", "UPDRAFT_MINE"]);
+    }
+
+    #[test]
+    fn pythons_of_commands_find_packages_before_anything_else() {
+        let packages = [PathBuf::from("/p/python"), PathBuf::from("/p")];
+        let path = |call: BashCall, own: &[(&str, &str)], packages: &[PathBuf]| {
+            let spec = AttemptSpec::new("d", "t", "r", OperatorCall::Bash(call));
+            let own = own.iter().map(|(name, value)| (name.into(), value.into()));
+            let found = environment(&spec, own, packages).into_iter().find(|(name, _)| name == PYTHONPATH);
+            found.map(|(_, value)| value.into_string().expect("text"))
+        };
+        let plain = || BashCall::new("true");
+        assert_eq!(path(plain(), &[], &packages).as_deref(), Some("/p/python:/p"));
+        let own = [("PYTHONPATH", "/a:/b")];
+        assert_eq!(path(plain(), &own, &packages).as_deref(), Some("/p/python:/p:/a:/b"));
+        assert_eq!(path(plain(), &own, &[]).as_deref(), Some("/a:/b"));
+        assert_eq!(path(plain(), &[], &[]), None);
+        let given = |value: &str| Some([("PYTHONPATH".to_owned(), value.to_owned())].into());
+        assert_eq!(
+            path(BashCall { env: given("/mine"), append_env: true, ..plain() }, &own, &packages).as_deref(),
+            Some("/mine")
+        );
+        assert_eq!(
+            path(BashCall { env: Some(BTreeMap::new()), ..plain() }, &own, &packages),
+            None,
+            "it is given all it gets"
+        );
     }
 
     #[test]

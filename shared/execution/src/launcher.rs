@@ -38,6 +38,8 @@ struct Inner {
     fresh_python: bool,
     /// How many times in a row no Python could be forked.
     not_forked: AtomicU32,
+    /// Where the Pythons that commands start look first.
+    packages: Vec<PathBuf>,
 }
 
 impl Launcher {
@@ -54,6 +56,7 @@ impl Launcher {
             keep: true,
             fresh_python: false,
             not_forked: AtomicU32::new(0),
+            packages: Vec::new(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -99,6 +102,12 @@ impl Launcher {
         self.with(|inner| inner.fresh_python = true)
     }
 
+    /// Lets the Pythons that commands start find what lies in these folders, before what `PYTHONPATH` names. A command that is given an
+    /// environment of its own, in the place of the server's, does without, and callables are told where to look by their calls.
+    pub fn with_packages(&self, folders: Vec<PathBuf>) -> Self {
+        self.with(|inner| inner.packages = folders)
+    }
+
     /// Ends the processes that wait for their next attempt, and waits until they are gone. Without it they end soon after the launcher is dropped.
     pub async fn close(&self) {
         for supervisor in self.inner.pool.take_all() {
@@ -118,6 +127,7 @@ impl Launcher {
             keep: from.keep,
             fresh_python: from.fresh_python,
             not_forked: AtomicU32::new(0),
+            packages: from.packages.clone(),
         };
         change(&mut inner);
         Self { inner: Arc::new(inner) }
@@ -125,6 +135,10 @@ impl Launcher {
 
     pub(crate) fn pool(&self) -> &Arc<Pool> {
         &self.inner.pool
+    }
+
+    pub(crate) fn packages(&self) -> &[PathBuf] {
+        &self.inner.packages
     }
 
     pub(crate) fn keeps(&self) -> bool {

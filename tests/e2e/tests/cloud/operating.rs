@@ -33,8 +33,9 @@ fn the_api_serves_what_standalone_serves() {
 #[test]
 fn tasks_reach_the_python_worker_by_their_queue() {
     let cloud = Cloud::shared();
-    let command =
-        "case $AWS_LAMBDA_FUNCTION_NAME in *-python-worker) echo worker is python;; *) echo worker is plain;; esac";
+    // Whatever a command starts there finds the packages of the deployment.
+    let command = "case $AWS_LAMBDA_FUNCTION_NAME:$PYTHONPATH: in *-python-worker:*/packages/current:*) echo worker is python;; \
+                   *packages*) echo worker is odd;; *) echo worker is plain;; esac";
     for (dag_id, queue, said) in
         [("by_default", "default", "worker is plain"), ("by_queue", "python", "worker is python")]
     {
