@@ -2,7 +2,7 @@
 
 use super::Finding;
 use super::aws::{Ask, Asker, all_between, date};
-use super::permissions;
+use super::{permissions, schedule};
 use crate::failure::Failure;
 use crate::settings::{PYTHON_QUEUE_URL, SCHEDULER_QUEUE_URL, TASK_QUEUE_URL};
 use jiff::Timestamp;
@@ -39,7 +39,7 @@ pub(super) async fn look(stack: &str) -> Result<Vec<Finding>, Failure> {
         }
     }
     findings.push(room(&asker, concurrency).await);
-    findings.push(schedule(&asker, stack).await);
+    findings.push(schedule::look(&asker, stack).await);
     findings.push(alarms(&asker, stack).await);
     findings.extend(dead_letters(&asker).await);
     Ok(findings)
@@ -82,7 +82,10 @@ async fn backups(asker: &Asker, table: &str) -> Finding {
                 other => Finding::wrong(
                     "backups",
                     format!("point-in-time recovery is {}", other.unwrap_or("not told")),
-                    "deploy again with `infra/deploy`, which switches it on",
+                    format!(
+                        "aws dynamodb update-continuous-backups --table-name {table} --point-in-time-recovery-specification \
+                         PointInTimeRecoveryEnabled=true"
+                    ),
                 ),
             }
         }
@@ -93,7 +96,8 @@ async fn function(asker: &Asker, name: &str) -> (Finding, Option<Value>) {
     let check = "function";
     let answer = match asker.json("lambda", Ask::Get(&format!("/2015-03-31/functions/{name}/configuration"))).await {
         Err(why) if why.contains(" 404 ") => {
-            let advice = "deploy with `infra/deploy --stack`, the table's name";
+            let advice = "deploy with `infra/deploy --stack`, the table's name; what was deleted by hand CloudFormation makes anew once the \
+                          stack is deleted (bucket and table stay) and deployed again";
             return (Finding::wrong(check, format!("`{name}` does not exist"), advice), None);
         }
         Err(why) => return (unanswered(check, why, "lambda:GetFunctionConfiguration"), None),
@@ -128,8 +132,8 @@ async fn recursion(asker: &Asker, name: &str) -> Finding {
         }
         Ok(_) => Finding::wrong(
             check,
-            format!("Lambda stops loops of `{name}`"),
-            "deploy again with `infra/deploy`: a run is such a loop, and would be stopped after some 16 tasks",
+            format!("Lambda stops loops of `{name}`, and a run is such a loop: it would end after some 16 tasks"),
+            format!("aws lambda put-function-recursion-config --function-name {name} --recursive-loop Allow"),
         ),
     }
 }
@@ -143,7 +147,13 @@ async fn mapping(asker: &Asker, name: &str) -> (Finding, i64) {
         Ok(answer) => answer,
     };
     let Some(mapping) = answer.pointer("/EventSourceMappings/0") else {
-        return (Finding::wrong(check, format!("no queue feeds `{name}`"), "deploy again with `infra/deploy`"), 0);
+        let advice = format!(
+            "aws lambda create-event-source-mapping --function-name {name} --event-source-arn ARN_OF_ITS_QUEUE --batch-size {} \
+             --function-response-types ReportBatchItemFailures --scaling-config MaximumConcurrency=10, or delete the stack (bucket and \
+             table stay) and deploy it again: CloudFormation does not see what was deleted by hand",
+            if name.ends_with("worker") { 1 } else { 10 }
+        );
+        return (Finding::wrong(check, format!("no queue feeds `{name}`"), advice), 0);
     };
     let most = mapping.pointer("/ScalingConfig/MaximumConcurrency").and_then(Value::as_i64).unwrap_or(0);
     let finding = match mapping["State"].as_str() {
@@ -180,24 +190,6 @@ async fn room(asker: &Asker, most: i64) -> Finding {
                 )
             }
         }
-    }
-}
-
-async fn schedule(asker: &Asker, stack: &str) -> Finding {
-    let check = "schedule";
-    match asker.json("scheduler", Ask::Get(&format!("/schedules/{stack}-tick?groupName={stack}"))).await {
-        Err(why) if why.contains(" 404 ") => {
-            Finding::wrong(check, "there is no schedule that ticks", "deploy again with `infra/deploy`")
-        }
-        Err(why) => unanswered(check, why, "scheduler:GetSchedule"),
-        Ok(answer) if answer["State"].as_str().is_none_or(|state| state == "ENABLED") => {
-            Finding::fine(check, "the scheduler is called every minute")
-        }
-        Ok(_) => Finding::wrong(
-            check,
-            "the schedule is switched off: nothing starts, and nothing is repaired",
-            format!("switch `{stack}-tick` on, in EventBridge Scheduler"),
-        ),
     }
 }
 
@@ -248,6 +240,12 @@ async fn dead_letters(asker: &Asker) -> Vec<Finding> {
     let mut findings = Vec::new();
     for url in urls {
         match attributes(asker, &url).await {
+            Err(why) if why.contains("queue does not exist") => findings.push(Finding::wrong(
+                "queue",
+                format!("`{url}` does not exist: what is sent to it is lost, and sent again by sweeps"),
+                "delete the stack (bucket and table stay), deploy it again with `--save-as`, then `updraft db requeue`: CloudFormation does \
+                 not see what was deleted by hand",
+            )),
             Err(why) => findings.push(unanswered(check, why, "sqs:GetQueueAttributes")),
             Ok(answer) => {
                 let policy = answer["RedrivePolicy"].as_str().unwrap_or_default();

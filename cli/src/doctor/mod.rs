@@ -6,6 +6,8 @@ mod aws;
 mod deployment;
 #[cfg(feature = "aws")]
 mod permissions;
+#[cfg(feature = "aws")]
+mod schedule;
 mod state;
 
 use crate::failure::Failure;

@@ -12,7 +12,7 @@ where
 {
     let why = match error.as_service_error().and_then(|answer| Some((answer.code()?, answer.message()))) {
         Some((code, _)) if code.ends_with("NonExistentQueue") || code == "QueueDoesNotExist" => {
-            "there is no such queue; hint: deploy it with `infra/deploy`, or correct the URL".to_owned()
+            "there is no such queue; hint: correct the URL, or bring it back: `updraft doctor` says how".to_owned()
         }
         Some((code, message)) => format!("{code}: {}", message.unwrap_or("no message")),
         None => {
