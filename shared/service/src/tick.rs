@@ -174,10 +174,10 @@ fn later(entry: &DueEntry, now: Timestamp) -> Option<Outgoing> {
     Some(Outgoing { message, delay: Duration::try_from(entry.wake_at.duration_since(now)).unwrap_or_default() })
 }
 
-/// Puts another one first at each second: a look that takes the process down, or all of its time, shall not always keep the same ones from
-/// theirs.
+/// Puts the next one first in each minute: a look that takes the process down, or all of its time, shall not always keep the same ones from
+/// theirs. Ticks come by the minute, so counting seconds would put the same one first for ever where sixty is so many times their number.
 fn in_turn<T>(due: &mut [T], now: Timestamp) {
-    if let Some(first) = (now.as_second().unsigned_abs() as usize).checked_rem(due.len()) {
+    if let Some(first) = ((now.as_second().unsigned_abs() / 60) as usize).checked_rem(due.len()) {
         due.rotate_left(first);
     }
 }
@@ -188,15 +188,17 @@ mod tests {
 
     #[test]
     fn everybody_comes_first_in_turn() {
-        let first = |second: i64| {
-            let mut due = [0, 1, 2, 3, 4, 5, 6];
-            in_turn(&mut due, Timestamp::from_second(second).unwrap());
-            due[0]
-        };
-        // Ticks come each minute.
-        let mut seen: Vec<i32> = (0..7).map(|minute| first(1_767_225_600 + minute * 60)).collect();
-        seen.sort_unstable();
-        assert_eq!(seen, [0, 1, 2, 3, 4, 5, 6]);
+        for count in 1..130 {
+            let first = |second: i64| {
+                let mut due: Vec<i64> = (0..count).collect();
+                in_turn(&mut due, Timestamp::from_second(second).unwrap());
+                due[0]
+            };
+            // Ticks come each minute, at any second of it.
+            let mut seen: Vec<i64> = (0..count).map(|minute| first(1_767_225_600 + count + minute * 60)).collect();
+            seen.sort_unstable();
+            assert_eq!(seen, (0..count).collect::<Vec<_>>());
+        }
         in_turn::<i32>(&mut [], Timestamp::UNIX_EPOCH);
     }
 }

@@ -31,6 +31,8 @@ mod queued;
 #[cfg(test)]
 mod triggers;
 #[cfg(test)]
+mod turns;
+#[cfg(test)]
 mod unreadable;
 #[cfg(test)]
 mod upgrades;
