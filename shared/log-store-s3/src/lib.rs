@@ -146,11 +146,13 @@ mod tests {
         let name = "logs/i/3/1-abc.log";
         let spool = store.spool(name).unwrap();
         // Larger than one part of anything on the way.
-        std::fs::write(&spool, vec![b'x'; 3_000_000]).unwrap();
+        let bytes = updraft_log_store::suite::unlike(3_000_000);
+        std::fs::write(&spool, &bytes).unwrap();
         let uri = store.keep(name, &spool).await.unwrap();
         assert_eq!(uri, format!("s3://{}/{name}", store.bucket));
         let object = store.client.head_object().bucket(&store.bucket).key(name).send().await.unwrap();
         assert_eq!(object.content_length, Some(3_000_000));
+        assert!(store.get(&uri).await.unwrap() == Some(bytes), "it is not what was spooled");
         assert_eq!(std::fs::read_dir(&store.spools).unwrap().count(), 0, "nothing is left behind");
     }
 

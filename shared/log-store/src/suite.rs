@@ -4,9 +4,15 @@
 
 use crate::{Error, LogStore};
 
+/// Bytes of which no two stretches are alike: what is turned round, moved, doubled or left out is noticed.
+pub fn unlike(length: u32) -> Vec<u8> {
+    // Multiples of a number that divides nothing of 2^32 take each value once, in no order.
+    (0..length).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+}
+
 /// Bytes put under a name are read back by the URI.
 pub async fn what_is_put_is_read_back<S: LogStore>(store: &S) {
-    let bytes = vec![7u8; 300_000];
+    let bytes = unlike(300_000);
     let uri = store.put("suite/a/value.json", bytes.clone()).await.unwrap();
     assert_eq!(store.get(&uri).await.unwrap(), Some(bytes));
 }
