@@ -14,6 +14,7 @@ await import('./everywhere.mjs');
 await import('./keyboard.mjs');
 await import('./races.mjs');
 await import('./scripts.mjs');
+await import('./jobs.mjs');
 await import('./login.mjs');
 
 after(() => browser.close());

@@ -8,7 +8,7 @@ test('home says how things stand', async () => {
   await at('', async (page) => {
     await page.getByText('Server healthy').waitFor();
     const { counts } = await api('/api/updraft/v1/home');
-    assert.deepEqual([counts.dags, counts.import_errors], [12, 1]);
+    assert.deepEqual([counts.dags, counts.import_errors], [13, 1]);
     await page.getByRole('link', { name: /1 import error/ }).waitFor();
     await page.locator('section', { hasText: 'Failed lately' }).getByText('shop').first().waitFor();
     await page.locator('section', { hasText: 'Next' }).getByText('daily at 02:00 New York').waitFor();
@@ -18,7 +18,7 @@ test('home says how things stand', async () => {
 test('the list is searched, filtered, and linked to as it is', async () => {
   await at('#/dags', async (page) => {
     const names = () => page.locator('table.dags td.name a').allTextContents();
-    await until('all are listed', async () => (await names()).length === 12);
+    await until('all are listed', async () => (await names()).length === 13);
     await page.getByLabel('Search DAGs').fill('second TRY');
     await until('the search looks into descriptions', async () => (await names()).join() === 'flaky');
     await page.getByLabel('Search DAGs').fill('');
@@ -32,7 +32,7 @@ test('the list is searched, filtered, and linked to as it is', async () => {
     await page.getByRole('button', { name: 'Running', exact: true }).click();
     await page.getByText('No DAG fits').waitFor();
     await page.getByRole('link', { name: 'Show all DAGs' }).click();
-    await until('all are back', async () => (await names()).length === 12);
+    await until('all are back', async () => (await names()).length === 13);
     await page.getByText('daily at 02:00 New York').waitFor();
   });
 });
