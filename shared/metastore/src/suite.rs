@@ -265,6 +265,10 @@ pub async fn the_time_index_is_ordered_and_bounded<I: Items>(items: &I, salt: &s
     let found = items.due(200, 1000).await.unwrap();
     assert!(found.is_sorted_by_key(|d| d.wake_at));
     assert!(items.due(91, 1000).await.unwrap().iter().all(|d| d.wake_at <= 91));
+    // What is due at that very instant is among them.
+    let due = items.due(93, 1000).await.unwrap();
+    let ours: Vec<i64> = due.iter().filter(|d| keys.contains(&d.key)).map(|d| d.wake_at).collect();
+    assert_eq!(ours, [92, 93]);
     assert_eq!(items.due(200, 3).await.unwrap(), found[..3].to_vec());
     for key in &keys {
         items.delete(key, &[]).await.unwrap();
