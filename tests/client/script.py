@@ -252,6 +252,7 @@ def of_task_instances(apis):
     assert instances.get_task_instances("~", "~", state=["success"]).total_entries >= 2
     one = instances.get_task_instance("etl", "mine", "extract")
     assert one.state == "success" and one.try_number == 1 and one.operator == "BashOperator"
+    assert one.queued_when is not None and one.queued_when <= one.start_date, (one.queued_when, one.start_date)
     assert one.rendered_fields == {"bash_command": 'echo "hello you"', "env": None, "cwd": None}, one.rendered_fields
     assert instances.get_mapped_task_instance("etl", "mine", "extract", -1).id == one.id
     batch = instances.get_task_instances_batch("~", "~", TaskInstancesBatchBody(dag_ids=["etl"], task_ids=["load"]))

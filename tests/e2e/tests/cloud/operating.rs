@@ -23,6 +23,16 @@ fn the_api_serves_what_standalone_serves() {
     assert_eq!(answer["statusCode"], 200, "{answer}");
     let body: Value = serde_json::from_str(answer["body"].as_str().unwrap_or_default()).expect("the body is JSON");
     assert_eq!(body["dag_id"], "served", "{body}");
+    // When a task was queued is told by its message, and nobody but the worker sees that.
+    let run_id = cloud.trigger("served", &[]);
+    assert_eq!(cloud.await_end("served", &run_id, SHORT)["state"], "success");
+    let path = format!("/api/v2/dags/served/dagRuns/{run_id}/taskInstances/only");
+    let answer = cloud.invoke("ApiFunction", &get(&path)).expect("it answers");
+    let body: Value = serde_json::from_str(answer["body"].as_str().unwrap_or_default()).expect("the body is JSON");
+    let instant = |name: &str| -> jiff::Timestamp {
+        body[name].as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no {name}: {body}"))
+    };
+    assert!(instant("queued_when") <= instant("start_date"), "{body}");
     let answer = cloud.invoke("ApiFunction", &get("/api/v2/dags/nowhere")).expect("it answers");
     assert_eq!(answer["statusCode"], 404, "{answer}");
     let answer = cloud.invoke("ApiFunction", &get("/")).expect("it answers");
