@@ -66,13 +66,18 @@ impl From<&Value> for SortKey {
     }
 }
 
-/// Sorts by several keys, each with its direction. Rows that are alike stay as they stand.
+/// The name under which a list that can be ordered has its primary key, if it has one.
+const PRIMARY: &str = "id";
+
+/// Sorts by several keys, each with its direction. What is alike by all of them goes by its primary key, in the direction of the first, as in
+/// Airflow, so that pages neither repeat nor lose anything; without one it stays as it stands.
 pub(crate) fn sort_by<T>(items: &mut [T], order: &[(&str, bool)], key: impl Fn(&T, &str) -> SortKey) {
+    let last = order.first().map(|(_, descending)| (PRIMARY, *descending));
     items.sort_by(|a, b| {
-        order.iter().fold(Ordering::Equal, |decided, (name, descending)| {
+        order.iter().copied().chain(last).fold(Ordering::Equal, |decided, (name, descending)| {
             decided.then_with(|| {
                 let by = key(a, name).partial_cmp(&key(b, name)).unwrap_or(Ordering::Equal);
-                if *descending { by.reverse() } else { by }
+                if descending { by.reverse() } else { by }
             })
         })
     });
@@ -102,5 +107,19 @@ mod tests {
             _ => row.1.into(),
         });
         assert_eq!(rows, [(1, Some(2.5)), (1, None), (0, Some(1.0)), (0, None)]);
+    }
+
+    #[test]
+    fn what_is_alike_goes_by_its_primary_key_in_the_direction_of_the_first() {
+        let sorted = |descending| {
+            let mut rows = [("a", 2_i64), ("b", 1), ("a", 3), ("a", 1)];
+            sort_by(&mut rows, &[("name", descending)], |row, name| match name {
+                "name" => row.0.into(),
+                _ => row.1.into(),
+            });
+            rows
+        };
+        assert_eq!(sorted(false), [("a", 1), ("a", 2), ("a", 3), ("b", 1)]);
+        assert_eq!(sorted(true), [("b", 1), ("a", 3), ("a", 2), ("a", 1)]);
     }
 }
