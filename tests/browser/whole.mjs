@@ -215,6 +215,8 @@ test("a run says which assets it updated, and a task's events and other runs are
     await page.getByText('trigger dag run').waitFor();
     await page.evaluate((to) => (location.hash = to), link('baker', 'grid', { run: id, task: 'bake' }));
     await page.getByRole('link', { name: 'Other runs' }).click();
+    // The grid that is left is a table with links of the same name.
+    await page.getByRole('link', { name: 'All tasks' }).waitFor();
     await page.locator('table').getByRole('link', { name: id }).waitFor();
     await page.getByRole('link', { name: 'All tasks' }).click();
     await page.getByRole('cell', { name: 'bake', exact: true }).waitFor();
